@@ -1,0 +1,125 @@
+package ipallow
+
+import "net/netip"
+
+// An Allowlist is a compiled list of entries. It is immutable; its methods
+// may be called from any number of goroutines. The nil Allowlist and the
+// zero one are empty.
+//
+// An Allowlist is a set of addresses and no more: Contains of an empty one
+// is false. That a key without entries is unrestricted is for an [Engine] to
+// say.
+type Allowlist struct {
+	// A short list is hdr and body, a record without a key, and labels,
+	// which is nil if there are none. A long one is large. None of them is
+	// written after Compile.
+	hdr    [recHeader]byte
+	body   []byte
+	labels []string
+	large  *largeList
+}
+
+// Compile builds the table of a list. It applies no policy: prefixes of any
+// length are taken, and any number of them. Host bits are masked off,
+// IPv4-mapped prefixes of /96 and longer are IPv4, and entries without a
+// valid prefix, which match nothing, are left out; [Policy.Validate] finds
+// them. The slice is not kept.
+//
+// Cost: O(n log n) for n entries. A list of up to 40 entries takes 5 bytes
+// for an IPv4 entry and 9 or 17 for an IPv6 one (up to /64, and longer); a
+// longer list is a trie.
+func Compile(entries []Entry) *Allowlist {
+	canonical := make([]Entry, 0, len(entries))
+	for _, e := range entries {
+		if p, ok := canonicalPrefix(e.Prefix); ok {
+			canonical = append(canonical, Entry{Prefix: p, Label: e.Label})
+		}
+	}
+	l := new(Allowlist)
+	switch {
+	case len(canonical) == 0:
+	case len(canonical) <= maxSmall:
+		l.hdr, l.body = appendBody(nil, canonical)
+		l.labels = labelsOf(canonical)
+	default:
+		l.large = compileLarge(canonical, nil)
+	}
+	return l
+}
+
+// compileLarge is the table of canonical entries, from the cache if there is
+// one.
+func compileLarge(entries []Entry, cache *compileCache) *largeList {
+	prefixes := make([]netip.Prefix, len(entries))
+	for i, e := range entries {
+		prefixes[i] = e.Prefix
+	}
+	return &largeList{large: cache.get(prefixes), labels: labelsOf(entries)}
+}
+
+// labelsOf returns the labels of the entries, or nil if all are empty.
+func labelsOf(entries []Entry) []string {
+	for _, e := range entries {
+		if e.Label != "" {
+			labels := make([]string, len(entries))
+			for i, e := range entries {
+				labels[i] = e.Label
+			}
+			return labels
+		}
+	}
+	return nil
+}
+
+// Len returns the number of entries.
+func (l *Allowlist) Len() int {
+	switch {
+	case l == nil:
+		return 0
+	case l.large != nil:
+		return len(l.large.prefixes)
+	}
+	return int(l.hdr[recN4]) + int(l.hdr[recN6]) + int(l.hdr[recN6w])
+}
+
+// Contains reports whether an entry contains addr. An IPv4-mapped address is
+// matched as IPv4 and a zone is ignored. The zero Addr is in no list.
+//
+// Contains allocates nothing.
+func (l *Allowlist) Contains(addr netip.Addr) bool {
+	switch {
+	case l == nil || !addr.IsValid():
+		return false
+	case l.large != nil:
+		return l.large.contains(canonicalAddr(addr))
+	}
+	q := newQuery(addr)
+	return matchBody(&l.hdr, l.body, &q)
+}
+
+// Lookup returns the most specific entry that contains addr; of equal
+// entries the first.
+//
+// Lookup allocates nothing. It is slower than Contains.
+func (l *Allowlist) Lookup(addr netip.Addr) (Entry, bool) {
+	if l == nil || !addr.IsValid() {
+		return Entry{}, false
+	}
+	addr = canonicalAddr(addr)
+	if l.large != nil {
+		i, _ := l.large.lookup(addr)
+		if i < 0 {
+			return Entry{}, false
+		}
+		return l.large.entry(i), true
+	}
+	i, p := lookupSmall(l.hdr[:], l.body, addr)
+	if i < 0 {
+		return Entry{}, false
+	}
+	e := Entry{Prefix: p}
+	if l.labels != nil {
+		e.Label = l.labels[i]
+	}
+	return e, true
+}

@@ -1,0 +1,319 @@
+package ipallow
+
+import (
+	"cmp"
+	"slices"
+)
+
+// The directory is an extendible hash: the upper bits of a key's hash are a
+// place in it, and the place holds a shard. A shard that fewer bits suffice
+// for stands in several places, side by side. When a shard is full it
+// becomes two; only when the two need more bits than the directory has does
+// the directory double, which copies references and no record.
+//
+//	root   []*node              2^(bits-nodeBits) of them
+//	node   nodeSize places      a change copies the root and one node
+//
+// Two levels are enough: with 100 million keys there are half a million
+// shards, 4,000 nodes, and so 32 kB of root to copy for a change.
+const (
+	nodeBits = 7
+	nodeSize = 1 << nodeBits
+
+	// The directory doubles only while it has a place for at most every
+	// minKeys keys. Hashes spread far better than that; if they ever do not,
+	// a shard grows, and the directory does not.
+	minKeys = 16
+
+	// A shard is split when it has more than splitKeys records or more than
+	// splitBytes bytes, and joined with its sibling when both together have
+	// fewer than joinKeys and joinBytes. Replace fills shards to half of
+	// splitKeys and more. BenchmarkSet and BenchmarkCheck measure them.
+	splitKeys  = 384
+	splitBytes = 192 << 10
+	joinKeys   = splitKeys / 4
+	joinBytes  = splitBytes / 4
+)
+
+// A node holds the places of the directory that share all their bits but the
+// last nodeBits. It is never written once it is part of a snapshot.
+type node struct {
+	// hot is all that Check reads.
+	hot    [nodeSize]hotShard
+	shards [nodeSize]*shard
+}
+
+type hotShard struct {
+	blob []byte
+	mask uint32
+}
+
+func (n *node) put(i uint64, s *shard) {
+	n.hot[i] = hotShard{s.blob, s.mask}
+	n.shards[i] = s
+}
+
+// An index is a directory. It is immutable; an editor makes the next one.
+type index struct {
+	root []*node
+	bits uint8 // the directory has 1<<bits places; at least nodeBits
+	keys int
+}
+
+// place returns the place of hash h.
+func (x *index) place(h uint64) uint64 { return h >> (64 - x.bits) }
+
+func (x *index) shard(h uint64) *shard {
+	p := x.place(h)
+	return x.root[p>>nodeBits].shards[p%nodeSize]
+}
+
+// all yields every shard once, in the order of the directory.
+func (x *index) all(yield func(*shard) bool) {
+	for p := uint64(0); p < 1<<x.bits; {
+		s := x.root[p>>nodeBits].shards[p%nodeSize]
+		if !yield(s) {
+			return
+		}
+		p += 1 << (x.bits - s.depth)
+	}
+}
+
+// emptyIndex has one shard without records in all places.
+func emptyIndex() *index {
+	s, err := newShard(0, nil)
+	if err != nil {
+		panic(err) // nothing cannot be too much
+	}
+	n := new(node)
+	for i := range uint64(nodeSize) {
+		n.put(i, s)
+	}
+	return &index{root: []*node{n}, bits: nodeBits}
+}
+
+// An op is one change of a step: the list of one key, or its end.
+type op struct {
+	key  string
+	hash uint64
+	item item // rec is nil for a deletion
+}
+
+// An editor makes an index from another. The first keeps its answers.
+type editor struct {
+	index
+	hash  *hasher
+	owned map[*node]bool // nodes made by this editor, which it may write
+	items []item         // scratch
+}
+
+func (x *index) edit(hash *hasher) *editor {
+	e := &editor{index: *x, hash: hash, owned: make(map[*node]bool)}
+	e.root = slices.Clone(x.root)
+	return e
+}
+
+// apply makes all the changes. The ops have different keys. After an error
+// the editor is of no use, and the index it came from is as it was.
+func (e *editor) apply(ops []op) error {
+	slices.SortFunc(ops, func(a, b op) int { return cmp.Compare(a.hash, b.hash) })
+	for len(ops) > 0 {
+		s := e.shard(ops[0].hash)
+		n := 1
+		for n < len(ops) && sameShard(ops[0].hash, ops[n].hash, s.depth) {
+			n++
+		}
+		if err := e.change(s, ops[:n]); err != nil {
+			return err
+		}
+		ops = ops[n:]
+	}
+	return nil
+}
+
+// sameShard reports whether two hashes share their upper depth bits.
+func sameShard(a, b uint64, depth uint8) bool {
+	return (a^b)>>1>>(63-depth) == 0
+}
+
+// change applies ops, which all belong in shard s.
+func (e *editor) change(s *shard, ops []op) error {
+	changed := func(key []byte) bool {
+		for i := range ops {
+			if ops[i].key == string(key) {
+				return true
+			}
+		}
+		return false
+	}
+	if len(ops) > 16 {
+		set := make(map[string]bool, len(ops))
+		for i := range ops {
+			set[ops[i].key] = true
+		}
+		changed = func(key []byte) bool { return set[string(key)] }
+	}
+	items := e.items[:0]
+	for rec := range s.records() {
+		if key := keyOf(rec); !changed(key) {
+			items = append(items, s.item(e.hash.bytes(key), rec))
+		}
+	}
+	for i := range ops {
+		if ops[i].item.rec != nil {
+			items = append(items, ops[i].item)
+		}
+	}
+	e.items = items
+	grown := len(items) - s.n
+	if grown == 0 && !anySet(ops) {
+		return nil // only keys that are not here were deleted
+	}
+	e.keys += grown
+	h := ops[0].hash
+	if err := e.build(h, s.depth, items); err != nil {
+		return err
+	}
+	if grown < 0 {
+		return e.join(h)
+	}
+	return nil
+}
+
+func anySet(ops []op) bool {
+	for i := range ops {
+		if ops[i].item.rec != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// build puts the items, which share the upper depth bits with h, into the
+// directory, as one shard or as several.
+func (e *editor) build(h uint64, depth uint8, items []item) error {
+	if !mustSplit(items) || depth == e.bits && !e.mayDouble() {
+		s, err := newShard(depth, items)
+		if err != nil {
+			return err
+		}
+		e.put(h, s)
+		return nil
+	}
+	if depth == e.bits {
+		e.double()
+	}
+	// The next bit parts the items.
+	bit := uint64(1) << (63 - depth)
+	ones := partition(items, func(it *item) bool { return it.hash&bit == 0 })
+	h &^= bit<<1 - 1
+	if err := e.build(h, depth+1, items[:ones]); err != nil {
+		return err
+	}
+	return e.build(h|bit, depth+1, items[ones:])
+}
+
+func mustSplit(items []item) bool {
+	return len(items) > splitKeys || len(items) > 1 && itemsSize(items) > splitBytes
+}
+
+// partition moves the items for which first holds to the front and returns
+// their number.
+func partition(items []item, first func(*item) bool) int {
+	n := 0
+	for i := range items {
+		if first(&items[i]) {
+			items[i], items[n] = items[n], items[i]
+			n++
+		}
+	}
+	return n
+}
+
+// join makes one shard of the shard at h and its sibling while both are
+// nearly empty, and then halves the directory while no shard needs all its
+// bits.
+func (e *editor) join(h uint64) error {
+	for {
+		s := e.shard(h)
+		if s.depth == 0 {
+			break
+		}
+		t := e.shard(h ^ 1<<(64-s.depth))
+		if t.depth != s.depth || s.n+t.n >= joinKeys || len(s.blob)+len(t.blob) >= joinBytes {
+			break
+		}
+		items := s.items(nil, e.hash.bytes)
+		joined, err := newShard(s.depth-1, t.items(items, e.hash.bytes))
+		if err != nil {
+			return err
+		}
+		e.put(h, joined)
+	}
+	for e.bits > nodeBits && !e.deep() {
+		e.halve()
+	}
+	return nil
+}
+
+// deep reports whether a shard needs all bits of the directory.
+func (e *editor) deep() bool {
+	// Shards of full depth are siblings in neighbouring places.
+	for _, n := range e.root {
+		for i := 0; i < nodeSize; i += 2 {
+			if n.shards[i] != n.shards[i+1] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// put writes s to all places of the hashes that share its depth's bits with
+// h.
+func (e *editor) put(h uint64, s *shard) {
+	width := uint64(1) << (e.bits - s.depth)
+	p := e.place(h) &^ (width - 1)
+	for end := p + width; p < end; p++ {
+		e.node(p>>nodeBits).put(p%nodeSize, s)
+	}
+}
+
+// node returns node i for writing.
+func (e *editor) node(i uint64) *node {
+	n := e.root[i]
+	if !e.owned[n] {
+		c := *n
+		n = &c
+		e.root[i] = n
+		e.owned[n] = true
+	}
+	return n
+}
+
+func (e *editor) mayDouble() bool { return e.keys>>e.bits >= minKeys }
+
+// double gives the directory one bit more.
+func (e *editor) double() {
+	e.resize(e.bits+1, func(p uint64) uint64 { return p >> 1 })
+}
+
+// halve takes one bit from the directory.
+func (e *editor) halve() {
+	e.resize(e.bits-1, func(p uint64) uint64 { return p << 1 })
+}
+
+func (e *editor) resize(newBits uint8, old func(uint64) uint64) {
+	root := make([]*node, 1<<(newBits-nodeBits))
+	clear(e.owned)
+	for i := range root {
+		n := new(node)
+		for j := range uint64(nodeSize) {
+			p := old(uint64(i)<<nodeBits | j)
+			n.put(j, e.root[p>>nodeBits].shards[p%nodeSize])
+		}
+		root[i] = n
+		e.owned[n] = true
+	}
+	e.root, e.bits = root, newBits
+}

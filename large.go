@@ -1,0 +1,72 @@
+package ipallow
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/gaissmai/bart"
+)
+
+// A large is the table of a list that is too long for a record. It is never
+// written after newLarge, so any number of lists, snapshots and goroutines
+// share it.
+type large struct {
+	table bart.Lite
+
+	// prefixes are canonical, in the order of the list.
+	prefixes []netip.Prefix
+	// sorted is the indexes of prefixes in the order of comparePrefixes,
+	// the first of equal ones only; it finds the position of a match.
+	sorted []uint32
+}
+
+// A largeList is a large with the labels of one list; labels is nil if there
+// are none.
+type largeList struct {
+	*large
+	labels []string
+}
+
+// newLarge builds the table for canonical prefixes. bart ignores a prefix
+// that is not valid, so the caller has removed those.
+func newLarge(prefixes []netip.Prefix) *large {
+	l := &large{prefixes: prefixes}
+	sorted := make([]uint32, len(prefixes))
+	for i, p := range prefixes {
+		l.table.Insert(p)
+		sorted[i] = uint32(i)
+	}
+	slices.SortStableFunc(sorted, func(a, b uint32) int { return comparePrefixes(prefixes[a], prefixes[b]) })
+	l.sorted = slices.CompactFunc(sorted, func(a, b uint32) bool { return prefixes[a] == prefixes[b] })
+	return l
+}
+
+// contains reports whether a prefix contains addr, which is canonical and
+// valid.
+func (l *large) contains(addr netip.Addr) bool {
+	return l.table.Contains(addr)
+}
+
+// lookup is contains with the index and the prefix of the most specific
+// entry, or an index of -1.
+func (l *large) lookup(addr netip.Addr) (int, netip.Prefix) {
+	p, ok := l.table.LookupPrefixLPM(netip.PrefixFrom(addr, addr.BitLen()))
+	if !ok {
+		return -1, p
+	}
+	i, ok := slices.BinarySearchFunc(l.sorted, p, func(i uint32, p netip.Prefix) int {
+		return comparePrefixes(l.prefixes[i], p)
+	})
+	if !ok {
+		return -1, p
+	}
+	return int(l.sorted[i]), p
+}
+
+func (l *largeList) entry(i int) Entry {
+	e := Entry{Prefix: l.prefixes[i]}
+	if l.labels != nil {
+		e.Label = l.labels[i]
+	}
+	return e
+}

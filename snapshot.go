@@ -1,0 +1,171 @@
+package ipallow
+
+import (
+	"encoding/binary"
+	"iter"
+	"net/netip"
+)
+
+// A Snapshot is the state of an [Engine] at one revision: all keys and their
+// allowlists. It is immutable. Its methods may be called from any number of
+// goroutines, at any time, whatever becomes of the engine, and always give
+// the same answers. Snapshots of neighbouring revisions share what did not
+// change; one that is held keeps alive what only it still has.
+//
+// The nil Snapshot and the zero one hold nothing and deny everything.
+type Snapshot struct {
+	// None of the fields is written after publication.
+	root   []*node
+	shift  uint8 // 64 less the directory's bits
+	loaded bool  // false: every verdict is Denied
+	hash   hasher
+	index  *index
+	rev    uint64
+}
+
+// Check returns the verdict on a request made with key from addr. See
+// [Engine.Check].
+func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
+	if s == nil || !s.loaded {
+		return Denied
+	}
+	if len(key) > MaxKeyLen {
+		return Unrestricted
+	}
+	return s.check(s.hash.string(key), key, addr)
+}
+
+// check is the hot path. It expects three cache misses at most where all
+// keys are equally likely: a line of the slots, and the one or two lines that
+// the record's key and ranges lie in. The directory is small enough to stay
+// in the cache.
+func (s *Snapshot) check(h uint64, key string, addr netip.Addr) Verdict {
+	p := h >> (s.shift & 63)
+	n := s.root[p>>nodeBits]
+	hot := &n.hot[p%nodeSize]
+	blob, tag := hot.blob, slotTag(h)
+	for i := uint32(h); ; i++ {
+		slot := binary.LittleEndian.Uint32(blob[(i&hot.mask)*slotSize:])
+		if slot&^offsetMask != tag || slot == 0 {
+			if slot == 0 {
+				return Unrestricted
+			}
+			continue
+		}
+		rec := blob[slot&offsetMask:]
+		hdr := (*[recHeader]byte)(rec)
+		end := recHeader + int(binary.LittleEndian.Uint16(hdr[recKeyLen:]))
+		if string(rec[recHeader:end]) != key {
+			continue
+		}
+		if hdr[recFlags]&flagLarge != 0 {
+			return checkLarge(n.shards[p%nodeSize], rec[end:], addr)
+		}
+		q := newQuery(addr)
+		if matchBody(hdr, rec[end:], &q) {
+			return Allowed
+		}
+		return Denied
+	}
+}
+
+func checkLarge(s *shard, body []byte, addr netip.Addr) Verdict {
+	if addr.IsValid() && s.large[binary.LittleEndian.Uint32(body)].contains(canonicalAddr(addr)) {
+		return Allowed
+	}
+	return Denied
+}
+
+// find returns the record of key and its shard, or nil.
+func (s *Snapshot) find(key string) (*shard, []byte) {
+	if s == nil || s.index == nil || len(key) > MaxKeyLen {
+		return nil, nil
+	}
+	h := s.hash.string(key)
+	sh := s.index.shard(h)
+	return sh, sh.find(h, key)
+}
+
+// Explain returns the verdict with its reason. It costs about a microsecond
+// and allocates; ask Check first.
+func (s *Snapshot) Explain(key string, addr netip.Addr) Explanation {
+	x := Explanation{Revision: s.Revision(), Addr: canonicalAddr(addr)}
+	if s == nil || !s.loaded {
+		return x
+	}
+	x.Loaded = true
+	sh, rec := s.find(key)
+	if rec == nil {
+		x.Verdict = Unrestricted
+		return x
+	}
+	var prefix netip.Prefix
+	if it := sh.item(0, rec); it.large != nil {
+		x.Entries, x.Index = len(it.large.prefixes), -1
+		if x.Addr.IsValid() {
+			x.Index, prefix = it.large.lookup(x.Addr)
+		}
+	} else {
+		body := rec[recHeader+len(keyOf(rec)):]
+		x.Index, prefix = lookupSmall(rec, body, x.Addr)
+		x.Entries = int(rec[recN4]) + int(rec[recN6]) + int(rec[recN6w])
+	}
+	if x.Index < 0 {
+		x.Index = 0
+		return x
+	}
+	x.Verdict, x.Matched = Allowed, true
+	x.Entry = Entry{Prefix: prefix, Label: sh.label(rec, x.Index)}
+	return x
+}
+
+// Entries returns the list of key as it was set, in a slice of the caller's
+// own: canonical, in order, with labels. The second result is false if the
+// key has no list.
+func (s *Snapshot) Entries(key string) ([]Entry, bool) {
+	sh, rec := s.find(key)
+	if rec == nil {
+		return nil, false
+	}
+	return sh.entries(rec), true
+}
+
+// Len returns the number of keys that have a list.
+func (s *Snapshot) Len() int {
+	if s == nil || s.index == nil {
+		return 0
+	}
+	return s.index.keys
+}
+
+// Revision returns the number of the snapshot. Each step of an engine has a
+// higher one than the step before. An engine begins with 1; 0 is the
+// revision of the nil and the zero Snapshot.
+func (s *Snapshot) Revision() uint64 {
+	if s == nil {
+		return 0
+	}
+	return s.rev
+}
+
+// Loaded reports whether the snapshot answers at all. It is false, and every
+// verdict is Denied, for the nil and the zero Snapshot and for those of an
+// engine with Options.DenyUntilLoaded before its first Replace.
+func (s *Snapshot) Loaded() bool { return s != nil && s.loaded }
+
+// All yields every key that has a list, with the list as [Snapshot.Entries]
+// returns it, in no order that means anything.
+func (s *Snapshot) All() iter.Seq2[string, []Entry] {
+	return func(yield func(string, []Entry) bool) {
+		if s == nil || s.index == nil {
+			return
+		}
+		for sh := range s.index.all {
+			for rec := range sh.records() {
+				if !yield(string(keyOf(rec)), sh.entries(rec)) {
+					return
+				}
+			}
+		}
+	}
+}
