@@ -53,10 +53,13 @@ func readForwardedElement(s string) (netip.Addr, Reason) {
 	if !ok {
 		return netip.Addr{}, ElementUnreadable
 	}
+	if strings.IndexByte(node, '\\') >= 0 { // from a quoted string; tokens have none
+		node = unescape(node)
+	}
 	return readNode(node)
 }
 
-// forParameter returns the value of the "for" parameter. All of the element
+// forParameter returns the value of the "for" parameter, still escaped. All of the element
 // must be well-formed, and "for" must be in it exactly once.
 func forParameter(s string) (value string, ok bool) {
 	found := false
@@ -88,23 +91,18 @@ func forParameter(s string) (value string, ok bool) {
 	}
 }
 
-// cutValue splits a token or a quoted string off s. The value is unescaped.
+// cutValue splits a token or a quoted string off s. The value is without its
+// quotation marks, but still escaped.
 func cutValue(s string) (value, rest string, ok bool) {
 	if s == "" || s[0] != '"' {
 		value, rest = cutToken(s)
 		return value, rest, value != ""
 	}
-	escaped := false
 	for i := 1; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '"':
-			value, rest = s[1:i], s[i+1:]
-			if escaped {
-				value = unescape(value)
-			}
-			return value, rest, true
+			return s[1:i], s[i+1:], true
 		case c == '\\':
-			escaped = true
 			if i++; i == len(s) || !isText(s[i]) {
 				return "", "", false
 			}
