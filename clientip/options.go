@@ -64,8 +64,9 @@ type Options struct {
 	// proxies and not the network that they share with others. The published
 	// networks of a CDN are given here as data; fetch them from the CDN.
 	//
-	// IPv4-mapped prefixes are taken as IPv4. Host bits must be zero. All of
-	// IPv4 or all of IPv6, in one prefix or in several, is refused.
+	// IPv4-mapped prefixes are taken as IPv4, and IPv4 addresses are compared
+	// with IPv4 prefixes only. Host bits must be zero. All of IPv4 or all of
+	// IPv6, in one prefix or in several, is refused.
 	TrustedProxies []netip.Prefix
 
 	// TrustedHops, if not zero, finds the answer in X-Forwarded-For or

@@ -54,7 +54,7 @@ func TestOptionsFaults(t *testing.T) {
 			{}, pfx("10.0.0.0/8"), pfx("10.0.0.1/8"), pfx("0.0.0.0/0"), pfx("::/0"), pfx("::ffff:0:0/95"), pfx("::ffff:0:0/96"), pfx("::ffff:10.0.0.1/104"), pfx("2001:db8::1/32"),
 		}}, []string{
 			`TrustedProxies[0] "invalid Prefix"`, `TrustedProxies[2] "10.0.0.1/8": host bits are set; write 10.0.0.0/8 for the network or 10.0.0.1/32`,
-			`TrustedProxies[3] "0.0.0.0/0"`, `TrustedProxies[4] "::/0"`, `TrustedProxies[5] "::ffff:0.0.0.0/95"`, `TrustedProxies[6] "::ffff:0.0.0.0/96"`,
+			`TrustedProxies[3] "0.0.0.0/0"`, `TrustedProxies[4] "::/0"`, `TrustedProxies[5] "::ffff:0.0.0.0/95": an IPv4-mapped prefix needs`, `TrustedProxies[6] "::ffff:0.0.0.0/96"`,
 			`TrustedProxies[7] "::ffff:10.0.0.1/104": host bits are set; write 10.0.0.0/8`, `TrustedProxies[8] "2001:db8::1/32"`,
 		}},
 		{"all of IPv4 in two halves", Options{Mode: Forwarded, TrustedProxies: []netip.Prefix{pfx("128.0.0.0/1"), pfx("10.0.0.0/8"), pfx("0.0.0.0/1")}}, []string{`TrustedProxies "IPv4"`}},

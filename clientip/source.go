@@ -49,6 +49,9 @@ func (s *Source) Header() string {
 // tells, has a peer without an address whatever r.RemoteAddr says: a local
 // process can bind its end of the connection to a file with the name
 // "203.0.113.5:80".
+//
+// r.RemoteAddr must be as the server set it. A middleware that overwrites it
+// from a header, as several named RealIP do, undoes what this package is for.
 func (s *Source) FromRequest(r *http.Request) Result {
 	remoteAddr := r.RemoteAddr
 	if _, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); ok {
