@@ -1,0 +1,66 @@
+// Package usagelog records API requests without slowing them down: a bounded
+// queue, a write-ahead file that survives a kill -9, a store that can be paged,
+// filtered and exported as CSV.
+//
+//	w, err := usagelog.Open("/var/lib/api/usage", store, nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer w.Close(ctx)
+//
+//	// For each request, when it has been answered:
+//	w.Record(usagelog.Record{
+//		Time: start, RequestID: id, KeyID: key, Method: r.Method, Path: r.URL.Path,
+//		Status: status, ClientAddr: client, Verdict: verdict, Duration: time.Since(start),
+//	})
+//
+//	// Reading:
+//	page, err := store.Query(ctx, usagelog.Query{Filter: usagelog.Filter{KeyID: key}})
+//	err = usagelog.WriteCSV(out, store.Stream(ctx, usagelog.Filter{KeyID: key}))
+//
+// # Guarantees
+//
+// A record is acknowledged when [Writer.Append] returns nil, or when a
+// [Writer.Flush] begun after its [Writer.Record] does. An acknowledged record is in the
+// write-ahead file. It reaches the [Store], and is there once, if the process
+// is killed at any moment, by kill -9 too, and a Writer is opened on the same
+// directory again. It survives a power loss or a crash of the kernel as well if
+// Options.Fsync is set; without it, up to the last half minute, as the kernel
+// writes back, may be lost then. The store's own durability is the store's:
+// records that it has confirmed are removed from the write-ahead file.
+//
+// A record that is only queued, as Record leaves it, is written within
+// Options.Linger (10 ms) and is lost if the process is killed before.
+//
+// Nothing is dropped silently. Every record given to a Writer is, at every
+// moment, in exactly one of the counts of [Stats]: stored, pending or lost, and
+// a lost record has its [Cause]. Records are lost only when the queue in memory
+// is full (because the disk pauses, fails, or the write-ahead files are full
+// behind a store that is down), when the store refuses a record for ever, when
+// the disk damages a file, or after Close. A record that is killed with the
+// process before it was acknowledged is in no count, for the counts die too.
+//
+// A store that does not say which errors are final by wrapping [ErrRejected]
+// is believed to be down, and tried for ever; but a record that fails alone
+// eight times, each time followed by another one's success, counts as rejected.
+//
+// Damage in a write-ahead file, a torn tail or flipped bits, is found by a
+// checksum on each record, reported by file and offset, and stepped over.
+//
+// # Concurrency
+//
+// All methods of [Writer] and [MemoryStore] may be called from any number of
+// goroutines, also while the Writer closes. A Writer runs two goroutines, which
+// end with Close. A lock on its directory keeps a second process out, and a
+// second Writer in the same process (on Linux, macOS, the BSDs and Windows;
+// elsewhere the operator has to see to it).
+//
+// # Cost
+//
+// Record encodes into a buffer under a mutex: about 300 ns, no allocation, no
+// system call but the waking of a goroutine once every Options.Linger. A Writer
+// holds twice Options.QueueBytes of memory at most (8 MiB by default, once that
+// much was needed), and Options.WALBytes on disk (256 MiB). Append without
+// Fsync costs a write to the page cache, about 20 us; with Fsync the latency of
+// the disk, shared by all that wait.
+package usagelog

@@ -1,0 +1,133 @@
+package usagelog
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"net/netip"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ipallow/ipallow"
+)
+
+// A write-ahead file is a header and then frames, one a record. All numbers
+// are little-endian but the ID, whose bytes are kept as they are.
+//
+//	frame:  | crc32c 4 | magic 2 | body length 2 | body |
+//	body:   | ID 16 | time ns 8 | duration ns 8 | status 2 | verdict 1 | family 1 | address 16 |
+//	        | len request ID 1 | len key ID 1 | len method 1 | len path 2 | the four texts |
+//
+// The checksum (Castagnoli) covers everything behind itself. The magic lets a
+// reader find the next frame behind damage. Its bytes never occur in UTF-8, and
+// texts are UTF-8 when they are recorded, so no client can forge a frame inside
+// one of its own paths.
+const (
+	magic0, magic1 = 0xff, 0xfa
+
+	frameHead = 8
+	bodyFixed = 16 + 8 + 8 + 2 + 1 + 1 + 16 + 1 + 1 + 1 + 2
+	minFrame  = frameHead + bodyFixed
+	maxFrame  = minFrame + MaxRequestID + MaxKeyID + MaxMethod + MaxPath
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// frameLen returns the length of the frame of r, which is normalised.
+func frameLen(r *Record) int {
+	return minFrame + len(r.RequestID) + len(r.KeyID) + len(r.Method) + len(r.Path)
+}
+
+// appendFrame appends the frame of r, which is normalised, to b.
+func appendFrame(b []byte, r *Record) []byte {
+	le := binary.LittleEndian
+	start := len(b)
+	b = append(b, 0, 0, 0, 0, magic0, magic1)
+	b = le.AppendUint16(b, uint16(frameLen(r)-frameHead))
+	b = append(b, r.ID[:]...)
+	b = le.AppendUint64(b, uint64(r.Time.UnixNano()))
+	b = le.AppendUint64(b, uint64(r.Duration))
+	b = le.AppendUint16(b, uint16(r.Status))
+	b = append(b, byte(r.Verdict))
+	var addr [16]byte
+	switch {
+	case r.ClientAddr.Is4():
+		a4 := r.ClientAddr.As4()
+		copy(addr[:], a4[:])
+		b = append(b, 4)
+	case r.ClientAddr.Is6():
+		addr = r.ClientAddr.As16()
+		b = append(b, 6)
+	default:
+		b = append(b, 0)
+	}
+	b = append(b, addr[:]...)
+	b = append(b, byte(len(r.RequestID)), byte(len(r.KeyID)), byte(len(r.Method)))
+	b = le.AppendUint16(b, uint16(len(r.Path)))
+	b = append(b, r.RequestID...)
+	b = append(b, r.KeyID...)
+	b = append(b, r.Method...)
+	b = append(b, r.Path...)
+	le.PutUint32(b[start:], crc32.Checksum(b[start+4:], castagnoli))
+	return b
+}
+
+// decodeFrame decodes the frame at the beginning of b into r and returns its
+// length, or 0 when no whole, sound frame begins there. It accepts exactly what
+// appendFrame writes, so that what it decodes encodes to the same bytes. The
+// texts of r are parts of text, which holds the same bytes as b: a reader then
+// makes one string for many records.
+func decodeFrame(b []byte, text string, r *Record) int {
+	le := binary.LittleEndian
+	if len(b) < minFrame || b[4] != magic0 || b[5] != magic1 {
+		return 0
+	}
+	size := frameHead + int(le.Uint16(b[6:]))
+	if size < minFrame || size > maxFrame || size > len(b) {
+		return 0
+	}
+	if crc32.Checksum(b[4:size], castagnoli) != le.Uint32(b) {
+		return 0
+	}
+	body := b[frameHead:size]
+	ns, dur := le.Uint64(body[16:]), le.Uint64(body[24:])
+	status, verdict := int(le.Uint16(body[32:])), ipallow.Verdict(body[34])
+	addr, ok := decodeAddr(body[35], [16]byte(body[36:52]))
+	if !ok || ns>>63 != 0 || dur>>63 != 0 || status > 999 || (status < 100 && status != 0) || verdict > ipallow.Unrestricted {
+		return 0
+	}
+	nReq, nKey, nMethod, nPath := int(body[52]), int(body[53]), int(body[54]), int(le.Uint16(body[55:]))
+	if nReq > MaxRequestID || nKey > MaxKeyID || nMethod > MaxMethod || nPath > MaxPath ||
+		bodyFixed+nReq+nKey+nMethod+nPath != len(body) {
+		return 0
+	}
+	text = text[minFrame:size]
+	*r = Record{
+		ID:         RecordID(body[:16]),
+		Time:       time.Unix(0, int64(ns)).UTC(),
+		Duration:   time.Duration(dur),
+		Status:     status,
+		Verdict:    verdict,
+		ClientAddr: addr,
+		RequestID:  text[:nReq],
+		KeyID:      text[nReq : nReq+nKey],
+		Method:     text[nReq+nKey : nReq+nKey+nMethod],
+		Path:       text[nReq+nKey+nMethod:],
+	}
+	if !utf8.ValidString(text) {
+		return 0
+	}
+	return size
+}
+
+func decodeAddr(family byte, a [16]byte) (netip.Addr, bool) {
+	switch family {
+	case 4:
+		return netip.AddrFrom4([4]byte(a[:4])), [12]byte(a[4:]) == [12]byte{}
+	case 6:
+		addr := netip.AddrFrom16(a)
+		return addr, !addr.Is4In6()
+	case 0:
+		return netip.Addr{}, a == [16]byte{}
+	}
+	return netip.Addr{}, false
+}
