@@ -193,6 +193,10 @@ func StreamPages(ctx context.Context, f Filter, query func(context.Context, Quer
 			if page.Next == "" {
 				return
 			}
+			if len(page.Records) == 0 || page.Next == q.Cursor {
+				yield(Record{}, errors.New("usagelog: the store gives out a page that leads nowhere"))
+				return
+			}
 			q.Cursor = page.Next
 		}
 	}

@@ -124,6 +124,9 @@ func checkPagingDuringAppends(t *testing.T, s usagelog.Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if n > 500 {
+			t.Fatalf("paging does not end: page %d", n)
+		}
 		for _, r := range page.Records {
 			seen[r.ID]++
 		}
@@ -244,7 +247,9 @@ func collect(t *testing.T, s usagelog.Store, f usagelog.Filter) []usagelog.Recor
 		if err != nil {
 			t.Fatalf("Stream: %v", err)
 		}
-		all = append(all, r)
+		if all = append(all, r); len(all) > endless {
+			t.Fatalf("Stream does not end: %d records and more of a few thousand", len(all))
+		}
 	}
 	return all
 }
@@ -282,7 +287,11 @@ func checkStreamBody(t *testing.T, s usagelog.Store) {
 				return
 			}
 			seen[r.ID]++
-			if n++; n > 10 {
+			if n++; n > endless {
+				t.Errorf("Stream does not end: %d records and more of a few thousand", n)
+				return
+			}
+			if n > 10 {
 				continue
 			}
 			if err := s.Append(t.Context(), []usagelog.Record{record(6000 + n)}); err != nil {

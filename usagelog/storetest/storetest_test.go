@@ -201,7 +201,7 @@ func TestFindsFaults(t *testing.T) {
 	require.NoError(t, err)
 	for i, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
-			cmd := exec.Command(exe, "-test.run=^TestBrokenStore$", "-test.v")
+			cmd := exec.Command(exe, "-test.run=^TestBrokenStore$", "-test.v", "-test.timeout=60s")
 			cmd.Env = append(os.Environ(), faultEnv+"="+strconv.Itoa(i))
 			out, err := cmd.CombinedOutput()
 			require.Error(t, err, "the suite passes a store that %s", f.name)
