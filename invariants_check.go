@@ -1,0 +1,262 @@
+//go:build ipallowcheck
+
+package ipallow
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+)
+
+// checkInvariants walks the whole index of a snapshot and panics if any of
+// it is not as the comments of the types say. It is compiled in by the build
+// tag ipallowcheck, for tests: its cost grows with all keys.
+func checkInvariants(s *Snapshot) {
+	if err := verifySnapshot(s); err != nil {
+		panic(fmt.Sprintf("ipallow: the index of revision %d is broken: %v", s.Revision(), err))
+	}
+}
+
+func verifySnapshot(s *Snapshot) error {
+	if s == nil || s.index == nil {
+		return nil
+	}
+	x := s.index
+	if x.bits < nodeBits || x.bits > 64 || len(x.root) != 1<<(x.bits-nodeBits) {
+		return fmt.Errorf("a directory of %d bits has %d nodes", x.bits, len(x.root))
+	}
+	if s.shift != 64-x.bits || len(s.root) != len(x.root) || &s.root[0] != &x.root[0] {
+		return fmt.Errorf("the snapshot's directory is not that of its index")
+	}
+	keys, places := 0, uint64(1)<<x.bits
+	seen := map[*shard]bool{}
+	for p := uint64(0); p < places; {
+		sh := x.root[p>>nodeBits].shards[p%nodeSize]
+		if sh == nil || seen[sh] {
+			return fmt.Errorf("place %d has no shard, or one that stands elsewhere too", p)
+		}
+		seen[sh] = true
+		if sh.depth > x.bits {
+			return fmt.Errorf("place %d: a shard of depth %d in a directory of %d bits", p, sh.depth, x.bits)
+		}
+		width := uint64(1) << (x.bits - sh.depth)
+		if p%width != 0 {
+			return fmt.Errorf("place %d: a shard of depth %d begins between its places", p, sh.depth)
+		}
+		for q := p; q < p+width; q++ {
+			n := x.root[q>>nodeBits]
+			if n.shards[q%nodeSize] != sh {
+				return fmt.Errorf("place %d: another shard stands in place %d", p, q)
+			}
+			if err := verifyHot(&n.hot[q%nodeSize], sh); err != nil {
+				return fmt.Errorf("place %d: %w", q, err)
+			}
+		}
+		// Without bits of the directory below the depth, the place is the
+		// hashes' first depth bits.
+		if err := sh.verify(&s.hash, p>>(x.bits-sh.depth)); err != nil {
+			return fmt.Errorf("the shard of depth %d in place %d: %w", sh.depth, p, err)
+		}
+		keys += sh.n
+		p += width
+	}
+	if keys != x.keys {
+		return fmt.Errorf("%d keys are counted and %d are there", x.keys, keys)
+	}
+	return nil
+}
+
+// verifyHot compares the copy that Check reads with the shard.
+func verifyHot(h *hotShard, s *shard) error {
+	if len(h.blob) != len(s.blob) || &h.blob[0] != &s.blob[0] || h.mask != s.mask {
+		return fmt.Errorf("the directory's copy is not that of the shard")
+	}
+	return nil
+}
+
+// verify walks a shard all of whose hashes begin with the bits of prefix.
+func (s *shard) verify(hash *hasher, prefix uint64) error {
+	slots := int(s.mask) + 1
+	if bits.OnesCount(uint(slots)) != 1 || 4*s.n > 3*slots {
+		return fmt.Errorf("%d slots for %d records", slots, s.n)
+	}
+	records := slots * slotSize
+	if len(s.blob) < records+recPad || cap(s.blob) > len(s.blob)+len(s.blob)/4+64 {
+		return fmt.Errorf("%d bytes of %d for %d slots", len(s.blob), cap(s.blob), slots)
+	}
+	cold, large, keys := 0, 0, map[string]bool{}
+	starts := map[int]bool{}
+	for at := records; at < len(s.blob)-recPad; {
+		size, err := s.verifyRecord(at, &cold, &large)
+		if err != nil {
+			return fmt.Errorf("the record at %d: %w", at, err)
+		}
+		key := string(keyOf(s.blob[at:]))
+		if keys[key] {
+			return fmt.Errorf("the key %q is there twice", key)
+		}
+		keys[key] = true
+		starts[at] = true
+		h := hash.string(key)
+		if s.depth > 0 && h>>(64-s.depth) != prefix {
+			return fmt.Errorf("the key %q of the hash %#x belongs elsewhere", key, h)
+		}
+		if err := s.verifySlot(h, at); err != nil {
+			return fmt.Errorf("the key %q of the hash %#x: %w", key, h, err)
+		}
+		at += size
+	}
+	if len(keys) != s.n {
+		return fmt.Errorf("%d records are counted and %d are there", s.n, len(keys))
+	}
+	for i, b := range s.blob[len(s.blob)-recPad:] {
+		if b != 0 {
+			return fmt.Errorf("byte %d of the padding is %#x", i, b)
+		}
+	}
+	used := 0
+	for i := range slots {
+		if slot := binary.LittleEndian.Uint32(s.blob[i*slotSize:]); slot != 0 {
+			used++
+			if !starts[int(slot&offsetMask)] {
+				return fmt.Errorf("slot %d points at %d, where no record begins", i, slot&offsetMask)
+			}
+		}
+	}
+	if used != s.n {
+		return fmt.Errorf("%d slots are used for %d records", used, s.n)
+	}
+	if cold != len(s.cold) || large != len(s.large) {
+		return fmt.Errorf("records use %d of %d bytes of labels and %d of %d tables", cold, len(s.cold), large, len(s.large))
+	}
+	return nil
+}
+
+// verifySlot probes for the record at at, which has the hash h, as Check
+// does.
+func (s *shard) verifySlot(h uint64, at int) error {
+	for i := range s.mask + 1 {
+		switch slot := binary.LittleEndian.Uint32(s.blob[(uint32(h)+i)&s.mask*slotSize:]); {
+		case slot == 0:
+			return fmt.Errorf("its search ends before its slot")
+		case int(slot&offsetMask) != at:
+		case slot&^offsetMask != slotTag(h):
+			return fmt.Errorf("its slot has the tag %#x", slot>>offsetBits)
+		default:
+			return nil
+		}
+	}
+	return fmt.Errorf("no slot points at it")
+}
+
+// verifyRecord checks the record at at and returns its size. The labels and
+// the table of a flagged one must be the next that no record before it used.
+func (s *shard) verifyRecord(at int, cold, large *int) (int, error) {
+	b := s.blob[at : len(s.blob)-recPad]
+	if len(b) < recHeader {
+		return 0, fmt.Errorf("%d bytes are no header", len(b))
+	}
+	klen := int(binary.LittleEndian.Uint16(b[recKeyLen:]))
+	if klen < 1 || klen > MaxKeyLen {
+		return 0, fmt.Errorf("a key of %d bytes", klen)
+	}
+	size := recHeader + klen
+	flags := b[recFlags]
+	if flags == flagLarge {
+		if size += 4; size > len(b) {
+			return 0, fmt.Errorf("%d bytes are left for %d", len(b), size)
+		}
+		if i := int(binary.LittleEndian.Uint32(b[size-4:])); i != *large || i >= len(s.large) {
+			return 0, fmt.Errorf("its table is number %d, want %d of %d", i, *large, len(s.large))
+		}
+		if b[recN4]|b[recN6]|b[recN6w] != 0 {
+			return 0, fmt.Errorf("a large list with entries in the record")
+		}
+		*large++
+		return size, s.large[*large-1].verify()
+	}
+	if flags&^flagLabels != 0 {
+		return 0, fmt.Errorf("the flags %#x", flags)
+	}
+	var l layout
+	l.set(b)
+	if l.n < 1 || l.n > maxSmall || size+l.size > len(b) {
+		return 0, fmt.Errorf("%d entries and %d bytes left", l.n, len(b)-size)
+	}
+	if err := l.verify(b[size : size+l.size]); err != nil {
+		return 0, err
+	}
+	size += l.size
+	if flags == 0 {
+		return size, nil
+	}
+	if size += 4; size > len(b) {
+		return 0, fmt.Errorf("%d bytes are left for %d", len(b), size)
+	}
+	if off := int(binary.LittleEndian.Uint32(b[size-4:])); off != *cold {
+		return 0, fmt.Errorf("its labels are at %d, want %d of %d", off, *cold, len(s.cold))
+	}
+	n, err := verifyLabels(s.cold[*cold:], l.n)
+	*cold += n
+	return size, err
+}
+
+// verify decodes each entry of a small record's body.
+func (l *layout) verify(body []byte) error {
+	var seen [3]int
+	for i := range l.n {
+		if l.ordered && body[l.order+i/4]>>(i%4*2)&3 > kind6w {
+			return fmt.Errorf("entry %d is of no kind", i)
+		}
+		p := l.entryAt(body, i, &seen)
+		if c, ok := canonicalPrefix(p); !ok || c != p {
+			return fmt.Errorf("entry %d, %v, is not canonical", i, p)
+		}
+	}
+	if seen != [3]int{l.n4, l.n6, l.n6w} {
+		return fmt.Errorf("the order names %v entries of the kinds, the header %v", seen, [3]int{l.n4, l.n6, l.n6w})
+	}
+	if l.ordered && l.n%4 != 0 && body[l.size-1]>>(l.n%4*2) != 0 {
+		return fmt.Errorf("bits behind the order are set")
+	}
+	return nil
+}
+
+// verifyLabels reads the labels of n entries at the start of b and returns
+// their size.
+func verifyLabels(b []byte, n int) (int, error) {
+	total, w := binary.Uvarint(b)
+	if w <= 0 || total > uint64(len(b)-w) {
+		return 0, fmt.Errorf("labels of %d bytes where %d are left", total, len(b))
+	}
+	size, any := w+int(total), false
+	for b = b[w:size]; n > 0; n-- {
+		length, w := binary.Uvarint(b)
+		if w <= 0 || length > uint64(len(b)-w) {
+			return 0, fmt.Errorf("a label of %d bytes where %d are left", length, len(b))
+		}
+		any = any || length > 0
+		b = b[w+int(length):]
+	}
+	if len(b) > 0 || !any {
+		return 0, fmt.Errorf("%d bytes behind the labels, or no label (%t)", len(b), !any)
+	}
+	return size, nil
+}
+
+func (l *largeList) verify() error {
+	if l == nil || len(l.prefixes) <= maxSmall || l.labels != nil && len(l.labels) != len(l.prefixes) {
+		return fmt.Errorf("a table that should be a record, or has labels for other entries")
+	}
+	for i, p := range l.prefixes {
+		if c, ok := canonicalPrefix(p); !ok || c != p {
+			return fmt.Errorf("entry %d of the table, %v, is not canonical", i, p)
+		}
+	}
+	for i := 1; i < len(l.sorted); i++ {
+		if comparePrefixes(l.prefixes[l.sorted[i-1]], l.prefixes[l.sorted[i]]) >= 0 {
+			return fmt.Errorf("the table's order is wrong at %d", i)
+		}
+	}
+	return nil
+}
