@@ -1,0 +1,46 @@
+package ipallow
+
+// newWithMask makes an engine that keeps only the bits of mask in the hashes
+// of its keys, so that they collide in the part that the mask clears.
+func newWithMask(opts *Options, mask uint64) *Engine {
+	e := New(opts)
+	s := *e.snap.Load() // empty, so no record has been placed by another hash
+	s.hash.mask = mask
+	e.snap.Store(&s)
+	return e
+}
+
+// The masks that clear one part of a hash each: see slotTag and index.place.
+var degenerate = []struct {
+	name string
+	mask uint64
+}{
+	{"full hashes", ^uint64(0)},
+	{"all hashes equal", 0},
+	{"all keys in one shard", 1<<40 - 1},
+	{"all tags equal", ^uint64(0xff << 24)},
+	{"all first slots equal", ^uint64(1<<24 - 1)},
+	{"two shards, one slot, two tags", 1<<63 | 1<<24},
+}
+
+// isLarge reports whether the list of key is a table and not a record.
+func (s *Snapshot) isLarge(key string) bool {
+	sh, rec := s.find(key)
+	return rec != nil && sh.item(0, rec).large != nil
+}
+
+// tableOf returns the table of a key's large list.
+func (s *Snapshot) tableOf(key string) *large {
+	sh, rec := s.find(key)
+	return sh.item(0, rec).large.large
+}
+
+// shape returns how many bits the directory has, how many shards there are,
+// and how many bytes they hold.
+func (s *Snapshot) shape() (bits, shards, bytes int) {
+	for sh := range s.index.all {
+		shards++
+		bytes += len(sh.blob) + len(sh.cold)
+	}
+	return int(s.index.bits), shards, bytes
+}
