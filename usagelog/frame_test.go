@@ -41,7 +41,7 @@ func readAll(t testing.TB, b []byte) (recs []Record, fr *frameReader, damaged in
 	t.Helper()
 	fr, err := openFrames(bytes.NewReader(b), int64(len(b)))
 	if err != nil {
-		require.ErrorIs(t, err, errVersion)
+		require.ErrorIs(t, err, ErrVersion)
 		return nil, nil, 0
 	}
 	fr.damage = func(off, n int64) {

@@ -23,7 +23,7 @@ func lockFile(name string) (*os.File, error) {
 	if err != nil {
 		f.Close()
 		if err == syscall.EWOULDBLOCK {
-			return nil, errLocked
+			return nil, ErrLocked
 		}
 		return nil, &os.PathError{Op: "flock", Path: name, Err: err}
 	}

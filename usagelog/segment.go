@@ -142,7 +142,9 @@ func (rp *replay) scan(seg *segment, report func(error)) error {
 	return nil
 }
 
-var errVersion = errors.New("usagelog: write-ahead file of a newer version: start the version that wrote it once, so that it stores what is in it, and close it")
+// ErrVersion is wrapped by the error of Open for a directory in which a newer
+// version of this package has left records.
+var ErrVersion = errors.New("usagelog: write-ahead file of a newer version: start the version that wrote it once, so that it stores what is in it, and close it")
 
 // openFrames returns a reader of the records in the first size bytes of src.
 // A damaged header is stepped over like any other damage.
@@ -160,7 +162,7 @@ func openFrames(src io.ReaderAt, size int64) (*frameReader, error) {
 		case v == segmentVersion:
 			fr.off = int64(segmentHead)
 		case v > segmentVersion:
-			return nil, errVersion
+			return nil, ErrVersion
 		}
 	}
 	return fr, nil

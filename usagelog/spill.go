@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -191,6 +192,27 @@ func (sp *spiller) seal() {
 // be cut off, a later replay finds a torn tail, or records that are also in
 // the next segment under the same IDs.
 func (sp *spiller) abandon() {
-	sp.file.Truncate(sp.seg.size)
+	seg := sp.seg
+	sp.file.Truncate(seg.size)
 	sp.seal()
+	if seg.records > 0 {
+		return
+	}
+	// A disk that fails for long must not fill the directory with empty files
+	// while the store is stuck.
+	if os.Remove(seg.name) != nil {
+		return // the deliverer will try
+	}
+	sp.w.forget(seg)
+}
+
+// forget takes a removed segment off the books, once.
+func (w *Writer) forget(seg *segment) {
+	w.mu.Lock()
+	if i := slices.Index(w.segments, seg); i >= 0 {
+		w.segments = slices.Delete(w.segments, i, i+1)
+		w.stats.WALBytes -= seg.size
+	}
+	w.mu.Unlock()
+	signal(w.freed)
 }

@@ -85,8 +85,8 @@ type Stats struct {
 	DamagedBytes, TornBytes uint64
 	DamagedStretches        uint64
 
-	// StoreErrors and WALErrors count failures, each of which is tried again;
-	// the last one of each kind is kept until the Writer is closed.
+	// StoreErrors and WALErrors count failures, each of which is tried again.
+	// The last one of each kind stays here also when all is well again.
 	StoreErrors, WALErrors       uint64
 	LastStoreError, LastWALError error
 }

@@ -37,6 +37,9 @@ type Store interface {
 	// ErrRejected says that at least one record can never be kept, such as one
 	// with the zero ID.
 	//
+	// A Store that deletes old records may be given one of them again, when
+	// the Writer was killed; it must then leave it out, or delete it again.
+	//
 	// Append does not hold on to the slice. It may hold on to the strings.
 	Append(ctx context.Context, records []Record) error
 

@@ -16,7 +16,9 @@ var (
 	// ErrClosed is returned by the methods of a Writer that was closed.
 	ErrClosed = errors.New("usagelog: the Writer is closed")
 
-	errLocked = errors.New("usagelog: directory in use by another Writer: give each its own, or stop the other")
+	// ErrLocked is wrapped by the error of Open for a directory that another
+	// Writer uses.
+	ErrLocked = errors.New("usagelog: directory in use by another Writer: give each its own, or stop the other")
 )
 
 // A Writer takes records and brings them to a Store through a write-ahead
@@ -104,8 +106,10 @@ func open(dir string, store Store, opts *Options, create func(string) (segmentFi
 		closing: make(chan struct{}),
 		spilled: make(chan struct{}),
 		done:    make(chan struct{}),
-		front:   new(batch),
-		spare:   new(batch),
+		// At their full size from the beginning: growing would copy megabytes
+		// under the mutex. The system gives memory when it is first written.
+		front: &batch{buf: make([]byte, 0, opt.QueueBytes)},
+		spare: &batch{buf: make([]byte, 0, opt.QueueBytes)},
 
 		segments: rp.segments,
 		ord:      rp.records,

@@ -151,7 +151,7 @@ func TestLock(t *testing.T) {
 	dir := t.TempDir()
 	w := mustOpen(t, dir, NewMemoryStore(0), nil)
 	_, err := Open(dir, NewMemoryStore(0), nil)
-	require.ErrorIs(t, err, errLocked)
+	require.ErrorIs(t, err, ErrLocked)
 	require.NoError(t, w.Close(within(t)))
 	w = mustOpen(t, dir, NewMemoryStore(0), nil)
 	require.NoError(t, w.Close(within(t)))
