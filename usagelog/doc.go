@@ -57,7 +57,7 @@
 //
 // # Cost
 //
-// Record encodes into a buffer under a mutex: about 300 ns, no allocation, no
+// Record encodes into a buffer under a mutex: 100 to 200 ns (BenchmarkRecord), no allocation, no
 // system call but the waking of a goroutine once every Options.Linger. A Writer
 // reserves twice Options.QueueBytes of memory (8 MiB by default; the system
 // gives it when it is first needed), and takes Options.WALBytes on disk at most

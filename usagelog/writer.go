@@ -257,7 +257,7 @@ func (e *CloseError) Error() string {
 }
 
 // Stats returns the counts of this moment. It takes the lock that Record takes,
-// for about 100 ns.
+// for a moment.
 func (w *Writer) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
