@@ -1,0 +1,248 @@
+package ipallow
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/stretchr/testify/require"
+)
+
+// readers runs fn in n goroutines until stop is called, which waits for them
+// and returns how often fn ran.
+func readers(n int, fn func()) (stop func() int64) {
+	var done atomic.Bool
+	var count atomic.Int64
+	var wg, begun sync.WaitGroup
+	for range n {
+		begun.Add(1)
+		wg.Go(func() {
+			fn()
+			begun.Done()
+			for !done.Load() {
+				fn()
+				count.Add(1)
+			}
+		})
+	}
+	begun.Wait()
+	return func() int64 {
+		done.Store(true)
+		wg.Wait()
+		return count.Load()
+	}
+}
+
+// Each step gives all keys the same generation: an address that only the
+// lists of that generation contain. A reader that sees two generations in
+// one snapshot, or a later key at an earlier generation in two, has seen half
+// of a step.
+func TestStepsAreAtomic(t *testing.T) {
+	const keys = 64 // spread over many places of the directory
+	list := func(g int) []Entry { return entries(fmt.Sprintf("203.0.%d.%d/32 generation %d", g/256, g%256, g)) }
+	key := func(i int) string { return gen.BulkKey(i * 100) }
+	all := func(g int) func(func(string, []Entry) bool) {
+		return func(yield func(string, []Entry) bool) {
+			for i := range keys {
+				if !yield(key(i), list(g)) {
+					return
+				}
+			}
+		}
+	}
+	update := func(e *Engine, g int) error {
+		return e.Update(func(tx *Tx) error {
+			for k, l := range all(g) {
+				if err := tx.Set(k, l); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for name, step := range map[string]func(*Engine, int) error{
+		"Update":  update,
+		"Replace": func(e *Engine, g int) error { return e.Replace(all(g)) },
+		"ReplaceFunc": func(e *Engine, g int) error {
+			return e.ReplaceFunc(func(add func(string, []Entry)) error {
+				for k, l := range all(g) {
+					add(k, l)
+				}
+				return nil
+			})
+		},
+		"failing steps between": func(e *Engine, g int) error {
+			_ = e.Update(func(tx *Tx) error {
+				for i := range keys / 2 {
+					tx.Delete(key(i))
+				}
+				return tx.Set(key(keys-1), entries("10.0.0.1/32"))
+			})
+			_ = e.Replace(func(yield func(string, []Entry) bool) {
+				yield(key(0), list(g))
+				yield(key(1), entries("10.0.0.1/32"))
+			})
+			return update(e, g)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := New(nil)
+			require.NoError(t, step(e, 0))
+			var torn atomic.Pointer[string]
+			fail := func(format string, args ...any) {
+				s := fmt.Sprintf(format, args...)
+				torn.CompareAndSwap(nil, &s)
+			}
+			stop := readers(8, func() {
+				// Through one snapshot: one generation.
+				s := e.Snapshot()
+				first := ""
+				for i := range keys {
+					l, ok := s.Entries(key(i))
+					if !ok || len(l) != 1 {
+						fail("revision %d: key %d has no list", s.Revision(), i)
+						return
+					}
+					if first == "" {
+						first = l[0].Label
+					}
+					if l[0].Label != first {
+						fail("revision %d: key 0 is at %s and key %d at %s", s.Revision(), first, i, l[0].Label)
+					}
+					if s.Check(key(i), l[0].Prefix.Addr()) != Allowed {
+						fail("revision %d: Check and Entries of key %d differ", s.Revision(), i)
+					}
+				}
+				// Through the engine, which may step in between: never back.
+				var rev uint64
+				gen := -1
+				for i := range keys {
+					x := e.Explain(key(i), addr("203.0.255.255"))
+					l, _ := e.Snapshot().Entries(key(i))
+					g := 0
+					if _, err := fmt.Sscanf(l[0].Label, "generation %d", &g); err != nil {
+						fail("%q", l[0].Label)
+					}
+					if x.Revision < rev || g < gen {
+						fail("revision %d after %d, generation %d after %d", x.Revision, rev, g, gen)
+					}
+					rev, gen = x.Revision, g
+					if e.Check(key(i), addr("8.8.8.8")) != Denied {
+						fail("key %d is open for a moment", i)
+					}
+				}
+			})
+			steps := 400
+			if testing.Short() {
+				steps = 100
+			}
+			for g := 1; g <= steps; g++ {
+				require.NoError(t, step(e, g))
+			}
+			require.Positive(t, stop(), "nobody read")
+			if s := torn.Load(); s != nil {
+				t.Fatal(*s)
+			}
+		})
+	}
+}
+
+// Everything at once, for the race detector and for the count at the end.
+func TestConcurrentUse(t *testing.T) {
+	e := New(&Options{Policy: widest()})
+	small, large := entries("203.0.113.5/32 l"), fromNaive(gen.Distinct(maxSmall+5))
+	in := addr("203.0.113.5")
+	require.NoError(t, e.Set("fixed", small))
+	var wrong atomic.Int64
+	stop := readers(4, func() {
+		if e.Check("fixed", in) != Allowed || e.Check("fixed", addr("8.8.8.8")) != Denied {
+			wrong.Add(1)
+		}
+		if x := e.Explain("fixed", in); !x.Matched || x.Entry != small[0] {
+			wrong.Add(1)
+		}
+		s := e.Snapshot()
+		n := 0
+		for key, list := range s.All() {
+			n++
+			if len(list) == 0 || s.Check(key, list[0].Prefix.Addr()) != Allowed {
+				wrong.Add(1)
+			}
+		}
+		if n != s.Len() {
+			wrong.Add(1)
+		}
+	})
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 150 {
+				key := fmt.Sprintf("w%d-%d", w, i)
+				list := small
+				if i%10 == 0 {
+					list = large
+				}
+				if e.Set(key, list) != nil || e.Check(key, addr("1.1.1.1")) != Denied {
+					wrong.Add(1)
+				}
+				switch i % 3 {
+				case 0:
+					e.Delete(key)
+				case 1:
+					if e.Update(func(tx *Tx) error { tx.Delete(key); return tx.Set(key+"'", small) }) != nil {
+						wrong.Add(1)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.Positive(t, stop())
+	require.Zero(t, wrong.Load())
+	checkInvariants(e.Snapshot())
+	require.Equal(t, 1+4*100, e.Snapshot().Len(), "no step of one writer undid that of another")
+	require.EqualValues(t, 1+1+4*(150+100), e.Snapshot().Revision(), "and each is one revision")
+}
+
+// A Set that comes during a Replace is made after it.
+func TestSetDuringReplace(t *testing.T) {
+	e := New(nil)
+	set := make(chan error)
+	require.NoError(t, e.ReplaceFunc(func(add func(string, []Entry)) error {
+		go func() { set <- e.Set("late", entries("203.0.113.5/32")) }()
+		add("k", entries("203.0.113.5/32"))
+		require.Equal(t, Unrestricted, e.Check("k", addr("8.8.8.8")), "readers do not wait")
+		return nil
+	}))
+	require.NoError(t, <-set)
+	require.Equal(t, 2, e.Snapshot().Len())
+	require.Equal(t, Denied, e.Check("late", addr("8.8.8.8")))
+}
+
+// The zero Engine may be used by many from the start.
+func TestZeroEngineConcurrently(t *testing.T) {
+	e := new(Engine)
+	stop := readers(4, func() {
+		if e.Check("k", addr("203.0.113.5")) == Unrestricted {
+			panic("the zero Engine opened a key")
+		}
+		e.Snapshot().Len()
+		e.Policy()
+	})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 100 {
+				if err := e.Set("k", entries("203.0.113.5/32")); err != nil {
+					panic(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.NoError(t, e.Replace(lists("k", entries("203.0.113.5/32"))))
+	stop()
+	require.Equal(t, Allowed, e.Check("k", addr("203.0.113.5")))
+}

@@ -1,0 +1,271 @@
+package ipallow
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/stretchr/testify/require"
+)
+
+// Which representation a list gets: a record up to maxSmall entries, a table
+// from one more.
+func TestRepresentation(t *testing.T) {
+	e := New(&Options{Policy: widest()})
+	for _, c := range []struct {
+		n     int
+		large bool
+	}{{1, false}, {20, false}, {maxSmall - 1, false}, {maxSmall, false}, {maxSmall + 1, true}, {1000, true}} {
+		list := fromNaive(gen.Distinct(c.n))
+		require.NoError(t, e.Set("k", list))
+		require.Equal(t, c.large, e.Snapshot().isLarge("k"), "%d entries", c.n)
+		require.Equal(t, c.large, Compile(list).large != nil, "%d entries", c.n)
+		require.Equal(t, c.n, Compile(list).Len())
+		require.Equal(t, c.n, e.Explain("k", addr("1.2.3.4")).Entries)
+		got, _ := e.Snapshot().Entries("k")
+		require.Equal(t, list, got)
+	}
+	require.LessOrEqual(t, DefaultPolicy().MaxEntries, maxSmall, "what the default policy allows is a record")
+}
+
+// From a record to a table, back, and away: the last list counts, and no
+// table is left behind.
+func TestChangeOfRepresentation(t *testing.T) {
+	e := New(&Options{Policy: widest()})
+	for i, n := range []int{1, maxSmall + 1, maxSmall, maxSmall + 2, 0, maxSmall + 1, 3} {
+		require.NoError(t, e.Set("k", fromNaive(gen.Distinct(n))))
+		checkInvariants(e.Snapshot())
+		got, ok := e.Snapshot().Entries("k")
+		require.Equal(t, n > 0, ok, "step %d", i)
+		require.Len(t, got, n)
+		for s := range e.Snapshot().index.all {
+			require.LessOrEqual(t, len(s.large), 1)
+		}
+	}
+}
+
+// Equal large lists share one table, however many keys have them; their
+// labels stay apart.
+func TestCompileCache(t *testing.T) {
+	list := fromNaive(gen.Distinct(maxSmall + 1))
+	labelled := append([]Entry(nil), list...)
+	labelled[0].Label = "mine"
+	other := append([]Entry(nil), list...)
+	other[0], other[1] = other[1], other[0]
+
+	load := func(size int) *Snapshot {
+		e := New(&Options{Policy: widest(), CompileCache: size})
+		require.NoError(t, e.Set("a", list))
+		require.NoError(t, e.Update(func(tx *Tx) error { return tx.Set("labelled", labelled) }))
+		require.NoError(t, e.Set("other", other))
+		require.NoError(t, e.Set("b", list))
+		return e.Snapshot()
+	}
+	s := load(0)
+	require.Same(t, s.tableOf("a"), s.tableOf("b"))
+	require.Same(t, s.tableOf("a"), s.tableOf("labelled"), "labels are no part of the table")
+	require.NotSame(t, s.tableOf("a"), s.tableOf("other"), "the order is")
+	a := list[0].Prefix.Addr()
+	require.Equal(t, Entry{list[0].Prefix, "mine"}, s.Explain("labelled", a).Entry)
+	require.Equal(t, Entry{list[0].Prefix, ""}, s.Explain("a", a).Entry)
+	require.Equal(t, 1, s.Explain("other", a).Index)
+	for _, k := range []string{"a", "b", "labelled", "other"} {
+		want := map[string][]Entry{"a": list, "b": list, "labelled": labelled, "other": other}[k]
+		got, _ := s.Entries(k)
+		require.Equal(t, want, got, k)
+	}
+
+	s = load(1) // the other list drives the first one out
+	require.NotSame(t, s.tableOf("a"), s.tableOf("b"), "the cache is bounded")
+	s = load(-1)
+	require.NotSame(t, s.tableOf("a"), s.tableOf("labelled"), "there is none")
+
+	// A reload of a thousand keys holds the list once.
+	e := New(&Options{Policy: widest()})
+	require.NoError(t, e.Replace(func(yield func(string, []Entry) bool) {
+		for i := range 1000 {
+			yield(gen.BulkKey(i), list)
+		}
+	}))
+	table := e.Snapshot().tableOf(gen.BulkKey(0))
+	require.NoError(t, e.Replace(e.Snapshot().All()))
+	for i := range 1000 {
+		require.Same(t, table, e.Snapshot().tableOf(gen.BulkKey(i)))
+	}
+}
+
+// A snapshot answers for ever as it did when it was taken.
+func TestSnapshotKeepsItsAnswers(t *testing.T) {
+	e := New(&Options{Policy: widest()})
+	in, out := addr("203.0.113.5"), addr("203.0.113.6")
+	require.NoError(t, e.Update(func(tx *Tx) error {
+		for i := range 2000 {
+			if err := tx.Set(gen.BulkKey(i), entries("203.0.113.5/32 label")); err != nil {
+				return err
+			}
+		}
+		return tx.Set("large", append(entries("203.0.113.5/32"), fromNaive(gen.Distinct(maxSmall))...))
+	}))
+	s := e.Snapshot()
+	rev := s.Revision()
+	keeps := func(after string) {
+		t.Helper()
+		checkInvariants(s)
+		require.Equal(t, 2001, s.Len(), after)
+		require.Equal(t, rev, s.Revision(), after)
+		for i := range 2000 {
+			if s.Check(gen.BulkKey(i), in) != Allowed || s.Check(gen.BulkKey(i), out) != Denied {
+				t.Fatalf("after %s, the snapshot has another answer for %q", after, gen.BulkKey(i))
+			}
+		}
+		require.Equal(t, Allowed, s.Check("large", in), after)
+		require.Equal(t, Denied, s.Check("large", out), after)
+		require.Equal(t, Unrestricted, s.Check("new", out), after)
+		require.Equal(t, "label", s.Explain(gen.BulkKey(7), in).Entry.Label, after)
+		n := 0
+		for range s.All() {
+			n++
+		}
+		require.Equal(t, 2001, n, after)
+	}
+	keeps("nothing")
+	require.NoError(t, e.Set(gen.BulkKey(0), entries("203.0.113.6/32")))
+	require.NoError(t, e.Set("large", nil))
+	keeps("Set")
+	e.Delete(gen.BulkKey(1))
+	keeps("Delete")
+	require.NoError(t, e.Update(func(tx *Tx) error {
+		for i := range 2000 {
+			tx.Delete(gen.BulkKey(i))
+		}
+		return tx.Set("new", entries("203.0.113.9/32"))
+	}))
+	keeps("Update")
+	require.NoError(t, e.Replace(lists("new", entries("203.0.113.9/32"))))
+	keeps("Replace")
+	require.NoError(t, e.Replace(s.All()))
+	keeps("a Replace by its own lists")
+	require.Equal(t, 2001, e.Snapshot().Len())
+}
+
+func TestAllStops(t *testing.T) {
+	e := New(nil)
+	for i := range 1000 {
+		require.NoError(t, e.Set(gen.BulkKey(i), entries("203.0.113.5/32")))
+	}
+	n := 0
+	for range e.Snapshot().All() {
+		if n++; n == 10 {
+			break
+		}
+	}
+	require.Equal(t, 10, n)
+	seen := map[string]bool{}
+	for k := range e.Snapshot().All() {
+		require.False(t, seen[k], "%q comes twice", k)
+		seen[k] = true
+	}
+	require.Len(t, seen, 1000)
+}
+
+// A shard that is rewritten again and again holds its records and no more.
+func TestRewritingDoesNotGrow(t *testing.T) {
+	e := New(nil)
+	for i := range 300 {
+		require.NoError(t, e.Set(gen.BulkKey(i), entries("203.0.113.5/32 a label")))
+	}
+	_, shards, bytes := e.Snapshot().shape()
+	one, two := entries("203.0.113.6/32 b label"), entries("203.0.113.7/32 c label")
+	for i := range 10_000 {
+		list := one
+		if i%2 == 1 {
+			list = two
+		}
+		require.NoError(t, e.Set(gen.BulkKey(7), list))
+	}
+	_, shards2, bytes2 := e.Snapshot().shape()
+	require.Equal(t, [2]int{shards, bytes}, [2]int{shards2, bytes2})
+	checkInvariants(e.Snapshot())
+	require.Equal(t, 300, e.Snapshot().Len())
+	require.EqualValues(t, 1+300+10_000, e.Snapshot().Revision())
+}
+
+func heap() int {
+	var m runtime.MemStats
+	for range 2 {
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// Memory follows the keys: what is deleted, one by one or together, is given
+// back, tables and labels too.
+func TestMemoryIsGivenBack(t *testing.T) {
+	const keys = 20_000
+	large := fromNaive(gen.Distinct(300))
+	for name, remove := range map[string]func(*Engine) error{
+		"Delete": func(e *Engine) error {
+			for i := range keys {
+				e.Delete(gen.BulkKey(i))
+			}
+			return nil
+		},
+		"Update": func(e *Engine) error {
+			return e.Update(func(tx *Tx) error {
+				for i := range keys {
+					tx.Delete(gen.BulkKey(i))
+				}
+				return nil
+			})
+		},
+		"Set": func(e *Engine) error {
+			return e.Update(func(tx *Tx) error {
+				for i := range keys {
+					if err := tx.Set(gen.BulkKey(i), nil); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+		"Replace": func(e *Engine) error { return e.Replace(lists()) },
+	} {
+		e := New(&Options{Policy: widest(), CompileCache: -1})
+		empty := heap()
+		require.NoError(t, e.Replace(func(yield func(string, []Entry) bool) {
+			for i := range keys {
+				list := entries("203.0.113.0/24 a label of some length", "2001:db8::/48")
+				if i%200 == 0 {
+					list = large
+				}
+				yield(gen.BulkKey(i), list)
+			}
+		}))
+		full := heap()
+		require.Greater(t, full-empty, keys*50, "%s: the keys are in memory", name)
+		require.NoError(t, remove(e))
+		left := heap() - empty
+		require.Less(t, left, (full-empty)/20, "%s: %d bytes of %d are left", name, left, full-empty)
+		require.Zero(t, e.Snapshot().Len())
+		runtime.KeepAlive(e)
+	}
+}
+
+// The labels of a list are not read by Check, so they do not stand between
+// the records that it reads.
+func TestLabelsStandApart(t *testing.T) {
+	plain, labelled := New(nil), New(nil)
+	for i := range 100 {
+		require.NoError(t, plain.Set(gen.BulkKey(i), entries("203.0.113.5/32")))
+		require.NoError(t, labelled.Set(gen.BulkKey(i), entries(fmt.Sprintf("203.0.113.5/32 a rather long label number %d", i))))
+	}
+	blob := func(e *Engine) (n int) {
+		for s := range e.Snapshot().index.all {
+			n += len(s.blob)
+		}
+		return n
+	}
+	require.LessOrEqual(t, blob(labelled), blob(plain)+4*100)
+}
