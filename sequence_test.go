@@ -252,7 +252,7 @@ func TestSequences(t *testing.T) {
 	for _, d := range degenerate {
 		t.Run(d.name, func(t *testing.T) {
 			seen := tally{}
-			runs, steps := 40, 40
+			runs, steps := 25, 40
 			if testing.Short() {
 				runs = 8
 			}
@@ -278,7 +278,7 @@ func TestShardsSplitAndEmpty(t *testing.T) {
 		t.Run(d.name, func(t *testing.T) {
 			n := 20 * splitKeys
 			if bulkFor(d.mask) < gen.MaxBulk {
-				n = 3 * splitKeys
+				n = splitKeys + splitKeys/4 // a walk over all of them for each step
 			}
 			e := newWithMask(nil, d.mask)
 			_, _, bytes := e.Snapshot().shape()
