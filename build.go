@@ -57,7 +57,7 @@ func newIndex(hash *hasher, items []item) (*index, error) {
 		h := uint64(g) << 1 << (63 - depth)
 		if s != nil {
 			e.put(h, s)
-		} else if err := e.build(h, depth, members(g, nil)); err != nil {
+		} else if err := e.fill(h, depth, members(g, nil)); err != nil {
 			return nil, err
 		}
 	}
@@ -74,12 +74,13 @@ func buildGroups(depth uint8, groups int, members func(int, []item) []item) ([]*
 	for w := range workers {
 		wg.Go(func() {
 			var scratch []item
+			var b shardBuilder
 			for g := w * groups / workers; g < (w+1)*groups/workers; g++ {
 				scratch = members(g, scratch[:0])
 				if mustSplit(scratch) {
 					continue
 				}
-				if shards[g], errs[w] = newShard(depth, scratch); errs[w] != nil {
+				if shards[g], errs[w] = b.build(depth, scratch); errs[w] != nil {
 					return
 				}
 			}

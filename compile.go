@@ -26,7 +26,7 @@ type Allowlist struct {
 // them. The slice is not kept.
 //
 // Cost: O(n log n) for n entries. A list of up to 40 entries takes 5 bytes
-// for an IPv4 entry and 9 or 17 for an IPv6 one (up to /64, and longer); a
+// for an IPv4 entry and 9 or 18 for an IPv6 one (up to /64, and longer); a
 // longer list is a trie.
 func Compile(entries []Entry) *Allowlist {
 	canonical := make([]Entry, 0, len(entries))
@@ -40,6 +40,7 @@ func Compile(entries []Entry) *Allowlist {
 	case len(canonical) == 0:
 	case len(canonical) <= maxSmall:
 		l.hdr, l.body = appendBody(nil, canonical)
+		l.body = append(l.body, make([]byte, recPad)...)
 		l.labels = labelsOf(canonical)
 	default:
 		l.large = compileLarge(canonical, nil)
@@ -79,7 +80,7 @@ func (l *Allowlist) Len() int {
 	case l.large != nil:
 		return len(l.large.prefixes)
 	}
-	return int(l.hdr[recN4]) + int(l.hdr[recN6]) + int(l.hdr[recN6w])
+	return int(l.hdr[recN4]) + int(l.hdr[recN6])
 }
 
 // Contains reports whether an entry contains addr. An IPv4-mapped address is
@@ -93,8 +94,7 @@ func (l *Allowlist) Contains(addr netip.Addr) bool {
 	case l.large != nil:
 		return l.large.contains(canonicalAddr(addr))
 	}
-	q := newQuery(addr)
-	return matchBody(&l.hdr, l.body, &q)
+	return len(l.body) > 0 && matchBody(&l.hdr, l.body, addr) == Allowed
 }
 
 // Lookup returns the most specific entry that contains addr; of equal

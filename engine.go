@@ -2,7 +2,6 @@ package ipallow
 
 import (
 	"fmt"
-	"hash/maphash"
 	"iter"
 	"net/netip"
 	"sync"
@@ -78,12 +77,15 @@ func (e *Engine) init(opts *Options) {
 	}
 	e.cache = newCompileCache(size)
 	e.ready = true
-	hash := hasher{seed: maphash.MakeSeed(), mask: ^uint64(0)}
-	e.snap.Store(newSnapshot(emptyIndex(), hash, 1, !opts.DenyUntilLoaded))
+	e.snap.Store(newSnapshot(emptyIndex(), newHasher(), 1, !opts.DenyUntilLoaded))
 }
 
 func newSnapshot(x *index, hash hasher, rev uint64, loaded bool) *Snapshot {
-	return &Snapshot{root: x.root, shift: 64 - x.bits, loaded: loaded, hash: hash, index: x, rev: rev}
+	s := &Snapshot{shift: 64 - x.bits, hash: hash, index: x, rev: rev}
+	if loaded {
+		s.dir = newHotDir(x.root)
+	}
+	return s
 }
 
 // lock takes the writers' mutex and sets up the zero Engine.
@@ -186,7 +188,7 @@ func (e *Engine) step(fn func(*Tx) error) error {
 		}
 		next = edit.index
 	}
-	e.snap.Store(newSnapshot(&next, hash, old.rev+1, old.loaded))
+	e.snap.Store(newSnapshot(&next, hash, old.rev+1, old.Loaded()))
 	return nil
 }
 

@@ -43,13 +43,8 @@ type node struct {
 	shards [nodeSize]*shard
 }
 
-type hotShard struct {
-	blob []byte
-	mask uint32
-}
-
 func (n *node) put(i uint64, s *shard) {
-	n.hot[i] = hotShard{s.blob, s.mask}
+	n.hot[i] = s.hot()
 	n.shards[i] = s
 }
 
@@ -81,7 +76,7 @@ func (x *index) all(yield func(*shard) bool) {
 
 // emptyIndex has one shard without records in all places.
 func emptyIndex() *index {
-	s, err := newShard(0, nil)
+	s, err := new(shardBuilder).build(0, nil)
 	if err != nil {
 		panic(err) // nothing cannot be too much
 	}
@@ -105,6 +100,7 @@ type editor struct {
 	hash  *hasher
 	owned map[*node]bool // nodes made by this editor, which it may write
 	items []item         // scratch
+	build shardBuilder
 }
 
 func (x *index) edit(hash *hasher) *editor {
@@ -171,7 +167,7 @@ func (e *editor) change(s *shard, ops []op) error {
 	}
 	e.keys += grown
 	h := ops[0].hash
-	if err := e.build(h, s.depth, items); err != nil {
+	if err := e.fill(h, s.depth, items); err != nil {
 		return err
 	}
 	if grown < 0 {
@@ -189,11 +185,11 @@ func anySet(ops []op) bool {
 	return false
 }
 
-// build puts the items, which share the upper depth bits with h, into the
+// fill puts the items, which share the upper depth bits with h, into the
 // directory, as one shard or as several.
-func (e *editor) build(h uint64, depth uint8, items []item) error {
+func (e *editor) fill(h uint64, depth uint8, items []item) error {
 	if !mustSplit(items) || depth == e.bits && !e.mayDouble() {
-		s, err := newShard(depth, items)
+		s, err := e.build.build(depth, items)
 		if err != nil {
 			return err
 		}
@@ -207,10 +203,10 @@ func (e *editor) build(h uint64, depth uint8, items []item) error {
 	bit := uint64(1) << (63 - depth)
 	ones := partition(items, func(it *item) bool { return it.hash&bit == 0 })
 	h &^= bit<<1 - 1
-	if err := e.build(h, depth+1, items[:ones]); err != nil {
+	if err := e.fill(h, depth+1, items[:ones]); err != nil {
 		return err
 	}
-	return e.build(h|bit, depth+1, items[ones:])
+	return e.fill(h|bit, depth+1, items[ones:])
 }
 
 func mustSplit(items []item) bool {
@@ -244,7 +240,7 @@ func (e *editor) join(h uint64) error {
 			break
 		}
 		items := s.items(nil, e.hash.bytes)
-		joined, err := newShard(s.depth-1, t.items(items, e.hash.bytes))
+		joined, err := e.build.build(s.depth-1, t.items(items, e.hash.bytes))
 		if err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ func verifySnapshot(s *Snapshot) error {
 	if x.bits < nodeBits || x.bits > 64 || len(x.root) != 1<<(x.bits-nodeBits) {
 		return fmt.Errorf("a directory of %d bits has %d nodes", x.bits, len(x.root))
 	}
-	if s.shift != 64-x.bits || len(s.root) != len(x.root) || &s.root[0] != &x.root[0] {
+	if s.shift != 64-x.bits || s.dir.open() && !s.dir.same(x.root) {
 		return fmt.Errorf("the snapshot's directory is not that of its index")
 	}
 	keys, places := 0, uint64(1)<<x.bits
@@ -68,7 +68,7 @@ func verifySnapshot(s *Snapshot) error {
 
 // verifyHot compares the copy that Check reads with the shard.
 func verifyHot(h *hotShard, s *shard) error {
-	if len(h.blob) != len(s.blob) || &h.blob[0] != &s.blob[0] || h.mask != s.mask {
+	if !h.same(s) {
 		return fmt.Errorf("the directory's copy is not that of the shard")
 	}
 	return nil
@@ -80,13 +80,12 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 	if bits.OnesCount(uint(slots)) != 1 || 4*s.n > 3*slots {
 		return fmt.Errorf("%d slots for %d records", slots, s.n)
 	}
-	records := slots * slotSize
-	if len(s.blob) < records+recPad || cap(s.blob) > len(s.blob)+len(s.blob)/4+64 {
-		return fmt.Errorf("%d bytes of %d for %d slots", len(s.blob), cap(s.blob), slots)
+	if len(s.table) != slots*slotSize+slots/slotsPerShift || len(s.blob) < recPad || cap(s.blob) > len(s.blob)+len(s.blob)/4+64 {
+		return fmt.Errorf("%d bytes of table and %d of %d of records for %d slots", len(s.table), len(s.blob), cap(s.blob), slots)
 	}
 	cold, large, keys := 0, 0, map[string]bool{}
 	starts := map[int]bool{}
-	for at := records; at < len(s.blob)-recPad; {
+	for at := 0; at < len(s.blob)-recPad; {
 		size, err := s.verifyRecord(at, &cold, &large)
 		if err != nil {
 			return fmt.Errorf("the record at %d: %w", at, err)
@@ -116,10 +115,10 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 	}
 	used := 0
 	for i := range slots {
-		if slot := binary.LittleEndian.Uint32(s.blob[i*slotSize:]); slot != 0 {
+		if slot := binary.LittleEndian.Uint32(s.slot(uint32(i))[:]); slot != 0 {
 			used++
-			if !starts[int(slot&offsetMask)] {
-				return fmt.Errorf("slot %d points at %d, where no record begins", i, slot&offsetMask)
+			if !starts[int(slot&offsetMask)-1] {
+				return fmt.Errorf("slot %d points at %d, where no record begins", i, slot&offsetMask-1)
 			}
 		}
 	}
@@ -135,18 +134,17 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 // verifySlot probes for the record at at, which has the hash h, as Check
 // does.
 func (s *shard) verifySlot(h uint64, at int) error {
-	for i := range s.mask + 1 {
-		switch slot := binary.LittleEndian.Uint32(s.blob[(uint32(h)+i)&s.mask*slotSize:]); {
-		case slot == 0:
-			return fmt.Errorf("its search ends before its slot")
-		case int(slot&offsetMask) != at:
+	from := home(h, s.table[int(s.mask+1)*slotSize+int(shiftAt(h, s.mask))])
+	for i := range s.probes + 1 {
+		switch slot := binary.LittleEndian.Uint32(s.slot(from + i)[:]); {
+		case int(slot&offsetMask) != at+1:
 		case slot&^offsetMask != slotTag(h):
 			return fmt.Errorf("its slot has the tag %#x", slot>>offsetBits)
 		default:
 			return nil
 		}
 	}
-	return fmt.Errorf("no slot points at it")
+	return fmt.Errorf("no slot within %d of its home points at it", s.probes)
 }
 
 // verifyRecord checks the record at at and returns its size. The labels and
@@ -169,13 +167,13 @@ func (s *shard) verifyRecord(at int, cold, large *int) (int, error) {
 		if i := int(binary.LittleEndian.Uint32(b[size-4:])); i != *large || i >= len(s.large) {
 			return 0, fmt.Errorf("its table is number %d, want %d of %d", i, *large, len(s.large))
 		}
-		if b[recN4]|b[recN6]|b[recN6w] != 0 {
+		if b[recN4]|b[recN6]|b[recNw] != 0 {
 			return 0, fmt.Errorf("a large list with entries in the record")
 		}
 		*large++
 		return size, s.large[*large-1].verify()
 	}
-	if flags&^flagLabels != 0 {
+	if flags&^(flagLabels|flagAll6) != 0 {
 		return 0, fmt.Errorf("the flags %#x", flags)
 	}
 	var l layout
@@ -183,11 +181,11 @@ func (s *shard) verifyRecord(at int, cold, large *int) (int, error) {
 	if l.n < 1 || l.n > maxSmall || size+l.size > len(b) {
 		return 0, fmt.Errorf("%d entries and %d bytes left", l.n, len(b)-size)
 	}
-	if err := l.verify(b[size : size+l.size]); err != nil {
+	if err := l.verify(b, b[size:size+l.size]); err != nil {
 		return 0, err
 	}
 	size += l.size
-	if flags == 0 {
+	if flags&flagLabels == 0 {
 		return size, nil
 	}
 	if size += 4; size > len(b) {
@@ -202,21 +200,27 @@ func (s *shard) verifyRecord(at int, cold, large *int) (int, error) {
 }
 
 // verify decodes each entry of a small record's body.
-func (l *layout) verify(body []byte) error {
-	var seen [3]int
-	for i := range l.n {
-		if l.ordered && body[l.order+i/4]>>(i%4*2)&3 > kind6w {
-			return fmt.Errorf("entry %d is of no kind", i)
-		}
-		p := l.entryAt(body, i, &seen)
+func (l *layout) verify(hdr, body []byte) error {
+	n4, n6, nw, all6 := 0, 0, 0, false
+	for i, p := range prefixes(hdr, body) {
 		if c, ok := canonicalPrefix(p); !ok || c != p {
 			return fmt.Errorf("entry %d, %v, is not canonical", i, p)
 		}
+		switch {
+		case p.Addr().Is4():
+			n4++
+		case p.Bits() > 64:
+			nw++
+			fallthrough
+		default:
+			n6++
+			all6 = all6 || p.Bits() == 0
+		}
 	}
-	if seen != [3]int{l.n4, l.n6, l.n6w} {
-		return fmt.Errorf("the order names %v entries of the kinds, the header %v", seen, [3]int{l.n4, l.n6, l.n6w})
+	if n4 != l.n4 || n6 != l.n6 || nw != l.nw || all6 != (hdr[recFlags]&flagAll6 != 0) {
+		return fmt.Errorf("%d, %d and %d entries of the families, and ::/0 %t: not what the header says", n4, n6, nw, all6)
 	}
-	if l.ordered && l.n%4 != 0 && body[l.size-1]>>(l.n%4*2) != 0 {
+	if l.mixed && l.n%8 != 0 && body[l.size-1]>>(l.n%8) != 0 {
 		return fmt.Errorf("bits behind the order are set")
 	}
 	return nil

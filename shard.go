@@ -2,8 +2,8 @@ package ipallow
 
 import (
 	"encoding/binary"
-	"hash/maphash"
 	"iter"
+	"math/bits"
 )
 
 // A shard holds a few hundred records: those of all keys whose hashes share
@@ -11,20 +11,29 @@ import (
 // change makes a new one, so a shard that is rewritten again and again never
 // holds more than its records.
 //
-// Check reads only blob and mask, of which the directory has a copy.
+// Check reads only table and blob, of which the directory has a copy.
 //
-//	blob: slot | slot | ... | record | record | ...
+//	table: slot[mask+1], 4 bytes each | shift[(mask+1)/4], 1 byte each
+//	blob:  record | record | ... | recPad bytes
 //
-// A slot is 0 or has 8 bits of the key's hash above the 24 bits of the
-// record's offset in blob. A key's search begins at the slot that the lower
-// bits of its hash name, and ends at the first slot that is 0. The hash bits
-// in the slot spare the look at other keys' records, which would be a cache
-// miss each; the full key is compared in any case.
+// A slot is 0, or has 8 bits of the key's hash above 24 bits that are 1 more
+// than the record's offset in blob. The hash bits spare the look at other
+// keys' records, which would be a cache miss each; the full key is compared
+// in any case.
+//
+// The table is a perfect hash function of the shard's keys, found when the
+// shard is built ("hash and displace"): some bits of a key's hash choose a
+// shift, and that moves the key's home to a slot that no other key has. So
+// Check looks at one slot and has no search to mispredict. Where no shift is
+// found (once in 500 shards, or for hashes that are equal), the key stands
+// up to probes slots behind its home.
 type shard struct {
-	blob  []byte
-	mask  uint32 // number of slots less one
-	depth uint8  // number of upper hash bits that all keys here share
-	n     int    // number of records
+	table  []byte
+	blob   []byte
+	mask   uint32 // number of slots less one
+	probes uint32 // the farthest that a record's slot is from its home
+	depth  uint8  // number of upper hash bits that all keys here share
+	n      int    // number of records
 
 	// cold is the labels of the records that have flagLabels: for each a
 	// uvarint of the length of what follows and then, for each entry, a
@@ -38,14 +47,32 @@ const (
 	slotSize    = 4
 	offsetBits  = 24
 	offsetMask  = 1<<offsetBits - 1
-	maxBlob     = 1 << offsetBits // a record must begin below
+	maxBlob     = 1<<offsetBits - 1
 	hashTagBits = 8
+
+	// A shift is for as many slots.
+	slotsPerShift = 4
 )
 
-// slotTag is the part of the hash that stands in a slot: bits that choose
-// neither the shard (from the top) nor the first slot (from the bottom).
-func slotTag(h uint64) uint32 {
-	return uint32(h>>24) & (1<<hashTagBits - 1) << offsetBits
+// The parts of a hash: the directory takes bits from the top, at most 24; of
+// the rest, bits 0 to 15 are the home, 16 to 23 choose the shift, 24 to 31
+// are the tag, and 32 to 39 are the step that the shift is a multiple of.
+// Tables with more slots than that have homes and shifts that overlap, which
+// costs only time.
+
+// slotTag is the part of the hash that stands in a slot.
+func slotTag(h uint64) uint32 { return uint32(h) &^ offsetMask }
+
+// shiftAt is the index of the shift for hash h in a table with the given mask.
+func shiftAt(h uint64, mask uint32) uint32 { return uint32(h>>16) & (mask / slotsPerShift) }
+
+// home is the slot for hash h under a shift, before the mask.
+func home(h uint64, shift byte) uint32 { return uint32(h) + uint32(shift)*(uint32(h>>32)|1) }
+
+// slots is the number of slots for n keys: a power of two, filled to at most
+// three quarters.
+func slotsFor(n int) int {
+	return 1 << bits.Len(uint(max(n*4/3, 3)))
 }
 
 // An item is one record on its way into a shard.
@@ -76,21 +103,24 @@ func recSize(b []byte) int {
 	return size
 }
 
+func (s *shard) slot(i uint32) *[slotSize]byte {
+	return (*[slotSize]byte)(s.table[(i&s.mask)*slotSize:])
+}
+
 // find returns the record of key, which has the hash h, or nil. It is the
-// plain form of Snapshot.check, for everything but Check.
+// plain form of Snapshot.Check, for everything else.
 func (s *shard) find(h uint64, key string) []byte {
-	tag := slotTag(h)
-	for i := uint32(h) & s.mask; ; i = (i + 1) & s.mask {
-		slot := binary.LittleEndian.Uint32(s.blob[i*slotSize:])
-		if slot == 0 {
+	i := home(h, s.table[(s.mask+1)*slotSize+shiftAt(h, s.mask)])
+	for last := i + s.probes; ; i++ {
+		slot := binary.LittleEndian.Uint32(s.slot(i)[:])
+		if slot != 0 && slot&^offsetMask == slotTag(h) {
+			rec := s.blob[slot&offsetMask-1:]
+			if string(keyOf(rec)) == key {
+				return rec[:recSize(rec)]
+			}
+		}
+		if i == last {
 			return nil
-		}
-		if slot&^offsetMask != tag {
-			continue
-		}
-		rec := s.blob[slot&offsetMask:]
-		if string(keyOf(rec)) == key {
-			return rec[:recSize(rec)]
 		}
 	}
 }
@@ -98,7 +128,7 @@ func (s *shard) find(h uint64, key string) []byte {
 // records yields the records in the order in which they stand.
 func (s *shard) records() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		for b := s.blob[(int(s.mask)+1)*slotSize:]; len(b) > 0; {
+		for b := s.blob; len(b) > recPad; {
 			n := recSize(b)
 			if !yield(b[:n:n]) {
 				return
@@ -122,55 +152,6 @@ func (s *shard) item(h uint64, rec []byte) item {
 	return it
 }
 
-// itemsSize is the size of the blob of a shard of the items.
-func itemsSize(items []item) int {
-	size := tableSize(len(items)) * slotSize
-	for i := range items {
-		size += len(items[i].rec)
-	}
-	return size
-}
-
-// newShard builds a shard. It reports false if two items have the same key,
-// or if they are more than a shard can hold.
-func newShard(depth uint8, items []item) (*shard, error) {
-	slots := tableSize(len(items))
-	size := itemsSize(items)
-	if size > maxBlob {
-		return nil, ErrTooManyKeys
-	}
-	s := &shard{blob: make([]byte, size), mask: uint32(slots - 1), depth: depth, n: len(items)}
-	at := slots * slotSize
-	for k := range items {
-		it := &items[k]
-		slot := slotTag(it.hash) | uint32(at)
-		i := uint32(it.hash) & s.mask
-		for {
-			old := binary.LittleEndian.Uint32(s.blob[i*slotSize:])
-			if old == 0 {
-				break
-			}
-			if (old^slot)&^offsetMask == 0 && string(keyOf(s.blob[old&offsetMask:])) == string(keyOf(it.rec)) {
-				return nil, &KeyError{Key: string(keyOf(it.rec)), Err: ErrDuplicateKey}
-			}
-			i = (i + 1) & s.mask
-		}
-		binary.LittleEndian.PutUint32(s.blob[i*slotSize:], slot)
-		rec := s.blob[at : at+copy(s.blob[at:], it.rec)]
-		switch {
-		case it.large != nil:
-			binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(s.large)))
-			s.large = append(s.large, it.large)
-		case it.cold != nil:
-			binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(s.cold)))
-			s.cold = binary.AppendUvarint(s.cold, uint64(len(it.cold)))
-			s.cold = append(s.cold, it.cold...)
-		}
-		at += len(it.rec)
-	}
-	return s, nil
-}
-
 // items appends the records of s to dst.
 func (s *shard) items(dst []item, hash func([]byte) uint64) []item {
 	for rec := range s.records() {
@@ -189,19 +170,16 @@ func (s *shard) entries(rec []byte) []Entry {
 		}
 		return list
 	}
-	var l layout
-	l.set(rec)
-	body := rec[recHeader+len(keyOf(rec)):]
-	list := make([]Entry, l.n)
-	var seen [3]int
+	list := make([]Entry, 0, int(rec[recN4])+int(rec[recN6]))
 	cold := it.cold
-	for i := range list {
-		list[i].Prefix = l.entryAt(body, i, &seen)
+	for _, p := range prefixes(rec, rec[recHeader+len(keyOf(rec)):]) {
+		e := Entry{Prefix: p}
 		if it.cold != nil {
 			n, w := binary.Uvarint(cold)
-			list[i].Label = string(cold[w : w+int(n)])
+			e.Label = string(cold[w : w+int(n)])
 			cold = cold[w+int(n):]
 		}
+		list = append(list, e)
 	}
 	return list
 }
@@ -240,7 +218,7 @@ func appendItem(arena []byte, key string, h uint64, entries []Entry, cache *comp
 	} else {
 		hdr, arena = appendBody(arena, entries)
 		if it.cold = appendLabels(nil, entries); it.cold != nil {
-			hdr[recFlags] = flagLabels
+			hdr[recFlags] |= flagLabels
 			arena = append(arena, 0, 0, 0, 0)
 		}
 	}
@@ -266,13 +244,3 @@ func appendLabels(dst []byte, entries []Entry) []byte {
 	}
 	return dst
 }
-
-// A hasher gives keys their hashes. mask is all ones but in tests, which
-// clear bits of it to make hashes collide.
-type hasher struct {
-	seed maphash.Seed
-	mask uint64
-}
-
-func (h *hasher) string(key string) uint64 { return maphash.String(h.seed, key) & h.mask }
-func (h *hasher) bytes(key []byte) uint64  { return maphash.Bytes(h.seed, key) & h.mask }

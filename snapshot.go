@@ -15,61 +15,23 @@ import (
 // The nil Snapshot and the zero one hold nothing and deny everything.
 type Snapshot struct {
 	// None of the fields is written after publication.
-	root   []*node
-	shift  uint8 // 64 less the directory's bits
-	loaded bool  // false: every verdict is Denied
-	hash   hasher
-	index  *index
-	rev    uint64
+
+	// dir is the directory for Check; it has none while every verdict is to
+	// be Denied.
+	dir   hotDir
+	shift uint8 // 64 less the directory's bits
+	hash  hasher
+
+	index *index
+	rev   uint64
 }
 
-// Check returns the verdict on a request made with key from addr. See
-// [Engine.Check].
-func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
-	if s == nil || !s.loaded {
-		return Denied
+// check is the verdict of a record of s, found by any way but the shortest.
+func (s *shard) check(rec []byte, addr netip.Addr) Verdict {
+	body := rec[recHeader+len(keyOf(rec)):]
+	if rec[recFlags]&flagLarge == 0 {
+		return matchBody((*[recHeader]byte)(rec), body, addr)
 	}
-	if len(key) > MaxKeyLen {
-		return Unrestricted
-	}
-	return s.check(s.hash.string(key), key, addr)
-}
-
-// check is the hot path. It expects three cache misses at most where all
-// keys are equally likely: a line of the slots, and the one or two lines that
-// the record's key and ranges lie in. The directory is small enough to stay
-// in the cache.
-func (s *Snapshot) check(h uint64, key string, addr netip.Addr) Verdict {
-	p := h >> (s.shift & 63)
-	n := s.root[p>>nodeBits]
-	hot := &n.hot[p%nodeSize]
-	blob, tag := hot.blob, slotTag(h)
-	for i := uint32(h); ; i++ {
-		slot := binary.LittleEndian.Uint32(blob[(i&hot.mask)*slotSize:])
-		if slot&^offsetMask != tag || slot == 0 {
-			if slot == 0 {
-				return Unrestricted
-			}
-			continue
-		}
-		rec := blob[slot&offsetMask:]
-		hdr := (*[recHeader]byte)(rec)
-		end := recHeader + int(binary.LittleEndian.Uint16(hdr[recKeyLen:]))
-		if string(rec[recHeader:end]) != key {
-			continue
-		}
-		if hdr[recFlags]&flagLarge != 0 {
-			return checkLarge(n.shards[p%nodeSize], rec[end:], addr)
-		}
-		q := newQuery(addr)
-		if matchBody(hdr, rec[end:], &q) {
-			return Allowed
-		}
-		return Denied
-	}
-}
-
-func checkLarge(s *shard, body []byte, addr netip.Addr) Verdict {
 	if addr.IsValid() && s.large[binary.LittleEndian.Uint32(body)].contains(canonicalAddr(addr)) {
 		return Allowed
 	}
@@ -78,7 +40,7 @@ func checkLarge(s *shard, body []byte, addr netip.Addr) Verdict {
 
 // find returns the record of key and its shard, or nil.
 func (s *Snapshot) find(key string) (*shard, []byte) {
-	if s == nil || s.index == nil || len(key) > MaxKeyLen {
+	if s == nil || s.index == nil || len(key) < 1 || len(key) > MaxKeyLen {
 		return nil, nil
 	}
 	h := s.hash.string(key)
@@ -90,7 +52,7 @@ func (s *Snapshot) find(key string) (*shard, []byte) {
 // and allocates; ask Check first.
 func (s *Snapshot) Explain(key string, addr netip.Addr) Explanation {
 	x := Explanation{Revision: s.Revision(), Addr: canonicalAddr(addr)}
-	if s == nil || !s.loaded {
+	if !s.Loaded() {
 		return x
 	}
 	x.Loaded = true
@@ -108,7 +70,7 @@ func (s *Snapshot) Explain(key string, addr netip.Addr) Explanation {
 	} else {
 		body := rec[recHeader+len(keyOf(rec)):]
 		x.Index, prefix = lookupSmall(rec, body, x.Addr)
-		x.Entries = int(rec[recN4]) + int(rec[recN6]) + int(rec[recN6w])
+		x.Entries = int(rec[recN4]) + int(rec[recN6])
 	}
 	if x.Index < 0 {
 		x.Index = 0
@@ -151,7 +113,7 @@ func (s *Snapshot) Revision() uint64 {
 // Loaded reports whether the snapshot answers at all. It is false, and every
 // verdict is Denied, for the nil and the zero Snapshot and for those of an
 // engine with Options.DenyUntilLoaded before its first Replace.
-func (s *Snapshot) Loaded() bool { return s != nil && s.loaded }
+func (s *Snapshot) Loaded() bool { return s != nil && s.dir.open() }
 
 // All yields every key that has a list, with the list as [Snapshot.Entries]
 // returns it, in no order that means anything.

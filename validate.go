@@ -215,7 +215,8 @@ func (p Policy) canonical(entries []Entry, dst []Entry) ([]Entry, error) {
 }
 
 // checkPrefix is to a netip.Prefix what parsePrefix is to a text.
-func checkPrefix(p netip.Prefix) (netip.Prefix, *EntryError) {
+func checkPrefix(given netip.Prefix) (netip.Prefix, *EntryError) {
+	p := given
 	if !p.IsValid() {
 		return p, syntaxError(p.String(), "it is not a valid prefix; "+fourForms, "")
 	}
@@ -226,7 +227,7 @@ func checkPrefix(p netip.Prefix) (netip.Prefix, *EntryError) {
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	if p.Masked() != p {
-		return p, hostBitsError(p.String(), p)
+		return p, hostBitsError(given.String(), p)
 	}
 	return p, nil
 }
