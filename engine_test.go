@@ -297,6 +297,32 @@ func TestKeyLength(t *testing.T) {
 	}
 }
 
+// Keys of every length, with each byte that matters: a change at either end
+// or in the middle is another key.
+func TestEveryKeyLength(t *testing.T) {
+	for n := 1; n <= MaxKeyLen; n++ {
+		e := New(nil)
+		b := make([]byte, n) // no byte behind it may be read
+		for i := range b {
+			b[i] = byte(i*7 + n)
+		}
+		require.NoError(t, e.Set(string(b), entries("203.0.113.5/32", "2001:db8::/48")))
+		for _, offset := range []int{0, 1, 3} { // a request's key stands anywhere in its line
+			line := append(make([]byte, offset), b...)
+			require.Equal(t, Allowed, e.Check(string(line)[offset:], addr("203.0.113.5")), "%d bytes", n)
+			require.Equal(t, Denied, e.Check(string(line)[offset:], addr("203.0.113.6")), "%d bytes", n)
+		}
+		for _, i := range []int{0, n / 4, n / 2, n - n/4 - 1, n - 1} {
+			b[i] ^= 0x80
+			require.Equal(t, Unrestricted, e.Check(string(b), addr("203.0.113.6")), "%d bytes, another at %d", n, i)
+			b[i] ^= 0x80
+		}
+		require.Equal(t, Unrestricted, e.Check(string(b[:n-1]), addr("203.0.113.6")), "%d bytes without the last", n)
+		require.Equal(t, Unrestricted, e.Check(string(b)+"\x00", addr("203.0.113.6")), "%d bytes and one", n)
+		require.Equal(t, 1, e.Snapshot().Len())
+	}
+}
+
 func TestMaxKeys(t *testing.T) {
 	list := entries("203.0.113.5/32")
 	for _, limit := range []int{-1, 1, 2, 5} {

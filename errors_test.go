@@ -106,14 +106,14 @@ func TestSentinels(t *testing.T) {
 
 // Prefixes of a list that was not text are quoted as prefixes.
 func TestInputOfPrefixes(t *testing.T) {
-	err := DefaultPolicy().Validate([]Entry{{}, {Prefix: prefix("203.0.113.5/24")}, {Prefix: prefix("10.0.0.0/8"), Label: "\n"}})
+	err := DefaultPolicy().Validate([]Entry{{}, {Prefix: prefix("::ffff:203.0.113.5/120")}, {Prefix: prefix("10.0.0.0/8"), Label: "\n"}})
 	var v *ValidationError
 	require.ErrorAs(t, err, &v)
 	var inputs []string
 	for _, f := range v.Entries {
 		inputs = append(inputs, f.Input)
 	}
-	require.Equal(t, []string{"invalid Prefix", "203.0.113.5/24", "10.0.0.0/8", "10.0.0.0/8"}, inputs)
+	require.Equal(t, []string{"invalid Prefix", "::ffff:203.0.113.5/120", "10.0.0.0/8", "10.0.0.0/8"}, inputs)
 	require.Equal(t, -1, func() int {
 		errors.As(DefaultPolicy().Validate(fromNaive(gen.Distinct(21))), &v)
 		return v.Entries[0].Index

@@ -10,17 +10,22 @@ func newWithMask(opts *Options, mask uint64) *Engine {
 	return e
 }
 
-// The masks that clear one part of a hash each: see slotTag and index.place.
+// The masks that clear parts of a hash: see slotTag, shiftAt, home and
+// index.place. With slow ones a lookup is a walk over the keys.
 var degenerate = []struct {
 	name string
 	mask uint64
+	slow bool
 }{
-	{"full hashes", ^uint64(0)},
-	{"all hashes equal", 0},
-	{"all keys in one shard", 1<<40 - 1},
-	{"all tags equal", ^uint64(0xff << 24)},
-	{"all first slots equal", ^uint64(1<<24 - 1)},
-	{"two shards, one slot, two tags", 1<<63 | 1<<24},
+	{"full hashes", ^uint64(0), false},
+	{"all hashes equal", 0, true},
+	{"all keys in one shard", 1<<40 - 1, true},
+	{"all tags equal", ^uint64(0xff << 24), false},
+	{"all first slots equal", ^uint64(1<<24 - 1), true},
+	{"two shards, one slot, two tags", 1<<63 | 1<<24, true},
+	{"all homes equal", ^uint64(0xffff), true},
+	{"one shift for all", ^uint64(0xff << 16), true},
+	{"all steps equal", ^uint64(0xff << 32), false},
 }
 
 // isLarge reports whether the list of key is a table and not a record.

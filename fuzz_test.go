@@ -94,9 +94,9 @@ func FuzzUpdateSequence(f *testing.F) {
 	f.Add(byte(0), append(steps([]byte{0, 2, 5}, one), 0, 2, 5, 1, 0, 1))                    // a faulty list for a key that has one
 	f.Add(byte(0), append(steps([]byte{0, 2, 5}, one), 0, 2, 5, 0))                          // the empty list for a key that has one
 	f.Fuzz(func(t *testing.T, hash byte, data []byte) {
-		mask := degenerate[int(hash)%len(degenerate)].mask
+		d := degenerate[int(hash)%len(degenerate)]
 		src := gen.FromBytes(data)
-		q := newSequence(t, src, mask, min(bulkFor(mask), 1500))
+		q := newSequence(t, src, d.mask, min(bulkFor(d.slow), 1500))
 		// A step reads bytes of its own and leaves the rest to the next.
 		for i := 0; i < 40 && src.Left() > 0; i++ {
 			q.step()

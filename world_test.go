@@ -134,7 +134,7 @@ func TestEdgesOfEveryLength(t *testing.T) {
 // table, and addresses at their edges.
 func TestCheckVsNaive(t *testing.T) {
 	r, seen := rand.New(rand.NewPCG(7, 8)), tally{}
-	for i := range 3000 {
+	for i := range 1500 {
 		n := r.IntN(25)
 		switch i % 10 {
 		case 0:

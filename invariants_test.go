@@ -1,0 +1,118 @@
+//go:build ipallowcheck
+
+package ipallow
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/stretchr/testify/require"
+)
+
+// sampleIndex has small and large lists, with and without labels, in several
+// shards.
+func sampleIndex(t *testing.T) *Snapshot {
+	e := New(&Options{Policy: widest()})
+	require.NoError(t, e.Update(func(tx *Tx) error {
+		for i := range 3 * splitKeys {
+			list := fromNaive(gen.Distinct(1 + i%7))
+			switch {
+			case i%5 == 0:
+				list[0].Label = "label"
+			case i%10 == 1:
+				list = fromNaive(gen.Distinct(maxSmall + 1))
+			}
+			if err := tx.Set(gen.BulkKey(i), list); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	return e.Snapshot()
+}
+
+// The walk is worth something only if it sees what is broken: each of these
+// spoils one thing in a good index.
+func TestCheckInvariantsSees(t *testing.T) {
+	require.NotPanics(t, func() { checkInvariants(sampleIndex(t)) })
+	require.NotPanics(t, func() { checkInvariants(nil); checkInvariants(new(Snapshot)); checkInvariants(New(nil).Snapshot()) })
+
+	first := func(s *Snapshot) *shard { return s.index.root[0].shards[0] }
+	// flagged finds a record with the flag in the first shard.
+	flagged := func(sh *shard, flag byte) []byte {
+		for rec := range sh.records() {
+			if rec[recFlags] == flag {
+				return rec
+			}
+		}
+		t.Fatal("no such record")
+		return nil
+	}
+	swapSlots := func(sh *shard, pick func(uint32) uint32) {
+		for i := range sh.mask + 1 {
+			if slot := binary.LittleEndian.Uint32(sh.slot(i)[:]); slot != 0 {
+				binary.LittleEndian.PutUint32(sh.slot(i)[:], pick(slot))
+				return
+			}
+		}
+	}
+	// entry returns the first entry of a record of IPv4 entries only.
+	entry := func(sh *shard) []byte {
+		for rec := range sh.records() {
+			if rec[recN4] > 0 && rec[recFlags] == 0 {
+				return rec[recHeader+len(keyOf(rec)):]
+			}
+		}
+		t.Fatal("no such record")
+		return nil
+	}
+	for name, spoil := range map[string]func(s *Snapshot){
+		"a key is not counted":             func(s *Snapshot) { s.index.keys-- },
+		"a record is not counted":          func(s *Snapshot) { first(s).n-- },
+		"a slot is lost":                   func(s *Snapshot) { swapSlots(first(s), func(uint32) uint32 { return 0 }) },
+		"a slot has another tag":           func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x ^ 1<<offsetBits }) },
+		"a slot points between records":    func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x + 1 }) },
+		"a slot points behind the records": func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x | offsetMask }) },
+		"a key has changed":                func(s *Snapshot) { first(s).blob[recHeader]++ },
+		"a key is empty":                   func(s *Snapshot) { first(s).blob[recKeyLen] = 0 },
+		"an entry has host bits":           func(s *Snapshot) { entry(first(s))[4] = 8; entry(first(s))[0] = 1 },
+		"a record has other flags":         func(s *Snapshot) { flagged(first(s), 0)[recFlags] = 1 << 7 },
+		"a record has an entry more":       func(s *Snapshot) { flagged(first(s), 0)[recN4]++ },
+		"a record has no entries":          func(s *Snapshot) { r := flagged(first(s), 0); r[recN4], r[recN6], r[recNw] = 0, 0, 0 },
+		"labels are elsewhere":             func(s *Snapshot) { r := flagged(first(s), flagLabels); r[len(r)-4]++ },
+		"a table is another":               func(s *Snapshot) { r := flagged(first(s), flagLarge); r[len(r)-4]++ },
+		"a table is left over":             func(s *Snapshot) { first(s).large = append(first(s).large, first(s).large[0]) },
+		"labels are left over":             func(s *Snapshot) { first(s).cold = append(first(s).cold, 0) },
+		"a table's order is wrong":         func(s *Snapshot) { l := first(s).large[0].sorted; l[0], l[1] = l[1], l[0] },
+		"the padding is not zero":          func(s *Snapshot) { b := first(s).blob; b[len(b)-1] = 1 },
+		"the padding is missing":           func(s *Snapshot) { sh := first(s); sh.blob = sh.blob[:len(sh.blob)-1] },
+		"bytes are left over":              func(s *Snapshot) { sh := first(s); sh.blob = append(sh.blob, 0, 0, 0, 0, 0, 0, 0, 0) },
+		"the copy for Check is older": func(s *Snapshot) {
+			c := *first(s)
+			c.blob = append([]byte(nil), c.blob...)
+			s.index.root[0].hot[0] = c.hot()
+		},
+		"the shifts are others": func(s *Snapshot) {
+			for i := (int(first(s).mask) + 1) * slotSize; i < len(first(s).table); i++ {
+				first(s).table[i]++
+			}
+		},
+		"the shifts are missing":              func(s *Snapshot) { b := first(s).table; first(s).table = b[:len(b)-1] },
+		"a header says that ::/0 is there":    func(s *Snapshot) { flagged(first(s), 0)[recFlags] |= flagAll6 },
+		"the copy's mask is another":          func(s *Snapshot) { s.index.root[0].hot[0].mask++ },
+		"a place has another shard":           func(s *Snapshot) { s.index.root[0].shards[0] = s.index.root[0].shards[nodeSize-1] },
+		"a place has no shard":                func(s *Snapshot) { s.index.root[0].shards[nodeSize-1] = nil },
+		"a shard's depth is too small":        func(s *Snapshot) { first(s).depth-- },
+		"a shard's depth is too large":        func(s *Snapshot) { first(s).depth = s.index.bits + 1 },
+		"the directory has a bit more":        func(s *Snapshot) { s.index.bits++ },
+		"the snapshot's shift is another":     func(s *Snapshot) { s.shift-- },
+		"the snapshot's directory is another": func(s *Snapshot) { s.dir = newHotDir(append([]*node(nil), s.index.root...)) },
+		"the hashes are others":               func(s *Snapshot) { s.hash.mask = 1<<40 - 1 },
+	} {
+		s := sampleIndex(t)
+		require.Greater(t, first(s).n, 10)
+		spoil(s)
+		require.Panics(t, func() { checkInvariants(s) }, name)
+	}
+}
