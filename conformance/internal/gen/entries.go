@@ -141,6 +141,7 @@ func zoneCases() []entryCase {
 		refuse("zone: length padded", "fe80::1%eth0/064", invalidSyntax, "invalid_syntax comes before the zone"),
 		refuse("zone: length missing", "fe80::1%eth0/", invalidSyntax, "invalid_syntax comes before the zone"),
 		refuse("zone: behind the length", "fe80::/64%eth0", invalidSyntax, "a length is digits; a zone stands before the slash (RFC 4007, 11.7)"),
+		refuse("zone: empty", "fe80::1%", invalidSyntax, "a zone has one character at least (RFC 4007, 11.2)"),
 		refuse("zone: on ipv4", "203.0.113.5%eth0", invalidSyntax, "IPv4 addresses have no zones (RFC 4007), so this is none of the forms"),
 		refuse("zone: alone", "%eth0", invalidSyntax, "no address"),
 		refuse("zone: in brackets", "[fe80::1%eth0]", invalidSyntax, "brackets make it invalid before the zone is looked at"),
