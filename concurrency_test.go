@@ -121,7 +121,11 @@ func TestStepsAreAtomic(t *testing.T) {
 				gen := -1
 				for i := range keys {
 					x := e.Explain(key(i), addr("203.0.255.255"))
-					l, _ := e.Snapshot().Entries(key(i))
+					l, ok := e.Snapshot().Entries(key(i))
+					if !ok {
+						fail("key %d has no list for a moment", i)
+						return
+					}
 					g := 0
 					if _, err := fmt.Sscanf(l[0].Label, "generation %d", &g); err != nil {
 						fail("%q", l[0].Label)

@@ -40,6 +40,7 @@ func readData(t testing.TB, name string) []string {
 // many as testdata/README.md says, and a list of all of them answers as the
 // loop over netip.Prefix.Contains.
 func TestPublishedPrefixes(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		file             string
 		v4, v6, ok4, ok6 int

@@ -15,7 +15,9 @@ import (
 // Each row of the table of verdicts.
 func TestVerdicts(t *testing.T) {
 	e := New(nil)
-	require.NoError(t, e.Set("office", entries("203.0.113.0/24 office", "2001:db8:1::/48", "fe80:0:0:1::/64 ll", "198.51.100.7/32")[:2]))
+	office := entries("203.0.113.0/24 office", "2001:db8:1::/48")
+	require.NoError(t, e.Set("office", office))
+	require.NoError(t, e.Set("office, by a longer key", office)) // see listKeys
 	require.NoError(t, e.Set("emptied", entries("203.0.113.0/24")))
 	require.NoError(t, e.Set("emptied", nil))
 	for _, c := range []struct {
@@ -49,6 +51,9 @@ func TestVerdicts(t *testing.T) {
 		require.Equal(t, c.want, e.Check(c.key, c.addr), "%q from %v: %s", c.key, c.addr, c.reason)
 		require.Equal(t, c.want, e.Snapshot().Check(c.key, c.addr), "%q from %v: %s", c.key, c.addr, c.reason)
 		require.Equal(t, c.want, e.Explain(c.key, c.addr).Verdict, "%q from %v: %s", c.key, c.addr, c.reason)
+		if c.key == "office" {
+			require.Equal(t, c.want, e.Check("office, by a longer key", c.addr), "%v: %s", c.addr, c.reason)
+		}
 	}
 }
 
@@ -58,10 +63,12 @@ func TestMappedRangeInIPv6(t *testing.T) {
 		for _, n := range []int{1, maxSmall + 1} {
 			list := append(entries(p), fromNaive(gen.Distinct(n-1))...)
 			e := New(&Options{Policy: widest()})
-			require.NoError(t, e.Set("k", list))
-			require.Equal(t, Denied, e.Check("k", addr("203.0.113.5")), p)
-			require.Equal(t, Denied, e.Check("k", addr("::ffff:203.0.113.5")), p)
-			require.Equal(t, Allowed, e.Check("k", addr("::fffe:0:1")), p)
+			for _, key := range listKeys {
+				require.NoError(t, e.Set(key, list))
+				require.Equal(t, Denied, e.Check(key, addr("203.0.113.5")), p)
+				require.Equal(t, Denied, e.Check(key, addr("::ffff:203.0.113.5")), p)
+				require.Equal(t, Allowed, e.Check(key, addr("::fffe:0:1")), p)
+			}
 		}
 	}
 }

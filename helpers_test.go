@@ -96,14 +96,17 @@ func codes(t testing.TB, err error) []string {
 	return list
 }
 
-// compareLists compares every way to ask a list with the naive answer.
+// A listUnderTest is a list and every way to ask it; check compares them all
+// with the naive answer.
 type listUnderTest struct {
 	list   []naive.Entry // any prefixes
 	table  *Allowlist
-	engine *Engine // holds the list as key "k"; nil if the list is not valid or empty
+	engine *Engine // holds the list as listKeys; nil if the list is not valid or empty
 }
 
-const listKey = "k"
+// Check has a path of its own for keys of at least 8 bytes; the first is of
+// the usual length.
+var listKeys = [2]string{"ipk_0123456789abcdefghijklmnopqrs", "k"}
 
 // newListUnderTest compiles the list, and gives it to an engine if it can be
 // stored. stored says whether it was.
@@ -112,15 +115,22 @@ func newListUnderTest(t testing.TB, list []naive.Entry) (l listUnderTest, stored
 	l = listUnderTest{list: list, table: Compile(fromNaive(list))}
 	canonical, faults := toNaive(*widest()).Validate(list)
 	e := New(&Options{Policy: widest()})
-	err := e.Set(listKey, fromNaive(list))
-	require.Equal(t, len(faults) == 0, err == nil, "Set: %v\nnaive: %v\n%s", err, faults, literal(list))
+	err := e.Update(func(tx *Tx) error {
+		for _, key := range listKeys {
+			_ = tx.Set(key, fromNaive(list)) // Update reports it
+		}
+		return nil
+	})
+	require.Equal(t, len(faults) == 0, err == nil, "Update: %v\nnaive: %v\n%s", err, faults, literal(list))
 	checkInvariants(e.Snapshot())
 	if err != nil || len(list) == 0 {
 		return l, false
 	}
-	got, ok := e.Snapshot().Entries(listKey)
-	require.True(t, ok)
-	require.Equal(t, fromNaive(canonical), got, "what was set is read back, canonical\n%s", literal(list))
+	for _, key := range listKeys {
+		got, ok := e.Snapshot().Entries(key)
+		require.True(t, ok)
+		require.Equal(t, fromNaive(canonical), got, "what was set is read back, canonical\n%s", literal(list))
+	}
 	l.engine = e
 	return l, true
 }
@@ -147,14 +157,16 @@ func (l *listUnderTest) check(t testing.TB, a netip.Addr) bool {
 	if want >= 0 {
 		verdict = Allowed
 	}
-	if got := l.engine.Check(listKey, a); got != verdict {
-		t.Fatalf("Check(key of the list, %s) = %v, want %v\nlist := %s", addrLiteral(a), got, verdict, literal(l.list))
+	for _, key := range listKeys {
+		if got := l.engine.Check(key, a); got != verdict {
+			t.Fatalf("Check(%q, which has the list, %s) = %v, want %v\nlist := %s", key, addrLiteral(a), got, verdict, literal(l.list))
+		}
 	}
 	wantX := Explanation{
 		Verdict: verdict, Matched: want >= 0, Entry: wantEntry, Index: max(want, 0),
 		Entries: len(l.list), Addr: naive.CanonicalAddr(a), Loaded: true, Revision: 2,
 	}
-	if got := l.engine.Explain(listKey, a); got != wantX {
+	if got := l.engine.Explain(listKeys[0], a); got != wantX {
 		t.Fatalf("Explain(key of the list, %s) =\n%+v, want\n%+v\nlist := %s", addrLiteral(a), got, wantX, literal(l.list))
 	}
 	return want >= 0

