@@ -1,0 +1,75 @@
+package httpallow
+
+import (
+	"fmt"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/clientip"
+)
+
+// A Decision is what the middleware found out about a request and what becomes
+// of it. The zero Decision refuses.
+type Decision struct {
+	// Key is the identifier that Options.Key returned. It is empty exactly
+	// when the outcome is NoKey or Passed.
+	Key string
+
+	// Client is the client's address, or the reason why there is none. It is
+	// found also where no key was.
+	Client clientip.Result
+
+	// Verdict is the engine's answer. Without a key the engine is not asked,
+	// and Verdict is Denied.
+	Verdict ipallow.Verdict
+
+	// Outcome is what becomes of the request.
+	Outcome Outcome
+}
+
+// OK reports whether the request is handed on to the next handler.
+func (d Decision) OK() bool { return d.Outcome.OK() }
+
+// An Outcome is what becomes of a request. The zero Outcome is Refused.
+type Outcome uint8
+
+const (
+	// Refused means that the allowlist refuses the request: status 403.
+	Refused Outcome = iota
+	// NoKey means that the request has no key and is refused: status 401.
+	NoKey
+	// Served means that the request is handed on.
+	Served
+	// Reported means that the request is handed on although the allowlist
+	// refuses it, by report-only mode.
+	Reported
+	// Passed means that the request has no key and is handed on, by
+	// Options.PassUnauthenticated.
+	Passed
+
+	numOutcomes
+)
+
+var outcomeNames = [numOutcomes]string{
+	Refused:  "refused",
+	NoKey:    "no_key",
+	Served:   "served",
+	Reported: "reported",
+	Passed:   "passed",
+}
+
+// OK reports whether the request is handed on. It is false for values that are
+// none of the five.
+func (o Outcome) OK() bool { return o == Served || o == Reported || o == Passed }
+
+// String returns the outcome's stable name: "refused", "no_key", "served",
+// "reported" or "passed".
+func (o Outcome) String() string {
+	if o < numOutcomes {
+		return outcomeNames[o]
+	}
+	return fmt.Sprintf("Outcome(%d)", uint8(o))
+}
+
+// MarshalText returns what String returns, so that an outcome reads the same in
+// logs and in JSON.
+func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }

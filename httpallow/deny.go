@@ -1,0 +1,46 @@
+package httpallow
+
+import (
+	"io"
+	"net/http"
+)
+
+const (
+	contentType  = "application/json; charset=utf-8"
+	cacheControl = "no-store"
+
+	deniedBody       = `{"error":{"code":"IP_NOT_ALLOWED","message":"Request IP address is not in the API key's allowlist"}}`
+	unauthorizedBody = `{"error":{"code":"UNAUTHENTICATED","message":"Request has no valid API key"}}`
+)
+
+// Deny answers 403 with Content-Type "application/json; charset=utf-8",
+// Cache-Control "no-store" and the body
+//
+//	{"error":{"code":"IP_NOT_ALLOWED","message":"Request IP address is not in the API key's allowlist"}}
+//
+// It is the default of Options.Deny, and may be called by another handler.
+func Deny(w http.ResponseWriter, _ *http.Request, _ Decision) {
+	answer(w, http.StatusForbidden, deniedBody)
+}
+
+// Unauthorized answers 401 with the headers of [Deny], WWW-Authenticate "Bearer"
+// (RFC 9110, section 15.5.2 demands a challenge) and the body
+//
+//	{"error":{"code":"UNAUTHENTICATED","message":"Request has no valid API key"}}
+//
+// It is the default of Options.Unauthenticated.
+func Unauthorized(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("WWW-Authenticate", "Bearer")
+	answer(w, http.StatusUnauthorized, unauthorizedBody)
+}
+
+func answer(w http.ResponseWriter, status int, body string) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", cacheControl)
+	h.Del("Content-Length") // of another body, if a handler in front set it
+	w.WriteHeader(status)
+	// An error means that the client is gone. The server itself leaves out the
+	// body of a response to HEAD.
+	_, _ = io.WriteString(w, body)
+}

@@ -1,0 +1,34 @@
+package httpallow
+
+import (
+	"log/slog"
+	"net/http"
+)
+
+// LogTo returns a function for Options.Observe that writes a line for each
+// decision: at the level Warn what was refused by the allowlist or reported, at
+// Debug everything else. It logs the key's identifier, and of the URL only the
+// path, since a query may carry secrets.
+//
+// A refused request can be repeated at will, so whoever has a key can fill the
+// log; use a handler that samples where that matters.
+func LogTo(logger *slog.Logger) func(*http.Request, Decision) {
+	return func(r *http.Request, d Decision) {
+		level := slog.LevelDebug
+		if d.Outcome == Refused || d.Outcome == Reported {
+			level = slog.LevelWarn
+		}
+		ctx := r.Context()
+		if !logger.Enabled(ctx, level) {
+			return
+		}
+		logger.LogAttrs(ctx, level, "allowlist decision",
+			slog.String("outcome", d.Outcome.String()),
+			slog.String("verdict", d.Verdict.String()),
+			slog.String("key", d.Key),
+			slog.String("client", d.Client.String()),
+			slog.String("method", r.Method),
+			slog.String("path", r.URL.Path),
+		)
+	}
+}
