@@ -118,6 +118,7 @@ func TestExecProtocol(t *testing.T) {
 		{"long line", patient, all, "line 1: the line is longer than 1048576 bytes", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // most of them wait
 			begin := time.Now()
 			r := run(t, c.name, c.timeout)
 			require.Less(t, time.Since(begin), time.Minute, "the run must end")

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -218,9 +219,12 @@ func (s saysError) Answer(q conformance.Question) conformance.Answer {
 	return s.right.Answer(q)
 }
 
+var loadOnce = sync.OnceValues(conformance.Load)
+
+// load returns all cases. They are shared, and not to be changed.
 func load(t testing.TB) []conformance.Case {
 	t.Helper()
-	v, err := conformance.Load()
+	v, err := loadOnce()
 	if err != nil {
 		t.Fatal(err)
 	}
