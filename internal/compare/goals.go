@@ -1,0 +1,191 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// A goal is a figure that has to get somewhere. The verdict is that of the
+// worst cell.
+type goal struct {
+	what      string
+	atLeast   bool // more is better
+	must, aim float64
+	format    func(float64) string
+	reached   []reach
+}
+
+type reach struct {
+	where string
+	value float64
+}
+
+// worst returns the cell that is farthest from the goal.
+func (g *goal) worst() (reach, bool) {
+	if len(g.reached) == 0 {
+		return reach{}, false
+	}
+	cmp := func(a, b reach) int {
+		d := a.value - b.value
+		if !g.atLeast {
+			d = -d
+		}
+		switch {
+		case d < 0 || math.IsNaN(a.value):
+			return -1
+		case d > 0:
+			return 1
+		}
+		return 0
+	}
+	return slices.MinFunc(g.reached, cmp), true
+}
+
+func (g *goal) meets(value, bound float64) bool {
+	if g.atLeast {
+		return value >= bound
+	}
+	return value <= bound
+}
+
+// mark says in a few words what has been reached.
+func (g *goal) mark() string {
+	w, ok := g.worst()
+	switch {
+	case !ok:
+		return "not measured"
+	case g.meets(w.value, g.aim):
+		return "PASS, aim reached"
+	case g.meets(w.value, g.must):
+		return "PASS, aim not reached"
+	}
+	return "**FAIL**"
+}
+
+func formatTimes(v float64) string { return fmt.Sprintf("%.2f times", v) }
+func formatCount(v float64) string { return fmt.Sprintf("%.3g", v) }
+
+// ratio adds the cells of a workload that match: the median over the rounds
+// of one peer's figure divided by the other's.
+func (g *goal) ratio(r *results, workload string, f figure, over, under string, match func(cell) bool) {
+	for _, c := range r.cells(workload, f) {
+		if v := ratios(r.get(c, over, f), r.get(c, under, f)); match(c) && len(v) > 0 {
+			g.reached = append(g.reached, reach{c.String(), median(v)})
+		}
+	}
+}
+
+// value adds the median of one peer's figure.
+func (g *goal) value(r *results, workload string, f figure, peer string, match func(cell) bool) {
+	for _, c := range r.cells(workload, f) {
+		if v := r.get(c, peer, f); match(c) && len(v) > 0 {
+			g.reached = append(g.reached, reach{c.String(), median(v)})
+		}
+	}
+}
+
+// goals computes the table of what must be reached and what is aimed at.
+func goals(r *results) []*goal {
+	every := func(cell) bool { return true }
+	keys := func(n ...int) func(cell) bool {
+		return func(c cell) bool { return slices.Contains(n, c.Keys) }
+	}
+	var gs []*goal
+	add := func(what string, atLeast bool, must, aim float64, format func(float64) string) *goal {
+		g := &goal{what: what, atLeast: atLeast, must: must, aim: aim, format: format}
+		gs = append(gs, g)
+		return g
+	}
+
+	g := add("allocations in Check", false, 0, 0, formatCount)
+	g.value(r, wCheck, figAllocs, nameIpallow, every)
+	g.value(r, wLarge, figAllocs, nameIpallow, every)
+	g = add("allocations in Contains", false, 0, 0, formatCount)
+	g.value(r, wLarge, figAllocs, nameContains, every)
+
+	for _, f := range []figure{figRun, figChain} {
+		g = add("Check at 1e5 and 1e6 keys, "+string(f)+": how much faster than a "+nameLite, true, 2, 4, formatTimes)
+		g.ratio(r, wCheck, f, nameLite, nameIpallow, keys(1e5, 1e6))
+	}
+	for _, f := range []figure{figRun, figChain} {
+		g = add("Check at 1e3 keys, "+string(f)+": how much faster than the same", true, 1, 1.3, formatTimes)
+		g.ratio(r, wCheck, f, nameLite, nameIpallow, keys(1e3))
+	}
+	for _, f := range []figure{figRun, figChain} {
+		g = add("Check at 1e6 keys, "+string(f)+", against the floor", false, 1.8, 1, formatTimes)
+		g.ratio(r, wCheck, f, nameIpallow, nameFloor, keys(1e6))
+	}
+	for _, f := range []figure{figRun, figChain} {
+		g = add("Large list, "+string(f)+": Contains against bare bart.Lite", false, 1.1, 1, formatTimes)
+		g.ratio(r, wLarge, f, nameContains, nameBareLite, every)
+		g = add("Large list, "+string(f)+": Check, which finds the key first, against bare bart.Lite", false, 1.1, 1, formatTimes)
+		g.ratio(r, wLarge, f, nameIpallow, nameBareLite, every)
+	}
+
+	g = add("resident bytes a key, 5 entries, 33-character key", false, 150, 110, formatCount)
+	g.value(r, wMemory, figBytes, nameIpallow, func(c cell) bool { return c.Entries == 5 && c.Keys >= 1e5 })
+	g = add("GC time holding 1e6 keys, against an empty heap", false, 2, 1.1, formatTimes)
+	g.ratio(r, wMemory, figGC, nameIpallow, nameEmpty, keys(1e6))
+	g = add("Set at 1e6 keys, median", false, 100e3, 10e3, formatTime)
+	g.value(r, wSet, figMedian, nameIpallow, keys(1e6))
+	g = add("reader p99 with 1,000 Sets a second, against none", false, 1.3, 1.05, formatTimes)
+	g.ratio(r, wUpdates, figP99, nameUpdates, nameQuiet, keys(1e6))
+	g = add("Check from 2 goroutines, against 1", true, 1.8, 2, formatTimes)
+	g.ratio(r, wPar, figRate, nameTwo, nameOne, every)
+	g = add("Replace of 1e6 keys of 5 entries, from parsed entries", false, 4e9, 1e9, formatTime)
+	g.value(r, wReplace, figLoad, nameEntries, keys(1e6))
+	g = add("Replace of 1e6 keys of 5 entries, from texts", false, 4e9, 1e9, formatTime)
+	g.value(r, wReplace, figLoad, nameTexts, keys(1e6))
+	return gs
+}
+
+// A loss is a cell in which a peer is better.
+type loss struct {
+	cell       cell
+	figure     figure
+	peer       string
+	ours, hers float64
+	ratio      float64 // ours to hers, over 1
+}
+
+// losses returns every cell in which a peer beats the engine, the worst
+// first. The floor and the empty heap are no peers.
+func losses(r *results) []loss {
+	var ls []loss
+	compare := func(workload string, f figure, ours string, notPeers ...string) {
+		for _, c := range r.cells(workload, f) {
+			for _, p := range r.peers(workload, f) {
+				if p == ours || slices.Contains(notPeers, p) {
+					continue
+				}
+				a, b := r.get(c, ours, f), r.get(c, p, f)
+				if x := median(ratios(a, b)); x > 1 {
+					ls = append(ls, loss{c, f, p, median(a), median(b), x})
+				}
+			}
+		}
+	}
+	for _, f := range []figure{figRun, figChain} {
+		compare(wCheck, f, nameIpallow, nameFloor, nameLoop)
+		compare(wLarge, f, nameIpallow, nameContains, nameLoop)
+		compare(wLarge, f, nameContains, nameIpallow, nameLoop)
+	}
+	for _, f := range []figure{figBytes, figGC} {
+		compare(wMemory, f, nameIpallow, nameEmpty)
+	}
+	for _, f := range []figure{figMedian, figP99, figAlloc} {
+		compare(wSet, f, nameIpallow)
+	}
+	compare(wReplace, figLoad, nameEntries, nameTexts)
+	slices.SortStableFunc(ls, func(a, b loss) int {
+		switch {
+		case a.ratio > b.ratio:
+			return -1
+		case a.ratio < b.ratio:
+			return 1
+		}
+		return 0
+	})
+	return ls
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/ipallow/ipallow/internal/gen"
+)
+
+// A runner measures cells and collects the results.
+type runner struct {
+	*results
+	opts     options
+	cells    *regexp.Regexp
+	progress io.Writer
+	start    time.Time
+	failed   []string // disagreements and exact figures that are wrong
+}
+
+// options are the choices of a run.
+type options struct {
+	count   int
+	minTime time.Duration // of a timed block
+	peerMem uint64        // what one peer may hold
+	allMem  uint64        // what all peers of a cell may hold together
+	bgp     string        // a file with a routing table
+
+	keys, prefixes []int // sizes, ascending
+	entries        []int
+	families       []string
+	memoryKeys     []int // of engineMemory
+	updateKeys     []int
+	replaceKeys    []int
+	alternation    time.Duration // of CheckDuringUpdates
+}
+
+func (r *runner) say(format string, args ...any) {
+	fmt.Fprintf(r.progress, "%5.0fs  %s\n", time.Since(r.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (r *runner) fail(format string, args ...any) {
+	s := fmt.Sprintf(format, args...)
+	r.failed = append(r.failed, s)
+	r.say("WRONG: %s", s)
+}
+
+// wanted reports whether the cell was asked for.
+func (r *runner) wanted(c cell) bool { return r.cells.MatchString(c.String()) }
+
+// A contender is a peer that has its lists.
+type contender struct {
+	name string
+	Peer
+}
+
+// duel measures both ways of querying, the peers in turn in each round and
+// another of them first in each, so that what disturbs the machine disturbs
+// them alike. One way of querying is measured directly after the other, when
+// the peer has been warmed by a pass of its own.
+func (r *runner) duel(c cell, peers []contender, qs []gen.Query) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	peers = append(peers, contender{nameLoop, loopPeer{}})
+	for round := range r.opts.count {
+		// Some peers allocate; what they leave must not grow for ever.
+		if round > 0 && c.Keys < 1e6 {
+			runtime.GC()
+		}
+		for i := range peers {
+			p := peers[(i+round)%len(peers)]
+			p.Run(qs)
+			r.add(c, p.name, figRun, r.block(p.Run, qs))
+			r.add(c, p.name, figChain, r.block(p.Chain, qs))
+		}
+	}
+	// The loop is part of what was measured one at a time; it is no part of
+	// what a request waits for. It costs the same always, so the least of its
+	// rounds is what it costs, and the others are the machine's noise.
+	loop := slices.Min(r.get(c, nameLoop, figChain))
+	for _, p := range peers[:len(peers)-1] {
+		v := r.get(c, p.name, figChain)
+		for i := range v {
+			v[i] -= loop
+		}
+	}
+}
+
+var sink uint64
+
+// block returns the nanoseconds a query of a few passes over the queries,
+// two at least and as many as minTime takes.
+func (r *runner) block(pass func([]gen.Query) uint64, qs []gen.Query) float64 {
+	start := time.Now()
+	for n := 1; ; n++ {
+		sink += pass(qs)
+		if d := time.Since(start); n >= 2 && d >= r.opts.minTime {
+			return float64(d.Nanoseconds()) / float64(n*len(qs))
+		}
+	}
+}
+
+// heap returns the bytes that are reachable.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // what the first one only unlinked, such as pools
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// mallocs returns the number of allocations that f makes.
+func mallocs(f func()) uint64 {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	f()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.Mallocs - before.Mallocs
+}

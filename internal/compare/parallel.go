@@ -1,0 +1,57 @@
+package main
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ipallow/ipallow/internal/gen"
+)
+
+const (
+	nameOne = "1 goroutine"
+	nameTwo = "2 goroutines"
+)
+
+// parallel measures Check from one and from two goroutines.
+func (r *runner) parallel(keyCounts []int) {
+	for _, keys := range keyCounts {
+		c := cell{Workload: wPar, Keys: keys}
+		if !r.wanted(c) {
+			continue
+		}
+		r.say("%v: loading", c)
+		w := gen.Shape{Keys: keys, Entries: 5, Family: "mixed", Result: "mixed", Seed: 1}.New()
+		p := new(enginePeer)
+		p.Load(w.Keys, w.Lists)
+		w.Lists = nil
+		passes := 2
+		for t := time.Now(); time.Since(t) < 2*r.opts.minTime; passes++ {
+			p.Run(w.Queries)
+		}
+		r.say("%v: measuring", c)
+		for range r.opts.count {
+			for n, name := range []string{nameOne, nameTwo} {
+				r.add(c, name, figRate, parallelRate(p, w.Queries, n+1, passes))
+			}
+		}
+	}
+}
+
+// parallelRate returns the queries a second of so many goroutines, each of
+// which makes all queries the given number of times.
+func parallelRate(p Peer, qs []gen.Query, goroutines, passes int) float64 {
+	var wg sync.WaitGroup
+	start := time.Now()
+	for g := range goroutines {
+		wg.Go(func() {
+			// Each begins elsewhere, so that none warms the cache for another.
+			at := g * len(qs) / goroutines
+			for range passes {
+				p.Run(qs[at:])
+				p.Run(qs[:at])
+			}
+		})
+	}
+	wg.Wait()
+	return float64(goroutines*passes*len(qs)) / time.Since(start).Seconds()
+}

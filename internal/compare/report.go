@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// report is the generated part of the document, in Markdown.
+func report(r *results, env environment, charts []chart) string {
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
+
+	p("Written by `%s` on %s, %d processors, %s. ", env.command, env.cpu, env.procs, env.goVersion)
+	p("Each figure is the median of %d round%s; the peers take turns in each round. ", env.count, plural(env.count))
+	p("Behind a median stands half the distance of its quartiles. ")
+	p("Ratios are medians of the ratios of the rounds.\n\n")
+	p("Check is timed in two ways. Back to back, as a Go benchmark does, the processor begins a query ")
+	p("before the one before it has its answer, so that cache misses overlap. One at a time, a query ")
+	p("begins when the answer before is there: that is what one request waits. The loop around ")
+	p("it (%s) is taken off. Verdicts of all peers are compared with those of the generator ", loopTime(r))
+	p("before anything is timed.\n\n")
+	for _, n := range r.notes {
+		p("- %s\n", n)
+	}
+
+	p("\n### What has to be reached\n\n")
+	p("| figure | must | aim | reached, in the worst cell | worst cell | |\n| --- | --- | --- | --- | --- | --- |\n")
+	for _, g := range goals(r) {
+		w, ok := g.worst()
+		value, where := "", ""
+		if ok {
+			value, where = g.format(w.value), "`"+w.where+"`"
+		}
+		p("| %s | %s | %s | %s | %s | %s |\n", g.what, g.format(g.must), g.format(g.aim), value, where, g.mark())
+	}
+	p("\nThe overhead of the middleware is measured by the benchmarks of httpallow.\n")
+
+	p("\n### Where we lose\n\n")
+	if ls := losses(r); len(ls) == 0 {
+		p("In no cell that was measured.\n")
+	} else {
+		p("Every cell in which a peer is better, the worst first.\n\n")
+		p("| cell | figure | peer | ipallow | peer | times |\n| --- | --- | --- | --- | --- | --- |\n")
+		for _, l := range ls {
+			f := formatOf(l.figure)
+			p("| `%v` | %s | %s | %s | %s | %.2f |\n", l.cell, l.figure, l.peer, f(l.ours), f(l.hers), l.ratio)
+		}
+	}
+
+	for _, c := range charts {
+		p("\n![%s](performance/%s)\n", c.Title, c.File)
+	}
+
+	table := func(title, workload string, f figure) {
+		cells := r.cells(workload, f)
+		if len(cells) == 0 {
+			return
+		}
+		var peers []string
+		for _, n := range r.peers(workload, f) {
+			if n != nameLoop {
+				peers = append(peers, n)
+			}
+		}
+		p("\n### %s\n\n| cell |", title)
+		for _, n := range peers {
+			p(" %s |", n)
+		}
+		p("\n| --- |%s\n", strings.Repeat(" ---: |", len(peers)))
+		for _, c := range cells {
+			p("| `%v` |", c)
+			for _, n := range peers {
+				p(" %s |", withSpread(r.get(c, n, f), formatOf(f)))
+			}
+			p("\n")
+		}
+	}
+	table("Check, back to back: time a query", wCheck, figRun)
+	table("Check, one at a time: time a query", wCheck, figChain)
+	table("One large list, back to back: time a query", wLarge, figRun)
+	table("One large list, one at a time: time a query", wLarge, figChain)
+	table("Memory: resident bytes a key", wMemory, figBytes)
+	table("Memory: resident bytes in all", wMemory, figTotal)
+	table("Memory: time of one collection", wMemory, figGC)
+	table("Set: median time", wSet, figMedian)
+	table("Set: p99 of the time", wSet, figP99)
+	table("Set: bytes allocated", wSet, figAlloc)
+	table("A reader beside updates: p50 of a Check, with two readings of the clock", wUpdates, figMedian)
+	table("A reader beside updates: p99", wUpdates, figP99)
+	table("A reader beside updates: p99.9", wUpdates, figP999)
+	for _, c := range r.cells(wUpdates, figRate) {
+		p("\nSets made a second: %.0f.\n", median(r.get(c, nameUpdates, figRate)))
+	}
+	table("Replace: time until everything is loaded", wReplace, figLoad)
+	table("Parallel: queries a second", wPar, figRate)
+	return b.String()
+}
+
+func plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+func loopTime(r *results) string {
+	var v []float64
+	for _, s := range r.all {
+		if s.peer == nameLoop && s.figure == figChain {
+			v = append(v, s.values...)
+		}
+	}
+	return formatTime(median(v))
+}
+
+const (
+	beginMark = "<!-- compare:begin -->"
+	endMark   = "<!-- compare:end -->"
+)
+
+// newDocument is what the report is put into where there is no document.
+const newDocument = "# Performance\n\n" + beginMark + "\n" + endMark + "\n"
+
+// insert puts the report between the marks of a document.
+func insert(doc, report string) (string, error) {
+	before, rest, ok := strings.Cut(doc, beginMark)
+	_, after, ok2 := strings.Cut(rest, endMark)
+	if !ok || !ok2 {
+		return "", fmt.Errorf("the document has no place for the report; add a line %s and after it a line %s", beginMark, endMark)
+	}
+	return before + beginMark + "\n\n" + strings.TrimSpace(report) + "\n\n" + endMark + after, nil
+}
