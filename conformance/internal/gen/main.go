@@ -15,6 +15,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"log"
 	"os"
 	"path/filepath"
@@ -77,7 +78,7 @@ func indented[T any](file string, cases []T) []byte {
 }
 
 func head(file string) string {
-	return "{\n  \"$schema\": \"./schema.json\",\n  \"version\": 1,\n  \"file\": \"" + file + "\",\n  \"cases\": ["
+	return fmt.Sprintf("{\n  \"$schema\": \"./schema.json\",\n  \"version\": %d,\n  \"file\": %q,\n  \"cases\": [", version, file)
 }
 
 // marshal writes v in ASCII, so that no editor or transport changes a
