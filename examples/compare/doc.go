@@ -1,0 +1,6 @@
+package compare
+
+import (
+	_ "github.com/jpillora/ipfilter"
+	_ "github.com/realclientip/realclientip-go"
+)

@@ -1,0 +1,16 @@
+package main
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ipallow/ipallow/examples/internal/check"
+)
+
+func TestServer(t *testing.T) {
+	handler, err := protect(check.Engine(t), http.HandlerFunc(hello))
+	require.NoError(t, err)
+	check.Server(t, handler)
+}
