@@ -1,0 +1,160 @@
+package ipallow
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/stretchr/testify/require"
+)
+
+// Keys come by thousands and go again: shards split, empty and join, and at
+// the end everything is as it was.
+func TestShardsSplitAndEmpty(t *testing.T) {
+	t.Parallel()
+	for _, d := range degenerate {
+		t.Run(d.name, func(t *testing.T) {
+			n := 20 * splitKeys
+			if d.slow {
+				n = splitKeys + splitKeys/4 // a walk over all of them for each step
+			}
+			e := newWithMask(nil, d.mask)
+			_, _, bytes := e.Snapshot().shape()
+			list := entries("203.0.113.0/24 label", "2001:db8::/48")
+			set := func(from, to int) {
+				require.NoError(t, e.Update(func(tx *Tx) error {
+					for i := from; i < to; i++ {
+						if err := tx.Set(gen.BulkKey(i), list); err != nil {
+							return err
+						}
+					}
+					return nil
+				}))
+				checkInvariants(e.Snapshot())
+			}
+			for i := 0; i < n; i += 100 {
+				set(i, min(i+100, n))
+			}
+			full := e.Snapshot()
+			_, shards, _ := full.shape()
+			if d.mask>>56 == 0xff {
+				require.Greater(t, shards, n/splitKeys, "thousands of keys need more shards than one")
+			}
+			order := rand.New(rand.NewPCG(1, 1)).Perm(n)
+			for i, k := range order {
+				if i%3 == 0 { // most in steps of a few, some alone
+					e.Delete(gen.BulkKey(k))
+				} else {
+					require.NoError(t, e.Update(func(tx *Tx) error { tx.Delete(gen.BulkKey(k)); return nil }))
+				}
+				if i%97 == 0 {
+					checkInvariants(e.Snapshot())
+					require.Equal(t, n-i-1, e.Snapshot().Len())
+					for j := range 50 {
+						want := Unrestricted
+						if m := (i + 1 + j*7); m < n {
+							want = Denied
+							require.Equal(t, want, e.Check(gen.BulkKey(order[m]), addr("8.8.8.8")))
+						}
+						if m := i - j*7; m >= 0 {
+							require.Equal(t, Unrestricted, e.Check(gen.BulkKey(order[m]), addr("8.8.8.8")))
+						}
+					}
+				}
+			}
+			require.Zero(t, e.Snapshot().Len())
+			bits, shards, left := e.Snapshot().shape()
+			require.Equal(t, int(nodeBits), bits, "the directory is as small as at the start")
+			require.Equal(t, 1, shards, "and all shards have joined")
+			require.Equal(t, bytes, left, "into one that holds no byte more than an empty one")
+			require.Equal(t, n, full.Len(), "the snapshot from before still has them all")
+			require.Equal(t, Allowed, full.Check(gen.BulkKey(n/2), addr("203.0.113.9")))
+		})
+	}
+}
+
+// The directory doubles for more shards than it has places for, and halves
+// when they are gone.
+func TestDirectoryGrowsAndShrinks(t *testing.T) {
+	const keys = 200 * splitKeys
+	e := New(nil)
+	list := entries("203.0.113.0/24")
+	change := func(from, to int, set bool) {
+		require.NoError(t, e.Update(func(tx *Tx) error {
+			for i := from; i < to; i++ {
+				if !set {
+					tx.Delete(gen.BulkKey(i))
+				} else if err := tx.Set(gen.BulkKey(i), list); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+	grown := 0
+	for i := 0; i < keys; i += keys / 10 {
+		change(i, i+keys/10, true)
+		checkInvariants(e.Snapshot())
+		bits, _, _ := e.Snapshot().shape()
+		grown = max(grown, bits)
+	}
+	require.Greater(t, grown, nodeBits)
+	full := e.Snapshot()
+	for i := 0; i < keys; i += keys / 10 {
+		change(i, i+keys/10, false)
+		checkInvariants(e.Snapshot())
+		require.Equal(t, keys-i-keys/10, e.Snapshot().Len())
+	}
+	bits, shards, _ := e.Snapshot().shape()
+	require.Equal(t, [2]int{nodeBits, 1}, [2]int{bits, shards})
+	checkInvariants(full)
+	for i := range keys {
+		if full.Check(gen.BulkKey(i), addr("203.0.113.1")) != Allowed || e.Check(gen.BulkKey(i), addr("203.0.113.1")) != Unrestricted {
+			t.Fatal(gen.BulkKey(i))
+		}
+	}
+}
+
+// Keys that differ in one byte, at every place of a long one, are different
+// keys, whatever their hashes.
+func TestKeysThatDifferInOneByte(t *testing.T) {
+	t.Parallel()
+	for _, d := range degenerate {
+		e := newWithMask(nil, d.mask)
+		key := func(i int) string {
+			b := []byte(strings.Repeat("x", 300))
+			b[i] ^= 1
+			return string(b)
+		}
+		require.NoError(t, e.Update(func(tx *Tx) error {
+			for i := range 300 {
+				if err := tx.Set(key(i), entries(fmt.Sprintf("203.0.%d.%d/32", i/256, i%256))); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		checkInvariants(e.Snapshot())
+		for i := range 300 {
+			a := addr(fmt.Sprintf("203.0.%d.%d", i/256, i%256))
+			require.Equal(t, Allowed, e.Check(key(i), a), "%s, %d", d.name, i)
+			require.Equal(t, Denied, e.Check(key(i), a.Next()), "%s, %d", d.name, i)
+		}
+		for _, other := range []string{strings.Repeat("x", 300), strings.Repeat("x", 299), strings.Repeat("x", 301), key(0)[:299], key(0) + "x"} {
+			require.Equal(t, Unrestricted, e.Check(other, addr("8.8.8.8")), d.name)
+		}
+		for i := 0; i < 300; i += 2 {
+			e.Delete(key(i))
+		}
+		checkInvariants(e.Snapshot())
+		for i := range 300 {
+			want := Denied
+			if i%2 == 0 {
+				want = Unrestricted
+			}
+			require.Equal(t, want, e.Check(key(i), addr("8.8.8.8")), "%s, %d", d.name, i)
+		}
+	}
+}
