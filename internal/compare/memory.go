@@ -52,7 +52,7 @@ func (r *runner) memoryOf(c, group cell, k peerKind) {
 // has just been collected, so there is nothing to free.
 func gcTime() float64 {
 	var took []float64
-	for start := time.Now(); len(took) < 21 && (len(took) < 5 || time.Since(start) < 2*time.Second); {
+	for start := time.Now(); len(took) < 21 && (len(took) < 3 || time.Since(start) < time.Second); {
 		t := time.Now()
 		runtime.GC()
 		took = append(took, float64(time.Since(t)))

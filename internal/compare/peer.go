@@ -111,7 +111,7 @@ func (loopPeer) Run(qs []gen.Query) (sum uint64) {
 func (loopPeer) Chain(qs []gen.Query) uint64 {
 	c, mask, i := new(chain), uint64(len(qs)-1), uint64(0)
 	for range qs {
-		i = c.next(verdict(len(qs[i].Key)&1), mask)
+		i = c.next(verdict(i>>63), mask)
 	}
 	return c.sum()
 }

@@ -28,7 +28,14 @@ type point struct{ X, Y float64 }
 
 // The colours are told apart by colour-blind eyes too, and each has enough
 // contrast with its ground; every line carries its name at its end besides.
-const chartStyle = `
+// They are written out for each class, because not every program that shows
+// pictures knows variables in styles.
+var (
+	lightColours = [...]string{"#0058b0", "#b34700", "#00704f", "#9c2f74", "#806000", "#7a3fb0", "#57606a"}
+	darkColours  = [...]string{"#58a6ff", "#ff9a56", "#3fcf9b", "#f08cc4", "#e3c04a", "#c4a0ff", "#a5afb9"}
+)
+
+var chartStyle = `
 text { font: 12px system-ui, sans-serif; fill: #24292f }
 .title { font-weight: 600; font-size: 15px }
 .ground { fill: #ffffff }
@@ -37,21 +44,25 @@ text { font: 12px system-ui, sans-serif; fill: #24292f }
 .line { fill: none; stroke-width: 1.75; stroke-linejoin: round }
 .ours { stroke-width: 3.5 }
 .dashed { stroke-dasharray: 5 4 }
-.s0 { --c: #0058b0 } .s1 { --c: #b34700 } .s2 { --c: #00704f } .s3 { --c: #9c2f74 }
-.s4 { --c: #806000 } .s5 { --c: #7a3fb0 } .s6 { --c: #57606a }
-.line { stroke: var(--c) } .dot, .name { fill: var(--c) }
-@media (prefers-color-scheme: dark) {
+` + colourStyle(lightColours[:]) + `@media (prefers-color-scheme: dark) {
 text { fill: #e6edf3 }
-.ground { fill: #0d1117 } .grid { stroke: #30363d } .axis { stroke: #8b949e }
-.s0 { --c: #58a6ff } .s1 { --c: #ff9a56 } .s2 { --c: #3fcf9b } .s3 { --c: #f08cc4 }
-.s4 { --c: #e3c04a } .s5 { --c: #c4a0ff } .s6 { --c: #a5afb9 }
-}`
+.ground { fill: #0d1117 }
+.grid { stroke: #30363d }
+.axis { stroke: #8b949e }
+` + colourStyle(darkColours[:]) + "}\n"
+
+func colourStyle(colours []string) string {
+	var b strings.Builder
+	for i, c := range colours {
+		fmt.Fprintf(&b, ".line.s%d { stroke: %s }\n.dot.s%d, .name.s%d { fill: %s }\n", i, c, i, i, c)
+	}
+	return b.String()
+}
 
 const (
 	chartW, chartH          = 820, 440
 	plotL, plotR            = 80, 590 // names stand to the right
 	plotT, plotB            = 50, 380
-	chartColours            = 7
 	nameHeight              = 15
 	minRange, decadeOfTicks = 0.3, 1.5
 )
@@ -82,7 +93,7 @@ func (c chart) svg() string {
 
 	nameY := c.nameHeights(ys)
 	for i, s := range c.Series {
-		class := fmt.Sprintf("s%d", i%chartColours)
+		class := fmt.Sprintf("s%d", i%len(lightColours))
 		line := "line " + class
 		if s.Ours {
 			line += " ours"
