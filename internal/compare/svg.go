@@ -21,6 +21,7 @@ type chartSeries struct {
 	Name   string
 	Ours   bool // drawn thicker
 	Dashed bool // a limit and no peer
+	Colour int  // of lightColours and darkColours
 	Points []point
 }
 
@@ -93,7 +94,7 @@ func (c chart) svg() string {
 
 	nameY := c.nameHeights(ys)
 	for i, s := range c.Series {
-		class := fmt.Sprintf("s%d", i%len(lightColours))
+		class := fmt.Sprintf("s%d", s.Colour%len(lightColours))
 		line := "line " + class
 		if s.Ours {
 			line += " ours"
