@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -176,3 +177,151 @@ func BenchmarkFloor(b *testing.B) {
 }
 
 var floorSink uint64
+
+// BenchmarkHash compares the hash with hash/maphash, each as a call.
+func BenchmarkHash(b *testing.B) {
+	for _, n := range []int{16, 33, 64} {
+		key := strings.Repeat("k", n)
+		h := newHasher()
+		seed := maphash.MakeSeed()
+		b.Run(fmt.Sprintf("hash=ipallow/bytes=%d", n), func(b *testing.B) {
+			for b.Loop() {
+				floorSink += h.string(key)
+			}
+		})
+		b.Run(fmt.Sprintf("hash=maphash/bytes=%d", n), func(b *testing.B) {
+			for b.Loop() {
+				floorSink += maphash.String(seed, key)
+			}
+		})
+	}
+}
+
+// BenchmarkRepresentation compares the record and the table for lists of
+// one length; maxSmall is where the table begins to pay, or where its five
+// steps of search end.
+func BenchmarkRepresentation(b *testing.B) {
+	for _, n := range []int{5, 10, 20, maxSmall} {
+		w := workload(gen.Shape{Keys: 1000, Entries: n, Family: "mixed", Result: "mixed", Seed: 2})
+		for _, kind := range []string{"record", "lite"} {
+			b.Run(fmt.Sprintf("entries=%d/kind=%s", n, kind), func(b *testing.B) {
+				records := make([]*Allowlist, len(w.Keys))
+				tables := make([]bart.Lite, len(w.Keys))
+				for i, l := range w.Lists {
+					records[i] = Compile(entriesOf(l))
+					for _, p := range l {
+						tables[i].Insert(p)
+					}
+				}
+				i, hits := 0, 0
+				for b.Loop() {
+					q := &w.Queries[i&(1<<16-1)]
+					k := i % len(w.Keys)
+					i++
+					if kind == "record" && records[k].Contains(q.Addr) || kind == "lite" && tables[k].Contains(q.Addr) {
+						hits++
+					}
+				}
+				floorSink += uint64(hits)
+			})
+		}
+	}
+}
+
+// BenchmarkLarge is one key with a list of many entries.
+func BenchmarkLarge(b *testing.B) {
+	for _, n := range []int{1e3, 1e5} {
+		w := workload(gen.Shape{Keys: 1, Entries: n, Family: "mixed", Result: "mixed", Seed: 3})
+		b.Run(fmt.Sprintf("prefixes=%d/table=engine", n), func(b *testing.B) {
+			e := loaded(b, w)
+			i := 0
+			for b.Loop() {
+				q := &w.Queries[i&(1<<16-1)]
+				i++
+				e.Check(q.Key, q.Addr)
+			}
+		})
+		var lite bart.Lite
+		var fast bart.Fast[struct{}]
+		for _, p := range w.Lists[0] {
+			lite.Insert(p)
+			fast.Insert(p, struct{}{})
+		}
+		for _, t := range []struct {
+			name     string
+			contains func(netip.Addr) bool
+		}{{"lite", lite.Contains}, {"fast", fast.Contains}} {
+			b.Run(fmt.Sprintf("prefixes=%d/table=%s", n, t.name), func(b *testing.B) {
+				i := 0
+				for b.Loop() {
+					t.contains(w.Queries[i&(1<<16-1)].Addr)
+					i++
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkSet changes one key while many are held.
+func BenchmarkSet(b *testing.B) {
+	for _, keys := range []int{1e3, 1e5, 1e6} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			w := workload(gen.Shape{Keys: keys, Entries: 5, Family: "4", Result: "mixed", Seed: 1})
+			e := New(&Options{Policy: benchPolicy()})
+			if err := e.Replace(listsOf(w)); err != nil {
+				b.Fatal(err)
+			}
+			runtime.GC()
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if err := e.Set(w.Keys[i%keys], entriesOf(w.Lists[(i+1)%keys])); err != nil {
+					b.Fatal(err)
+				}
+				i += 7919
+			}
+		})
+	}
+}
+
+// BenchmarkReplace loads everything from parsed entries.
+func BenchmarkReplace(b *testing.B) {
+	for _, keys := range []int{1e5, 1e6} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			w := workload(gen.Shape{Keys: keys, Entries: 5, Family: "4", Result: "mixed", Seed: 1})
+			e := New(&Options{Policy: benchPolicy()})
+			for b.Loop() {
+				if err := e.Replace(listsOf(w)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkParallel is Check from all processors; run it with -cpu 1,2.
+func BenchmarkParallel(b *testing.B) {
+	w := workload(gen.Shape{Keys: 1e5, Entries: 5, Family: "mixed", Result: "mixed", Seed: 1})
+	e := loaded(b, w)
+	b.RunParallel(func(pb *testing.PB) {
+		i := rand.IntN(1 << 16)
+		for pb.Next() {
+			q := &w.Queries[i&(1<<16-1)]
+			i++
+			e.Check(q.Key, q.Addr)
+		}
+	})
+}
+
+// BenchmarkExplain is what a log line about a refusal costs.
+func BenchmarkExplain(b *testing.B) {
+	w := workload(gen.Shape{Keys: 1e5, Entries: 20, Family: "mixed", Result: "miss", Seed: 1})
+	e := loaded(b, w)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		q := &w.Queries[i&(1<<16-1)]
+		i++
+		e.Explain(q.Key, q.Addr)
+	}
+}

@@ -13,7 +13,7 @@ type Allowlist struct {
 	// A short list is hdr and body, a record without a key, and labels,
 	// which is nil if there are none. A long one is large. None of them is
 	// written after Compile.
-	hdr    [recHeader]byte
+	hdr    uint32
 	body   []byte
 	labels []string
 	large  *largeList
@@ -80,7 +80,7 @@ func (l *Allowlist) Len() int {
 	case l.large != nil:
 		return len(l.large.prefixes)
 	}
-	return int(l.hdr[recN4]) + int(l.hdr[recN6])
+	return int(l.hdr>>hdrN4&hdrCount + l.hdr>>hdrN6&hdrCount)
 }
 
 // Contains reports whether an entry contains addr. An IPv4-mapped address is
@@ -94,7 +94,7 @@ func (l *Allowlist) Contains(addr netip.Addr) bool {
 	case l.large != nil:
 		return l.large.contains(canonicalAddr(addr))
 	}
-	return len(l.body) > 0 && matchBody(&l.hdr, l.body, addr) == Allowed
+	return len(l.body) > 0 && matchBody(l.hdr, l.body, addr) == Allowed
 }
 
 // Lookup returns the most specific entry that contains addr; of equal
@@ -113,7 +113,7 @@ func (l *Allowlist) Lookup(addr netip.Addr) (Entry, bool) {
 		}
 		return l.large.entry(i), true
 	}
-	i, p := lookupSmall(l.hdr[:], l.body, addr)
+	i, p := lookupSmall(l.hdr, l.body, addr)
 	if i < 0 {
 		return Entry{}, false
 	}

@@ -81,7 +81,7 @@ func (e *Engine) init(opts *Options) {
 }
 
 func newSnapshot(x *index, hash hasher, rev uint64, loaded bool) *Snapshot {
-	s := &Snapshot{shift: 64 - x.bits, hash: hash, index: x, rev: rev}
+	s := &Snapshot{hash: hash, shift: 64 - x.bits, loaded: loaded, index: x, rev: rev}
 	if loaded {
 		s.dir = newHotDir(x.root)
 	}
@@ -152,6 +152,9 @@ func (e *Engine) Delete(key string) {
 // The writers' mutex is not held while fn runs, so fn may take its time and
 // may call the engine; such calls are steps of their own, before this one.
 func (e *Engine) Update(fn func(*Tx) error) error {
+	if fn == nil {
+		return ErrNoFunc
+	}
 	return e.step(func(tx *Tx) error {
 		if err := fn(tx); err != nil {
 			return err

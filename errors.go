@@ -19,7 +19,8 @@ var (
 	// Options.MaxKeys.
 	ErrTooManyKeys = errors.New("ipallow: too many keys; raise Options.MaxKeys or delete some")
 
-	// ErrDuplicateKey says that Replace was given two lists for one key.
+	// ErrDuplicateKey says that Replace was given two lists for one key. (An
+	// empty list beside another is passed over, so it cannot open the key.)
 	ErrDuplicateKey = errors.New("ipallow: the key has been given a list already; give each key one list")
 
 	// ErrTxDone says that a Tx was used after its function had returned.
@@ -27,6 +28,9 @@ var (
 
 	// ErrNoEngine says that a method was called on a nil Engine.
 	ErrNoEngine = errors.New("ipallow: the engine is nil; make one with New")
+
+	// ErrNoFunc says that Update or ReplaceFunc was called with a nil function.
+	ErrNoFunc = errors.New("ipallow: the function is nil; pass one that makes the changes")
 
 	// ErrNoLists says that Replace was called with a nil sequence. To remove
 	// all lists, pass an empty sequence.

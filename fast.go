@@ -3,6 +3,7 @@
 package ipallow
 
 import (
+	"math/bits"
 	"net/netip"
 	"unsafe"
 )
@@ -45,19 +46,28 @@ func (s *shard) hot() hotShard {
 // same reports whether h is the copy of s.
 func (h *hotShard) same(s *shard) bool { return *h == s.hot() }
 
-// A hotDir is the first element of a directory's root, or nil.
+// A hotDir is the first element of a directory's root. It is nil where Check
+// must take the long way: before the first load, or if a netip.Addr is not
+// what this file knows.
 type hotDir struct{ root unsafe.Pointer }
 
-func newHotDir(root []*node) hotDir { return hotDir{unsafe.Pointer(unsafe.SliceData(root))} }
-
-func (d hotDir) open() bool { return d.root != nil }
+func newHotDir(root []*node) hotDir {
+	if !addrIsWords {
+		return hotDir{}
+	}
+	return hotDir{unsafe.Pointer(unsafe.SliceData(root))}
+}
 
 func (d hotDir) same(root []*node) bool { return d == newHotDir(root) }
 
 // addrIsWords says that a netip.Addr begins with the two halves of its
 // address, IPv4 ones in IPv4-mapped form.
 var addrIsWords = func() bool {
-	words := func(s string) [2]uint64 { a := netip.MustParseAddr(s); return addrWords(&a) }
+	words := func(s string) [2]uint64 {
+		a := netip.MustParseAddr(s)
+		hi, lo := addrWords(&a)
+		return [2]uint64{hi, lo}
+	}
 	return unsafe.Sizeof(netip.Addr{}) >= 16 &&
 		words("192.0.2.1") == [2]uint64{0, 0xffff_c000_0201} &&
 		words("::ffff:192.0.2.1") == [2]uint64{0, 0xffff_c000_0201} &&
@@ -65,7 +75,11 @@ var addrIsWords = func() bool {
 		words("fe80::1%eth0") == [2]uint64{0xfe80 << 48, 1}
 }()
 
-func addrWords(a *netip.Addr) [2]uint64 { return *(*[2]uint64)(unsafe.Pointer(a)) }
+// addrWords loads the halves one by one: as an array of two they would be one
+// load of 16 bytes from two stores of 8, which stalls.
+func addrWords(a *netip.Addr) (hi, lo uint64) {
+	return *(*uint64)(unsafe.Pointer(a)), *(*uint64)(unsafe.Add(unsafe.Pointer(a), 8))
+}
 
 // newQuery is canonicalAddr for matching.
 func newQuery(addr netip.Addr) query {
@@ -75,8 +89,7 @@ func newQuery(addr netip.Addr) query {
 	if !addrIsWords {
 		return slowQuery(addr)
 	}
-	w := addrWords(&addr)
-	return queryOf(w[0], w[1])
+	return queryOf(addrWords(&addr))
 }
 
 func load64(p unsafe.Pointer, i int) uint64 { return *(*uint64)(unsafe.Add(p, i)) }
@@ -86,117 +99,125 @@ func load8(p unsafe.Pointer, i int) uint8   { return *(*uint8)(unsafe.Add(p, i))
 // Check returns the verdict on a request made with key from addr. See
 // [Engine.Check].
 func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
-	if s == nil || s.dir.root == nil {
-		return Denied
-	}
 	n := len(key)
-	k := unsafe.Pointer(unsafe.StringData(key))
-	if uint(n-8) > MaxKeyLen-8 {
-		if n == 0 || n > MaxKeyLen {
-			return Unrestricted
-		}
-		return s.checkShort(key, addr)
+	if s == nil || s.dir.root == nil || uint(n-16) > MaxKeyLen-16 {
+		return s.checkSlow(key, addr)
 	}
+	k := unsafe.Pointer(unsafe.StringData(key))
 
 	// hasher.bytes, written out.
 	x := s.hash.seed0
 	for i := 0; i < n-16; i += 16 {
 		x = fold(load64(k, i)^s.hash.seed1, load64(k, i+8)^x)
 	}
-	h := fold(fold(load64(k, max(n-16, 0))^s.hash.seed1, load64(k, n-8)^x)^uint64(n), s.hash.seed0^s.hash.seed1) & s.hash.mask
+	h := fold(fold(load64(k, n-16)^s.hash.seed1, load64(k, n-8)^x)^uint64(n), s.hash.seed2) & s.hash.mask
 
 	p := h >> (s.shift & 63)
 	nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
 	hot := &nd.hot[p%nodeSize]
 	i := home(h, load8(hot.table, int((uintptr(hot.mask)+1)*slotSize+uintptr(shiftAt(h, hot.mask)))))
-	for probes := hot.probes; ; i++ {
-		slot := load32(hot.table, int(i&hot.mask)*slotSize)
-		if (slot^uint32(h))&^offsetMask == 0 && slot&offsetMask != 0 {
-			rec := unsafe.Add(hot.blob, slot&offsetMask-1)
-			hdr := load64(rec, 0)
-			if int(hdr&0xffff) == n && sameKey(unsafe.Add(rec, recHeader), k, n) {
-				body := unsafe.Add(rec, recHeader+n)
-				if hdr>>(8*recFlags)&(flagLarge|flagAll6) != 0 || !addrIsWords {
-					sh := nd.shards[p%nodeSize]
-					return sh.check(sh.blob[slot&offsetMask-1:], addr)
-				}
-				w := addrWords(&addr)
-				if w[0] == 0 && w[1]>>32 == 0xffff {
-					return match4(body, int(hdr>>(8*recN4)&0xff), uint32(w[1]))
-				}
-				return match6(body, hdr, addr)
-			}
-		}
-		if probes == 0 {
+	slot := load32(hot.table, int(i&hot.mask)*slotSize)
+	if (slot^slotTag(h))&^offsetMask != 0 {
+		if hot.probes == 0 {
 			return Unrestricted
 		}
-		probes--
+		return s.checkSlow(key, addr)
 	}
-}
-
-// checkShort is Check for keys of 1 to 7 bytes.
-func (s *Snapshot) checkShort(key string, addr netip.Addr) Verdict {
-	sh, rec := s.find(key)
-	if rec == nil {
-		return Unrestricted
+	rec := unsafe.Add(hot.blob, slot&offsetMask)
+	hdr := load32(rec, 0)
+	if int(hdr&hdrKeyLen) != n || hdr >= hdrSpecial {
+		return s.checkSlow(key, addr)
 	}
-	return sh.check(rec, addr)
-}
-
-// sameKey compares n bytes, at least 8.
-func sameKey(p, q unsafe.Pointer, n int) bool {
-	d := load64(p, n-8) ^ load64(q, n-8)
-	for i := 0; i < n-8; i += 8 {
-		d |= load64(p, i) ^ load64(q, i)
+	body := unsafe.Add(rec, recHeader+n)
+	diff := (load64(body, -16) ^ load64(k, n-16)) | (load64(body, -8) ^ load64(k, n-8))
+	for i := 0; i < n-16; i += 16 {
+		diff |= (load64(rec, recHeader+i) ^ load64(k, i)) | (load64(rec, recHeader+i+8) ^ load64(k, i+8))
 	}
-	return d == 0
-}
-
-// The result is computed and not branched on: whether an address is in a
-// list is what no branch predictor can know.
-
-func match4(e unsafe.Pointer, n int, a uint32) Verdict {
-	var hit uint64
-	for ; n > 0; n-- {
-		w := load64(e, 0)
-		// The top bit is set if the shifted difference is 0, and only then.
-		hit |= uint64(uint32(w)^a)>>(w>>32&63) - 1
-		e = unsafe.Add(e, size4)
+	if diff != 0 {
+		return s.checkSlow(key, addr)
 	}
-	return Verdict(hit >> 63)
-}
+	hi, lo := addrWords(&addr)
+	if hi != 0 || lo>>32 != 0xffff {
+		if !addr.IsValid() {
+			return Denied
+		}
+		return match6(body, hdr, hi, lo)
+	}
 
-func match6(e unsafe.Pointer, hdr uint64, addr netip.Addr) Verdict {
-	q := newQuery(addr)
-	if q.family == 0 {
+	// match4, written out.
+	m := int(hdr >> hdrN4 & hdrCount)
+	if m == 0 {
 		return Denied
 	}
-	e = unsafe.Add(e, int(hdr>>(8*recN4)&0xff)*size4)
-	e6, n6, nw := e, int(hdr>>(8*recN6)&0xff), int(hdr>>(8*recNw)&0xff)
-	var hits uint64
-	for n := n6; n > 0; n-- {
-		shift := load8(e, 8)
-		d := (load64(e, 0) ^ q.hi) >> (shift & 63)
-		// Bit 0 if this entry matches, bit 1 if it is a wide one that may.
-		hits |= (^(d | -d) >> 63) << (shift >> 7)
-		e = unsafe.Add(e, size6)
+	e := 0
+	for half := firstHalf(m); half > 0; half >>= 1 {
+		begins := int64(lo&0xffffffff-uint64(load32(body, 4*(e+half)))) >> 63
+		e += half & int(int64(e+half-m)>>63&^begins)
 	}
-	if hits < 2 || hits&1 != 0 {
-		return Verdict(hits & 1)
-	}
-	return matchWide(unsafe.Slice((*byte)(e6), n6*size6), unsafe.Slice((*byte)(e), nw*sizeW), n6, q)
+	d := uint64(load32(body, 4*e)^uint32(lo)) >> (load8(body, 4*m+e) & 63)
+	return Verdict((d - 1) >> 63)
 }
 
-// matchBody returns Allowed if q matches an entry of the small record with
+// firstHalf is the first step of a search among n entries. There are two
+// kinds of search, of 3 steps and of 5, and not one for each n, so that n,
+// which differs from key to key, is seldom mispredicted. A step beyond the
+// entries is not taken; what it loads is in the record, or in what recPad
+// bytes follow it.
+func firstHalf(n int) int {
+	if n < 8 {
+		return 4
+	}
+	return 16
+}
+
+// match4 returns Allowed if one of the n entries at e contains a.
+func match4(e unsafe.Pointer, n int, a uint32) Verdict {
+	if n == 0 {
+		return Denied
+	}
+	k := 0
+	for half := firstHalf(n); half > 0; half >>= 1 {
+		// All ones if the entry begins behind a.
+		begins := int64(uint64(a)-uint64(load32(e, 4*(k+half)))) >> 63
+		k += half & int(int64(k+half-n)>>63&^begins)
+	}
+	d := uint64(load32(e, 4*k)^a) >> (load8(e, 4*n+k) & 63)
+	return Verdict((d - 1) >> 63)
+}
+
+// match6 returns Allowed if an IPv6 entry of a record contains the address.
+func match6(body unsafe.Pointer, hdr uint32, hi, lo uint64) Verdict {
+	n := int(hdr >> hdrN6 & hdrCount)
+	if n == 0 {
+		return Denied
+	}
+	e := unsafe.Add(body, 5*int(hdr>>hdrN4&hdrCount))
+	k := 0
+	for half := firstHalf(n); half > 0; half >>= 1 {
+		_, begins := bits.Sub64(hi, load64(e, 8*(k+half)), 0)
+		k += half & int(int64(k+half-n)>>63&^-int64(begins))
+	}
+	d := hi ^ load64(e, 8*k)
+	shift := load8(e, 8*n+k)
+	if shift == wide {
+		return matchWide(hdr, unsafe.Slice((*byte)(body), layoutOf(hdr).size), query{hi: hi, lo: lo, family: 6})
+	}
+	d >>= shift & 63
+	return Verdict(^(d | -d) >> 63)
+}
+
+// matchBody returns Allowed if addr matches an entry of the small record with
 // the header hdr and the given body, which recPad bytes follow.
-func matchBody(hdr *[recHeader]byte, body []byte, addr netip.Addr) Verdict {
+func matchBody(hdr uint32, body []byte, addr netip.Addr) Verdict {
+	if hdr&flagScan != 0 {
+		return matchScan(hdr, body, addr)
+	}
 	p := unsafe.Pointer(unsafe.SliceData(body))
-	if q := newQuery(addr); q.family == 4 {
-		return match4(p, int(hdr[recN4]), uint32(q.lo))
+	switch q := newQuery(addr); q.family {
+	case 4:
+		return match4(p, int(hdr>>hdrN4&hdrCount), uint32(q.lo))
+	case 6:
+		return match6(p, hdr, q.hi, q.lo)
 	}
-	if hdr[recFlags]&flagAll6 != 0 && addr.IsValid() {
-		return Allowed
-	}
-	h := uint64(hdr[recN4])<<(8*recN4) | uint64(hdr[recN6])<<(8*recN6) | uint64(hdr[recNw])<<(8*recNw)
-	return match6(p, h, addr)
+	return Denied
 }

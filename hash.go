@@ -16,16 +16,18 @@ import (
 // Check 4 ns more for a key of 33 bytes, most of it for saving the arguments
 // around the call (BenchmarkHash).
 type hasher struct {
-	seed0, seed1 uint64
-	mask         uint64 // all ones but in tests, which make hashes collide
+	seed0, seed1, seed2 uint64
+
+	mask uint64 // all ones but in tests, which make hashes collide
 }
 
 func newHasher() hasher {
-	var b [16]byte
+	var b [24]byte
 	rand.Read(b[:]) // never fails
 	return hasher{
 		seed0: binary.LittleEndian.Uint64(b[:8]),
 		seed1: binary.LittleEndian.Uint64(b[8:]),
+		seed2: binary.LittleEndian.Uint64(b[16:]),
 		mask:  ^uint64(0),
 	}
 }
@@ -61,7 +63,7 @@ func (h *hasher) bytes(key []byte) uint64 {
 	case n > 0:
 		a = uint64(key[0])<<16 | uint64(key[n/2])<<8 | uint64(key[n-1])
 	}
-	return fold(fold(a^h.seed1, b^x)^n, h.seed0^h.seed1) & h.mask
+	return fold(fold(a^h.seed1, b^x)^n, h.seed2) & h.mask
 }
 
 func (h *hasher) string(key string) uint64 { return h.bytes([]byte(key)) }

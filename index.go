@@ -210,7 +210,7 @@ func (e *editor) fill(h uint64, depth uint8, items []item) error {
 }
 
 func mustSplit(items []item) bool {
-	return len(items) > splitKeys || len(items) > 1 && itemsSize(items) > splitBytes
+	return len(items) > splitKeys || len(items) > 1 && itemsSize(items)+coldSize(items) > splitBytes
 }
 
 // partition moves the items for which first holds to the front and returns
@@ -236,7 +236,7 @@ func (e *editor) join(h uint64) error {
 			break
 		}
 		t := e.shard(h ^ 1<<(64-s.depth))
-		if t.depth != s.depth || s.n+t.n >= joinKeys || len(s.blob)+len(t.blob) >= joinBytes {
+		if t.depth != s.depth || s.n+t.n >= joinKeys || len(s.blob)+len(s.cold)+len(t.blob)+len(t.cold) >= joinBytes {
 			break
 		}
 		items := s.items(nil, e.hash.bytes)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"net/netip"
 )
 
 // checkInvariants walks the whole index of a snapshot and panics if any of
@@ -25,7 +26,7 @@ func verifySnapshot(s *Snapshot) error {
 	if x.bits < nodeBits || x.bits > 64 || len(x.root) != 1<<(x.bits-nodeBits) {
 		return fmt.Errorf("a directory of %d bits has %d nodes", x.bits, len(x.root))
 	}
-	if s.shift != 64-x.bits || s.dir.open() && !s.dir.same(x.root) {
+	if s.shift != 64-x.bits || s.loaded && !s.dir.same(x.root) {
 		return fmt.Errorf("the snapshot's directory is not that of its index")
 	}
 	keys, places := 0, uint64(1)<<x.bits
@@ -85,11 +86,22 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 	}
 	cold, large, keys := 0, 0, map[string]bool{}
 	starts := map[int]bool{}
+	end := 0
 	for at := 0; at < len(s.blob)-recPad; {
+		if headerOf(s.blob[at:]) == 0 {
+			if at += 4; at-end > lineSize+4 {
+				return fmt.Errorf("a gap of more than a line at %d", end)
+			}
+			continue
+		}
 		size, err := s.verifyRecord(at, &cold, &large)
 		if err != nil {
 			return fmt.Errorf("the record at %d: %w", at, err)
 		}
+		if want := startOf(end, size); at != want {
+			return fmt.Errorf("the record at %d of %d bytes should be at %d", at, size, want)
+		}
+		end = at + size
 		key := string(keyOf(s.blob[at:]))
 		if keys[key] {
 			return fmt.Errorf("the key %q is there twice", key)
@@ -103,7 +115,10 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 		if err := s.verifySlot(h, at); err != nil {
 			return fmt.Errorf("the key %q of the hash %#x: %w", key, h, err)
 		}
-		at += size
+		at = (end + 3) &^ 3
+	}
+	if end != len(s.blob)-recPad {
+		return fmt.Errorf("the records end at %d of %d", end, len(s.blob)-recPad)
 	}
 	if len(keys) != s.n {
 		return fmt.Errorf("%d records are counted and %d are there", s.n, len(keys))
@@ -117,8 +132,8 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 	for i := range slots {
 		if slot := binary.LittleEndian.Uint32(s.slot(uint32(i))[:]); slot != 0 {
 			used++
-			if !starts[int(slot&offsetMask)-1] {
-				return fmt.Errorf("slot %d points at %d, where no record begins", i, slot&offsetMask-1)
+			if !starts[int(slot&offsetMask)] {
+				return fmt.Errorf("slot %d points at %d, where no record begins", i, slot&offsetMask)
 			}
 		}
 	}
@@ -137,7 +152,7 @@ func (s *shard) verifySlot(h uint64, at int) error {
 	from := home(h, s.table[int(s.mask+1)*slotSize+int(shiftAt(h, s.mask))])
 	for i := range s.probes + 1 {
 		switch slot := binary.LittleEndian.Uint32(s.slot(from + i)[:]); {
-		case int(slot&offsetMask) != at+1:
+		case slot == 0 || int(slot&offsetMask) != at:
 		case slot&^offsetMask != slotTag(h):
 			return fmt.Errorf("its slot has the tag %#x", slot>>offsetBits)
 		default:
@@ -154,34 +169,31 @@ func (s *shard) verifyRecord(at int, cold, large *int) (int, error) {
 	if len(b) < recHeader {
 		return 0, fmt.Errorf("%d bytes are no header", len(b))
 	}
-	klen := int(binary.LittleEndian.Uint16(b[recKeyLen:]))
+	hdr := headerOf(b)
+	klen := int(hdr & hdrKeyLen)
 	if klen < 1 || klen > MaxKeyLen {
 		return 0, fmt.Errorf("a key of %d bytes", klen)
 	}
 	size := recHeader + klen
-	flags := b[recFlags]
-	if flags == flagLarge {
+	flags := hdr & (flagLabels | flagScan | flagLarge)
+	if flags&flagLarge != 0 {
 		if size += 4; size > len(b) {
 			return 0, fmt.Errorf("%d bytes are left for %d", len(b), size)
 		}
 		if i := int(binary.LittleEndian.Uint32(b[size-4:])); i != *large || i >= len(s.large) {
 			return 0, fmt.Errorf("its table is number %d, want %d of %d", i, *large, len(s.large))
 		}
-		if b[recN4]|b[recN6]|b[recNw] != 0 {
+		if hdr != flagLarge|uint32(klen) {
 			return 0, fmt.Errorf("a large list with entries in the record")
 		}
 		*large++
 		return size, s.large[*large-1].verify()
 	}
-	if flags&^(flagLabels|flagAll6) != 0 {
-		return 0, fmt.Errorf("the flags %#x", flags)
-	}
-	var l layout
-	l.set(b)
+	l := layoutOf(hdr)
 	if l.n < 1 || l.n > maxSmall || size+l.size > len(b) {
 		return 0, fmt.Errorf("%d entries and %d bytes left", l.n, len(b)-size)
 	}
-	if err := l.verify(b, b[size:size+l.size]); err != nil {
+	if err := l.verify(hdr, b[size:size+l.size]); err != nil {
 		return 0, err
 	}
 	size += l.size
@@ -199,29 +211,44 @@ func (s *shard) verifyRecord(at int, cold, large *int) (int, error) {
 	return size, err
 }
 
-// verify decodes each entry of a small record's body.
-func (l *layout) verify(hdr, body []byte) error {
-	n4, n6, nw, all6 := 0, 0, 0, false
-	for i, p := range prefixes(hdr, body) {
+// verify decodes each entry of a small record's body, and encodes them again.
+func (l *layout) verify(hdr uint32, body []byte) error {
+	for i, v := range body[l.shift4:l.at6] {
+		if v > 32 {
+			return fmt.Errorf("IPv4 entry %d has the shift %d", i, v)
+		}
+	}
+	wides := 0
+	for i, v := range body[l.shift6:l.lo] {
+		if v == wide {
+			wides++
+		} else if v > 64 {
+			return fmt.Errorf("IPv6 entry %d has the shift %d", i, v)
+		}
+	}
+	if wides != l.nw {
+		return fmt.Errorf("%d entries longer than /64, and the header says %d", wides, l.nw)
+	}
+	var perm [maxSmall]uint8
+	seen := [maxSmall]bool{}
+	getRank(perm[:l.n], body[l.order:])
+	for _, i := range perm[:l.n] {
+		if int(i) >= l.n || seen[i] {
+			return fmt.Errorf("the order %v is no permutation", perm[:l.n])
+		}
+		seen[i] = true
+	}
+	var buf [maxSmall]netip.Prefix
+	entries := make([]Entry, l.n)
+	for i, p := range prefixes(&buf, hdr, body) {
 		if c, ok := canonicalPrefix(p); !ok || c != p {
 			return fmt.Errorf("entry %d, %v, is not canonical", i, p)
 		}
-		switch {
-		case p.Addr().Is4():
-			n4++
-		case p.Bits() > 64:
-			nw++
-			fallthrough
-		default:
-			n6++
-			all6 = all6 || p.Bits() == 0
-		}
+		entries[i].Prefix = p
 	}
-	if n4 != l.n4 || n6 != l.n6 || nw != l.nw || all6 != (hdr[recFlags]&flagAll6 != 0) {
-		return fmt.Errorf("%d, %d and %d entries of the families, and ::/0 %t: not what the header says", n4, n6, nw, all6)
-	}
-	if l.mixed && l.n%8 != 0 && body[l.size-1]>>(l.n%8) != 0 {
-		return fmt.Errorf("bits behind the order are set")
+	again, bytes := appendBody(nil, entries)
+	if again != hdr&^(hdrKeyLen|flagLabels) || string(bytes) != string(body) {
+		return fmt.Errorf("the entries %v do not make this record", entries)
 	}
 	return nil
 }

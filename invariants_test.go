@@ -40,9 +40,9 @@ func TestCheckInvariantsSees(t *testing.T) {
 
 	first := func(s *Snapshot) *shard { return s.index.root[0].shards[0] }
 	// flagged finds a record with the flag in the first shard.
-	flagged := func(sh *shard, flag byte) []byte {
+	flagged := func(sh *shard, flag uint32) []byte {
 		for rec := range sh.records() {
-			if rec[recFlags] == flag {
+			if headerOf(rec)&(flagLabels|flagScan|flagLarge) == flag {
 				return rec
 			}
 		}
@@ -57,15 +57,15 @@ func TestCheckInvariantsSees(t *testing.T) {
 			}
 		}
 	}
-	// entry returns the first entry of a record of IPv4 entries only.
-	entry := func(sh *shard) []byte {
+	// entry returns the body of a record of IPv4 entries only.
+	entry := func(sh *shard) ([]byte, layout) {
 		for rec := range sh.records() {
-			if rec[recN4] > 0 && rec[recFlags] == 0 {
-				return rec[recHeader+len(keyOf(rec)):]
+			if l := layoutOf(headerOf(rec)); l.n4 > 0 && l.n6 == 0 && headerOf(rec) < flagLabels {
+				return bodyOf(rec), l
 			}
 		}
 		t.Fatal("no such record")
-		return nil
+		return nil, layout{}
 	}
 	for name, spoil := range map[string]func(s *Snapshot){
 		"a key is not counted":             func(s *Snapshot) { s.index.keys-- },
@@ -75,11 +75,11 @@ func TestCheckInvariantsSees(t *testing.T) {
 		"a slot points between records":    func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x + 1 }) },
 		"a slot points behind the records": func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x | offsetMask }) },
 		"a key has changed":                func(s *Snapshot) { first(s).blob[recHeader]++ },
-		"a key is empty":                   func(s *Snapshot) { first(s).blob[recKeyLen] = 0 },
-		"an entry has host bits":           func(s *Snapshot) { entry(first(s))[4] = 8; entry(first(s))[0] = 1 },
-		"a record has other flags":         func(s *Snapshot) { flagged(first(s), 0)[recFlags] = 1 << 7 },
-		"a record has an entry more":       func(s *Snapshot) { flagged(first(s), 0)[recN4]++ },
-		"a record has no entries":          func(s *Snapshot) { r := flagged(first(s), 0); r[recN4], r[recN6], r[recNw] = 0, 0, 0 },
+		"a key is empty":                   func(s *Snapshot) { binary.LittleEndian.PutUint32(first(s).blob, headerOf(first(s).blob)&^hdrKeyLen) },
+		"an entry has host bits":           func(s *Snapshot) { body, l := entry(first(s)); body[0] ^= 1; body[l.shift4] = 8 },
+		"a record has other flags":         func(s *Snapshot) { flagged(first(s), 0)[3] |= flagLarge >> 24 },
+		"a record has an entry more":       func(s *Snapshot) { r := flagged(first(s), 0); binary.LittleEndian.PutUint32(r, headerOf(r)+1<<hdrN4) },
+		"a record has no entries":          func(s *Snapshot) { r := flagged(first(s), 0); binary.LittleEndian.PutUint32(r, headerOf(r)&hdrKeyLen) },
 		"labels are elsewhere":             func(s *Snapshot) { r := flagged(first(s), flagLabels); r[len(r)-4]++ },
 		"a table is another":               func(s *Snapshot) { r := flagged(first(s), flagLarge); r[len(r)-4]++ },
 		"a table is left over":             func(s *Snapshot) { first(s).large = append(first(s).large, first(s).large[0]) },
@@ -99,7 +99,7 @@ func TestCheckInvariantsSees(t *testing.T) {
 			}
 		},
 		"the shifts are missing":              func(s *Snapshot) { b := first(s).table; first(s).table = b[:len(b)-1] },
-		"a header says that ::/0 is there":    func(s *Snapshot) { flagged(first(s), 0)[recFlags] |= flagAll6 },
+		"a header says that entries overlap":  func(s *Snapshot) { flagged(first(s), 0)[3] |= flagScan >> 24 },
 		"the copy's mask is another":          func(s *Snapshot) { s.index.root[0].hot[0].mask++ },
 		"a place has another shard":           func(s *Snapshot) { s.index.root[0].shards[0] = s.index.root[0].shards[nodeSize-1] },
 		"a place has no shard":                func(s *Snapshot) { s.index.root[0].shards[nodeSize-1] = nil },

@@ -24,7 +24,7 @@ func (e *Engine) ReplaceFunc(fn func(add func(key string, entries []Entry)) erro
 		return ErrNoEngine
 	}
 	if fn == nil {
-		return ErrNoLists
+		return ErrNoFunc
 	}
 	e.lock()
 	defer e.mu.Unlock()
@@ -83,7 +83,7 @@ func (l *loader) add(key string, entries []Entry) {
 		l.more++
 	case len(l.buf) > 0:
 		// A record of maxSmall entries and the longest key fits.
-		if cap(l.arena)-len(l.arena) < recHeader+MaxKeyLen+18*maxSmall+4 {
+		if cap(l.arena)-len(l.arena) < recHeader+MaxKeyLen+len(zeros)+4 {
 			l.arena = make([]byte, 0, arenaBlock)
 		}
 		var it item

@@ -4,6 +4,7 @@ package ipallow
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 )
 
@@ -28,8 +29,6 @@ type hotDir struct{ root []*node }
 
 func newHotDir(root []*node) hotDir { return hotDir{root} }
 
-func (d hotDir) open() bool { return d.root != nil }
-
 func (d hotDir) same(root []*node) bool {
 	return len(d.root) == len(root) && &d.root[0] == &root[0]
 }
@@ -40,68 +39,75 @@ func newQuery(addr netip.Addr) query { return slowQuery(addr) }
 // Check returns the verdict on a request made with key from addr. See
 // [Engine.Check].
 func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
-	if s == nil || !s.dir.open() {
-		return Denied
-	}
-	if len(key) == 0 || len(key) > MaxKeyLen {
-		return Unrestricted
+	if s == nil || s.dir.root == nil || uint(len(key)-1) > MaxKeyLen-1 {
+		return s.checkSlow(key, addr)
 	}
 	h := s.hash.string(key)
 	p := h >> (s.shift & 63)
 	nd := s.dir.root[p>>nodeBits]
 	hot := &nd.hot[p%nodeSize]
 	i := home(h, hot.table[(hot.mask+1)*slotSize+shiftAt(h, hot.mask)])
-	for last := i + hot.probes; ; i++ {
-		slot := binary.LittleEndian.Uint32(hot.table[(i&hot.mask)*slotSize:])
-		if (slot^uint32(h))&^offsetMask == 0 && slot&offsetMask != 0 {
-			rec := hot.blob[slot&offsetMask-1:]
-			if string(keyOf(rec)) == key {
-				return nd.shards[p%nodeSize].check(rec, addr)
-			}
-		}
-		if i == last {
-			return Unrestricted
-		}
+	slot := binary.LittleEndian.Uint32(hot.table[(i&hot.mask)*slotSize:])
+	if (slot^slotTag(h))&^offsetMask != 0 && hot.probes == 0 {
+		return Unrestricted
 	}
+	rec := hot.blob[slot&offsetMask:]
+	if (slot^slotTag(h))&^offsetMask != 0 || string(keyOf(rec)) != key || headerOf(rec)&flagLarge != 0 {
+		return s.checkSlow(key, addr)
+	}
+	return matchBody(headerOf(rec), bodyOf(rec), addr)
 }
 
 // matchBody returns Allowed if addr matches an entry of the small record with
-// the header hdr and the given body, which recPad bytes follow.
-func matchBody(hdr *[recHeader]byte, body []byte, addr netip.Addr) Verdict {
-	switch q := newQuery(addr); {
-	case q.family == 4:
-		return match4(body, int(hdr[recN4]), uint32(q.lo))
-	case q.family == 0:
+// the header hdr and the given body.
+func matchBody(hdr uint32, body []byte, addr netip.Addr) Verdict {
+	if hdr&flagScan != 0 {
+		return matchScan(hdr, body, addr)
+	}
+	switch q := newQuery(addr); q.family {
+	case 4:
+		return match4(hdr, body, uint32(q.lo))
+	case 6:
+		return match6(hdr, body, q)
+	}
+	return Denied
+}
+
+func match4(hdr uint32, body []byte, a uint32) Verdict {
+	n := int(hdr >> hdrN4 & hdrCount)
+	if n == 0 {
 		return Denied
-	case hdr[recFlags]&flagAll6 != 0:
-		return Allowed
-	default:
-		return match6(body[size4*int(hdr[recN4]):], int(hdr[recN6]), q)
 	}
+	starts, shifts := body[:4*n], body[4*n:5*n]
+	k := 0
+	for n > 1 {
+		half := n >> 1
+		// All ones if the entry begins at or before a.
+		k += half & int((uint64(a)-uint64(binary.LittleEndian.Uint32(starts[4*(k+half):])))>>63-1)
+		n -= half
+	}
+	d := uint64(binary.LittleEndian.Uint32(starts[4*k:])^a) >> shifts[k]
+	return Verdict((d - 1) >> 63)
 }
 
-func match4(e []byte, n int, a uint32) Verdict {
-	var hit uint64
-	for range n {
-		w := binary.LittleEndian.Uint64(e)
-		// The top bit is set if the shifted difference is 0, and only then.
-		hit |= uint64(uint32(w)^a)>>(w>>32&63) - 1
-		e = e[size4:]
+func match6(hdr uint32, body []byte, q query) Verdict {
+	n := int(hdr >> hdrN6 & hdrCount)
+	if n == 0 {
+		return Denied
 	}
-	return Verdict(hit >> 63)
-}
-
-func match6(e []byte, n int, q query) Verdict {
-	e6 := e
-	var hits uint64
-	for range n {
-		d := (binary.LittleEndian.Uint64(e) ^ q.hi) >> (e[8] & 63)
-		// Bit 0 if this entry matches, bit 1 if it is a wide one that may.
-		hits |= (^(d | -d) >> 63) << (e[8] >> 7)
-		e = e[size6:]
+	e := body[5*int(hdr>>hdrN4&hdrCount):]
+	starts, shifts := e[:8*n], e[8*n:9*n]
+	k := 0
+	for n > 1 {
+		half := n >> 1
+		_, after := bits.Sub64(q.hi, binary.LittleEndian.Uint64(starts[8*(k+half):]), 0)
+		k += half & int(after-1)
+		n -= half
 	}
-	if hits < 2 || hits&1 != 0 {
-		return Verdict(hits & 1)
+	d := q.hi ^ binary.LittleEndian.Uint64(starts[8*k:])
+	if shifts[k] == wide {
+		return matchWide(hdr, body, q)
 	}
-	return matchWide(e6, e, n, q)
+	d >>= shifts[k]
+	return Verdict(^(d | -d) >> 63)
 }

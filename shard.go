@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"iter"
 	"math/bits"
+	"net/netip"
 )
 
 // A shard holds a few hundred records: those of all keys whose hashes share
@@ -16,8 +17,11 @@ import (
 //	table: slot[mask+1], 4 bytes each | shift[(mask+1)/4], 1 byte each
 //	blob:  record | record | ... | recPad bytes
 //
-// A slot is 0, or has 8 bits of the key's hash above 24 bits that are 1 more
-// than the record's offset in blob. The hash bits spare the look at other
+// A record begins where it touches as few cache lines as its size allows;
+// the gap before it is filled with zeros.
+//
+// A slot is 0, or has 7 bits of the key's hash and a 1 above the 24 bits of
+// the record's offset in blob. The hash bits spare the look at other
 // keys' records, which would be a cache miss each; the full key is compared
 // in any case.
 //
@@ -48,6 +52,7 @@ const (
 	offsetBits  = 24
 	offsetMask  = 1<<offsetBits - 1
 	maxBlob     = 1<<offsetBits - 1
+	maxCold     = 1 << 30 // its offsets have 32 bits
 	hashTagBits = 8
 
 	// A shift is for as many slots.
@@ -55,13 +60,14 @@ const (
 )
 
 // The parts of a hash: the directory takes bits from the top, at most 24; of
-// the rest, bits 0 to 15 are the home, 16 to 23 choose the shift, 24 to 31
+// the rest, bits 0 to 15 are the home, 16 to 23 choose the shift, 25 to 31
 // are the tag, and 32 to 39 are the step that the shift is a multiple of.
 // Tables with more slots than that have homes and shifts that overlap, which
 // costs only time.
 
-// slotTag is the part of the hash that stands in a slot.
-func slotTag(h uint64) uint32 { return uint32(h) &^ offsetMask }
+// slotTag is the part of the hash that stands in a slot. One bit of it is
+// always set, so that no tag is that of an empty slot.
+func slotTag(h uint64) uint32 { return uint32(h)&^offsetMask | 1<<offsetBits }
 
 // shiftAt is the index of the shift for hash h in a table with the given mask.
 func shiftAt(h uint64, mask uint32) uint32 { return uint32(h>>16) & (mask / slotsPerShift) }
@@ -83,21 +89,27 @@ type item struct {
 	large *largeList // or nil
 }
 
-func keyOf(rec []byte) []byte {
-	n := int(binary.LittleEndian.Uint16(rec[recKeyLen:]))
-	return rec[recHeader : recHeader+n]
+func headerOf(rec []byte) uint32 { return binary.LittleEndian.Uint32(rec) }
+
+func keyOf(rec []byte) []byte { return rec[recHeader : recHeader+headerOf(rec)&hdrKeyLen] }
+
+func bodyOf(rec []byte) []byte { return rec[recHeader+headerOf(rec)&hdrKeyLen:] }
+
+// recEntries is the number of entries of a small record.
+func recEntries(rec []byte) int {
+	hdr := headerOf(rec)
+	return int(hdr>>hdrN4&hdrCount + hdr>>hdrN6&hdrCount)
 }
 
 // recSize is the size of the record that begins at b[0].
 func recSize(b []byte) int {
-	size := recHeader + int(binary.LittleEndian.Uint16(b[recKeyLen:]))
-	if b[recFlags]&flagLarge != 0 {
+	hdr := headerOf(b)
+	size := recHeader + int(hdr&hdrKeyLen)
+	if hdr&flagLarge != 0 {
 		return size + 4
 	}
-	var l layout
-	l.set(b)
-	size += l.size
-	if b[recFlags]&flagLabels != 0 {
+	size += layoutOf(hdr).size
+	if hdr&flagLabels != 0 {
 		size += 4
 	}
 	return size
@@ -113,8 +125,8 @@ func (s *shard) find(h uint64, key string) []byte {
 	i := home(h, s.table[(s.mask+1)*slotSize+shiftAt(h, s.mask)])
 	for last := i + s.probes; ; i++ {
 		slot := binary.LittleEndian.Uint32(s.slot(i)[:])
-		if slot != 0 && slot&^offsetMask == slotTag(h) {
-			rec := s.blob[slot&offsetMask-1:]
+		if slot&^offsetMask == slotTag(h) {
+			rec := s.blob[slot&offsetMask:]
 			if string(keyOf(rec)) == key {
 				return rec[:recSize(rec)]
 			}
@@ -125,15 +137,33 @@ func (s *shard) find(h uint64, key string) []byte {
 	}
 }
 
+// lineSize is the size of a cache line.
+const lineSize = 64
+
+// startOf is where a record of the given size begins if the one before it
+// ends at at: at a multiple of 4, so that a gap is whole words of 0, which no
+// header is.
+func startOf(at, size int) int {
+	at = (at + 3) &^ 3
+	if at%lineSize+size > (size+lineSize-1)/lineSize*lineSize {
+		at += lineSize - at%lineSize
+	}
+	return at
+}
+
 // records yields the records in the order in which they stand.
 func (s *shard) records() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		for b := s.blob; len(b) > recPad; {
-			n := recSize(b)
-			if !yield(b[:n:n]) {
+		for end, at := len(s.blob)-recPad, 0; at < end; {
+			if headerOf(s.blob[at:]) == 0 {
+				at += 4 // a gap
+				continue
+			}
+			n := recSize(s.blob[at:])
+			if !yield(s.blob[at : at+n : at+n]) {
 				return
 			}
-			b = b[n:]
+			at = (at + n + 3) &^ 3
 		}
 	}
 }
@@ -141,10 +171,10 @@ func (s *shard) records() iter.Seq[[]byte] {
 // item is rec, a record of s, as an item.
 func (s *shard) item(h uint64, rec []byte) item {
 	it := item{hash: h, rec: rec}
-	switch flags := rec[recFlags]; {
-	case flags&flagLarge != 0:
+	switch hdr := headerOf(rec); {
+	case hdr&flagLarge != 0:
 		it.large = s.large[binary.LittleEndian.Uint32(rec[len(rec)-4:])]
-	case flags&flagLabels != 0:
+	case hdr&flagLabels != 0:
 		cold := s.cold[binary.LittleEndian.Uint32(rec[len(rec)-4:]):]
 		n, w := binary.Uvarint(cold)
 		it.cold = cold[w : w+int(n)]
@@ -170,16 +200,17 @@ func (s *shard) entries(rec []byte) []Entry {
 		}
 		return list
 	}
-	list := make([]Entry, 0, int(rec[recN4])+int(rec[recN6]))
+	var buf [maxSmall]netip.Prefix
+	prefixes := prefixes(&buf, headerOf(rec), bodyOf(rec))
+	list := make([]Entry, len(prefixes))
 	cold := it.cold
-	for _, p := range prefixes(rec, rec[recHeader+len(keyOf(rec)):]) {
-		e := Entry{Prefix: p}
+	for i, p := range prefixes {
+		list[i].Prefix = p
 		if it.cold != nil {
 			n, w := binary.Uvarint(cold)
-			e.Label = string(cold[w : w+int(n)])
+			list[i].Label = string(cold[w : w+int(n)])
 			cold = cold[w+int(n):]
 		}
-		list = append(list, e)
 	}
 	return list
 }
@@ -208,22 +239,21 @@ func (s *shard) label(rec []byte, i int) string {
 func appendItem(arena []byte, key string, h uint64, entries []Entry, cache *compileCache) (item, []byte) {
 	it := item{hash: h}
 	at := len(arena)
-	var hdr [recHeader]byte
-	arena = append(arena, hdr[:]...)
+	arena = append(arena, 0, 0, 0, 0)
 	arena = append(arena, key...)
+	var hdr uint32
 	if len(entries) > maxSmall {
 		it.large = compileLarge(entries, cache)
-		hdr[recFlags] = flagLarge
+		hdr = flagLarge
 		arena = append(arena, 0, 0, 0, 0)
 	} else {
 		hdr, arena = appendBody(arena, entries)
 		if it.cold = appendLabels(nil, entries); it.cold != nil {
-			hdr[recFlags] |= flagLabels
+			hdr |= flagLabels
 			arena = append(arena, 0, 0, 0, 0)
 		}
 	}
-	binary.LittleEndian.PutUint16(hdr[recKeyLen:], uint16(len(key)))
-	copy(arena[at:], hdr[:])
+	binary.LittleEndian.PutUint32(arena[at:], hdr|uint32(len(key)))
 	it.rec = arena[at:len(arena):len(arena)]
 	return it, arena
 }

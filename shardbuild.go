@@ -14,9 +14,19 @@ type shardBuilder struct {
 
 // itemsSize is the size of the blob of a shard of the items.
 func itemsSize(items []item) int {
-	size := recPad
+	size := 0
 	for i := range items {
-		size += len(items[i].rec)
+		n := len(items[i].rec)
+		size = startOf(size, n) + n
+	}
+	return size + recPad
+}
+
+// coldSize is about the size of the labels of the items.
+func coldSize(items []item) int {
+	size := 0
+	for i := range items {
+		size += len(items[i].cold)
 	}
 	return size
 }
@@ -26,7 +36,7 @@ func itemsSize(items []item) int {
 func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 	slots := slotsFor(len(items))
 	size := itemsSize(items)
-	if size > maxBlob {
+	if size > maxBlob || coldSize(items) > maxCold {
 		return nil, ErrTooManyKeys
 	}
 	s := &shard{
@@ -38,10 +48,10 @@ func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 	}
 	b.slots = b.slots[:0]
 	for i := range items {
-		b.slots = append(b.slots, slotTag(items[i].hash)|uint32(len(s.blob)+1))
-		s.add(&items[i])
+		at := s.add(&items[i])
+		b.slots = append(b.slots, slotTag(items[i].hash)|uint32(at))
 	}
-	s.blob = append(s.blob, make([]byte, recPad)...)
+	s.blob = s.blob[:size]
 	b.chain(s, items)
 	b.stuck = b.stuck[:0]
 	most := int32(0)
@@ -64,9 +74,10 @@ func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 	return s, nil
 }
 
-// add appends the record of it to s.
-func (s *shard) add(it *item) {
-	at := len(s.blob)
+// add appends the record of it to s and returns its offset.
+func (s *shard) add(it *item) int {
+	at := startOf(len(s.blob), len(it.rec))
+	s.blob = s.blob[:at]
 	s.blob = append(s.blob, it.rec...)
 	rec := s.blob[at:]
 	switch {
@@ -78,6 +89,7 @@ func (s *shard) add(it *item) {
 		s.cold = binary.AppendUvarint(s.cold, uint64(len(it.cold)))
 		s.cold = append(s.cold, it.cold...)
 	}
+	return at
 }
 
 // chain sorts the items into chains, one for each shift of s.
@@ -134,7 +146,7 @@ func (b *shardBuilder) probe(s *shard, items []item, k int) error {
 			s.probes = max(s.probes, i-from)
 			return nil
 		}
-		if (old^b.slots[k])&^offsetMask == 0 && string(keyOf(s.blob[old&offsetMask-1:])) == string(key) {
+		if (old^b.slots[k])&^offsetMask == 0 && string(keyOf(s.blob[old&offsetMask:])) == string(key) {
 			return &KeyError{Key: string(key), Err: ErrDuplicateKey}
 		}
 	}

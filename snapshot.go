@@ -16,21 +16,34 @@ import (
 type Snapshot struct {
 	// None of the fields is written after publication.
 
-	// dir is the directory for Check; it has none while every verdict is to
-	// be Denied.
+	// What Check reads. dir is the directory, and empty while loaded is
+	// false.
 	dir   hotDir
-	shift uint8 // 64 less the directory's bits
 	hash  hasher
+	shift uint8 // 64 less the directory's bits
 
-	index *index
-	rev   uint64
+	loaded bool // false: every verdict is Denied
+	index  *index
+	rev    uint64
 }
 
-// check is the verdict of a record of s, found by any way but the shortest.
+// checkSlow is Check for all that it has no short way for.
+func (s *Snapshot) checkSlow(key string, addr netip.Addr) Verdict {
+	if !s.Loaded() {
+		return Denied
+	}
+	sh, rec := s.find(key)
+	if rec == nil {
+		return Unrestricted
+	}
+	return sh.check(rec, addr)
+}
+
+// check is the verdict of a record of s.
 func (s *shard) check(rec []byte, addr netip.Addr) Verdict {
-	body := rec[recHeader+len(keyOf(rec)):]
-	if rec[recFlags]&flagLarge == 0 {
-		return matchBody((*[recHeader]byte)(rec), body, addr)
+	hdr, body := headerOf(rec), bodyOf(rec)
+	if hdr&flagLarge == 0 {
+		return matchBody(hdr, body, addr)
 	}
 	if addr.IsValid() && s.large[binary.LittleEndian.Uint32(body)].contains(canonicalAddr(addr)) {
 		return Allowed
@@ -68,9 +81,8 @@ func (s *Snapshot) Explain(key string, addr netip.Addr) Explanation {
 			x.Index, prefix = it.large.lookup(x.Addr)
 		}
 	} else {
-		body := rec[recHeader+len(keyOf(rec)):]
-		x.Index, prefix = lookupSmall(rec, body, x.Addr)
-		x.Entries = int(rec[recN4]) + int(rec[recN6])
+		x.Index, prefix = lookupSmall(headerOf(rec), bodyOf(rec), x.Addr)
+		x.Entries = recEntries(rec)
 	}
 	if x.Index < 0 {
 		x.Index = 0
@@ -113,7 +125,7 @@ func (s *Snapshot) Revision() uint64 {
 // Loaded reports whether the snapshot answers at all. It is false, and every
 // verdict is Denied, for the nil and the zero Snapshot and for those of an
 // engine with Options.DenyUntilLoaded before its first Replace.
-func (s *Snapshot) Loaded() bool { return s != nil && s.dir.open() }
+func (s *Snapshot) Loaded() bool { return s != nil && s.loaded }
 
 // All yields every key that has a list, with the list as [Snapshot.Entries]
 // returns it, in no order that means anything.

@@ -180,7 +180,7 @@ func TestReplace(t *testing.T) {
 	require.NoError(t, e.Replace(lists()))
 	require.Zero(t, e.Snapshot().Len())
 	require.ErrorIs(t, e.Replace(nil), ErrNoLists)
-	require.ErrorIs(t, e.ReplaceFunc(nil), ErrNoLists)
+	require.ErrorIs(t, e.ReplaceFunc(nil), ErrNoFunc)
 
 	// Its own lists are a sequence too.
 	require.NoError(t, e.Set("a", entries("203.0.113.5/32 x")))

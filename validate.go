@@ -325,7 +325,7 @@ func (c *checker) label(i int, text, label string) {
 		c.fail(i, &EntryError{
 			Input: c.input(i, text), Code: CodeLabelInvalid,
 			Reason:     "the label " + quote(label) + " is not UTF-8 or holds control characters; write it without them",
-			Suggestion: cleanLabel(label),
+			Suggestion: c.cleanLabel(label),
 		})
 		return
 	}
@@ -338,18 +338,22 @@ func (c *checker) label(i int, text, label string) {
 	}
 }
 
-// cleanLabel is the label without what made it invalid, or "" where too
-// little or too much would be left to suggest.
-func cleanLabel(s string) string {
-	if len(s) > 400 {
+// cleanLabel is the label without what made it invalid, or "" where nothing
+// or too much would be left to suggest.
+func (c *checker) cleanLabel(s string) string {
+	if len(s) > 8*max(c.policy.MaxLabel, 0) {
 		return ""
 	}
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
+	s = strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || unicode.IsControl(r) {
 			return -1
 		}
 		return r
 	}, s))
+	if utf8.RuneCountInString(s) > c.policy.MaxLabel {
+		return ""
+	}
+	return s
 }
 
 func (c *checker) result(n int) error {
