@@ -196,3 +196,14 @@ func TestLogTo(t *testing.T) {
 		require.Equal(t, test.want, out.String(), test.reason)
 	}
 }
+
+func TestLogToDefault(t *testing.T) {
+	var out bytes.Buffer
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	observe := httpallow.LogTo(nil)
+	slog.SetDefault(before)
+	observe(request("GET", outside, restricted), httpallow.Decision{Key: restricted})
+	require.Contains(t, out.String(), "outcome=refused")
+}

@@ -11,8 +11,12 @@ import (
 // path, since a query may carry secrets.
 //
 // A refused request can be repeated at will, so whoever has a key can fill the
-// log; use a handler that samples where that matters.
+// log; use a handler that samples where that matters. A nil logger is
+// [slog.Default], taken when LogTo is called.
 func LogTo(logger *slog.Logger) func(*http.Request, Decision) {
+	if logger == nil {
+		logger = slog.Default()
+	}
 	return func(r *http.Request, d Decision) {
 		level := slog.LevelDebug
 		if d.Outcome == Refused || d.Outcome == Reported {

@@ -1,6 +1,3 @@
+// Package compare holds a benchmark only: httpallow beside other middlewares and
+// the bare handler, in one run. docs/performance-http.md has the results.
 package compare
-
-import (
-	_ "github.com/jpillora/ipfilter"
-	_ "github.com/realclientip/realclientip-go"
-)

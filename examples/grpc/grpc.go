@@ -82,10 +82,15 @@ func (a *Allowlist) check(ctx context.Context) error {
 // peer is a trusted proxy.
 func (a *Allowlist) client(ctx context.Context) clientip.Result {
 	remote := "" // a peer without an address
-	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
-		if _, unix := p.Addr.(*net.UnixAddr); !unix {
-			remote = p.Addr.String()
-		}
+	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil && !isUnix(p.Addr) && !isUnix(p.LocalAddr) {
+		remote = p.Addr.String()
 	}
 	return a.source.FromValues(remote, metadata.ValueFromIncomingContext(ctx, a.source.Header()))
+}
+
+// isUnix says that addr is of a unix socket. The name that a local process gives
+// its own end may read like an IP address.
+func isUnix(addr net.Addr) bool {
+	_, unix := addr.(*net.UnixAddr)
+	return unix
 }

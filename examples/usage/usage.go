@@ -9,7 +9,8 @@
 //
 // The log stands outside of everything, so that it sees a 401 too. Authentication
 // calls [SetKey], so that the log knows the key of a request that a missing scope
-// stopped.
+// stopped. An http.TimeoutHandler stands behind the allowlist, or outside of the log:
+// between the two it would let a request be recorded while its key is being set.
 package usage
 
 import (
