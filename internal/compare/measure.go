@@ -60,16 +60,12 @@ type contender struct {
 
 // duel measures both ways of querying, the peers in turn in each round and
 // another of them first in each, so that what disturbs the machine disturbs
-// them alike. One way of querying is measured directly after the other, when
+// them alike. The collector is off; one cell leaves it little. One way of querying is measured directly after the other, when
 // the peer has been warmed by a pass of its own.
 func (r *runner) duel(c cell, peers []contender, qs []gen.Query) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	peers = append(peers, contender{nameLoop, loopPeer{}})
 	for round := range r.opts.count {
-		// Some peers allocate; what they leave must not grow for ever.
-		if round > 0 && c.Keys < 1e6 {
-			runtime.GC()
-		}
 		for i := range peers {
 			p := peers[(i+round)%len(peers)]
 			p.Run(qs)
@@ -89,13 +85,13 @@ func (r *runner) duel(c cell, peers []contender, qs []gen.Query) {
 	}
 }
 
-// block returns the nanoseconds a query of a few passes over the queries,
-// two at least and as many as minTime takes.
+// block returns the nanoseconds a query of a few passes over the queries: as
+// many as minTime takes, and two at least unless one takes four times that.
 func (r *runner) block(pass func([]gen.Query) uint64, qs []gen.Query) float64 {
 	start := time.Now()
 	for n := 1; ; n++ {
 		pass(qs) // a call that the compiler cannot see through
-		if d := time.Since(start); n >= 2 && d >= r.opts.minTime {
+		if d := time.Since(start); n >= 2 && d >= r.opts.minTime || d >= 4*r.opts.minTime {
 			return float64(d.Nanoseconds()) / float64(n*len(qs))
 		}
 	}

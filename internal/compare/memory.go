@@ -20,7 +20,8 @@ func (r *runner) memory(keyCounts []int) {
 			group.Family = "mixed"
 			for _, k := range r.affordable(group) {
 				rounds := 1
-				if k.name == nameIpallow {
+				if k.name == nameIpallow && entries == 5 {
+					// The figures with a goal.
 					rounds = min(3, r.opts.count)
 				}
 				for range rounds {
