@@ -1,0 +1,25 @@
+# The targets are the same scripts that .ci/run calls.
+
+.PHONY: test check bench compare fuzz tidy demo
+
+test: ## every module's tests, with the race detector
+	go test -race -timeout 20m work
+
+check: ## all that CI checks
+	.ci/run
+
+bench: ## the project's own benchmarks
+	go test -run '^$$' -bench . -count 6 .
+
+compare: ## against other libraries; rewrites docs/performance.md
+	go run ./internal/compare -out docs
+
+FUZZTIME ?= 10m
+fuzz: ## every fuzz target, one after another
+	.ci/fuzz $(FUZZTIME)
+
+tidy: ## go mod tidy in every module
+	.ci/tidy
+
+demo: ## the README's first command
+	go run ./cmd/ipallow demo
