@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/ipallow/ipallow/clientip"
@@ -142,6 +143,30 @@ func TestInterceptors(t *testing.T) {
 				require.Equal(t, "IP_NOT_ALLOWED", details[0].(*errdetails.ErrorInfo).Reason)
 			}
 		})
+	}
+}
+
+// A peer on a unix socket has no address, whatever name it gives its own end.
+func TestUnixSocket(t *testing.T) {
+	allow, err := example.New(check.Engine(t), nil, keyFrom)
+	require.NoError(t, err)
+	unix := &net.UnixAddr{Net: "unix", Name: check.Inside + ":80"}
+	forged := &net.TCPAddr{IP: net.ParseIP(check.Inside), Port: 80}
+	for _, test := range []struct {
+		reason     string
+		peer       *peer.Peer
+		key1, key2 codes.Code
+	}{
+		{"a TCP peer", &peer.Peer{Addr: forged, LocalAddr: forged}, codes.OK, codes.OK},
+		{"a unix peer with the name of an address", &peer.Peer{Addr: unix, LocalAddr: unix}, codes.PermissionDenied, codes.OK},
+		{"a unix socket, as the local end tells", &peer.Peer{Addr: forged, LocalAddr: unix}, codes.PermissionDenied, codes.OK},
+		{"a peer without address", &peer.Peer{}, codes.PermissionDenied, codes.OK},
+	} {
+		for key, want := range map[string]codes.Code{"key_1": test.key1, "key_2": test.key2} {
+			ctx := context.WithValue(peer.NewContext(t.Context(), test.peer), keyID{}, key)
+			_, err := allow.Unary(ctx, nil, nil, func(context.Context, any) (any, error) { return nil, nil })
+			require.Equal(t, want, status.Code(err), "%s, %s", test.reason, key)
+		}
 	}
 }
 
