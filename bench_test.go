@@ -94,12 +94,25 @@ func shapes(yield func(gen.Shape) bool) {
 	}
 }
 
+// sizes is the numbers of keys, without the largest if -short is given.
+func sizes(all ...int) []int {
+	if testing.Short() {
+		return all[:len(all)-1]
+	}
+	return all
+}
+
 func shapeName(s gen.Shape) string {
 	return fmt.Sprintf("keys=%d/entries=%d/family=%s/result=%s", s.Keys, s.Entries, s.Family, s.Result)
 }
 
+// BenchmarkCheck is the cells of docs/performance.md; with -short those that
+// are quick to build.
 func BenchmarkCheck(b *testing.B) {
 	for s := range shapes {
+		if testing.Short() && s.Keys > 1e5 {
+			continue
+		}
 		b.Run(shapeName(s), func(b *testing.B) {
 			w := workload(s)
 			e := loaded(b, w)
@@ -119,36 +132,10 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-// BenchmarkMapLite is the peer that PERFORMANCE asks to beat; the others are
-// in internal/compare.
-func BenchmarkMapLite(b *testing.B) {
-	for s := range shapes {
-		b.Run(shapeName(s), func(b *testing.B) {
-			w := workload(s)
-			m := make(map[string]*bart.Lite, len(w.Keys))
-			for i, k := range w.Keys {
-				t := new(bart.Lite)
-				for _, p := range w.Lists[i] {
-					t.Insert(p)
-				}
-				m[k] = t
-			}
-			i := 0
-			for b.Loop() {
-				q := &w.Queries[i&(1<<16-1)]
-				i++
-				if t := m[q.Key]; t != nil {
-					t.Contains(q.Addr)
-				}
-			}
-		})
-	}
-}
-
 // BenchmarkFloor is a hash and two dependent loads from as many bytes as the
 // engine holds for the same number of keys.
 func BenchmarkFloor(b *testing.B) {
-	for _, keys := range []int{1e3, 1e5, 1e6} {
+	for _, keys := range sizes(1e3, 1e5, 1e6) {
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
 			w := workload(gen.Shape{Keys: keys, Entries: 5, Family: "4", Result: "mixed", Seed: 1})
 			e := loaded(b, w)
@@ -264,7 +251,7 @@ func BenchmarkLarge(b *testing.B) {
 
 // BenchmarkSet changes one key while many are held.
 func BenchmarkSet(b *testing.B) {
-	for _, keys := range []int{1e3, 1e5, 1e6} {
+	for _, keys := range sizes(1e3, 1e5, 1e6) {
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
 			w := workload(gen.Shape{Keys: keys, Entries: 5, Family: "4", Result: "mixed", Seed: 1})
 			e := New(&Options{Policy: benchPolicy()})
@@ -286,7 +273,7 @@ func BenchmarkSet(b *testing.B) {
 
 // BenchmarkReplace loads everything from parsed entries.
 func BenchmarkReplace(b *testing.B) {
-	for _, keys := range []int{1e5, 1e6} {
+	for _, keys := range sizes(1e5, 1e6) {
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
 			w := workload(gen.Shape{Keys: keys, Entries: 5, Family: "4", Result: "mixed", Seed: 1})
 			e := New(&Options{Policy: benchPolicy()})

@@ -61,7 +61,9 @@ func newIndex(hash *hasher, items []item) (*index, error) {
 			return nil, err
 		}
 	}
-	return &e.index, nil
+	// Not &e.index, which would keep the editor and all its scratch alive.
+	x := e.index
+	return &x, nil
 }
 
 // buildGroups builds the shards of all groups, and leaves out those that

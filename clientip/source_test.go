@@ -1,6 +1,7 @@
 package clientip
 
 import (
+	"context"
 	"bufio"
 	"fmt"
 	"net"
@@ -172,7 +173,7 @@ func TestUnixSocket(t *testing.T) {
 				t.Fatal(err)
 			}
 			client := &http.Client{Transport: &http.Transport{
-				Dial:              func(string, string) (net.Conn, error) { return conn, nil },
+				DialContext:       func(context.Context, string, string) (net.Conn, error) { return conn, nil },
 				DisableKeepAlives: true,
 			}}
 			req, err := http.NewRequest("GET", "http://server/", nil)
