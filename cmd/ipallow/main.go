@@ -30,7 +30,10 @@ func main() {
 }
 
 // commands make the subcommands, one a file.
-var commands = []func() *cobra.Command{}
+var commands = []func() *cobra.Command{
+	newConformanceCommand,
+	newServeStdioCommand,
+}
 
 // A result is an error that only chooses the exit status: the command has
 // said on its output what there is to say.
