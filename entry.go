@@ -81,6 +81,9 @@ func canonicalPrefix(p netip.Prefix) (netip.Prefix, bool) {
 // canonicalAddr is the form in which a client address is matched: IPv4 where
 // it is IPv4-mapped, and without a zone.
 func canonicalAddr(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return a
+	}
 	return a.Unmap().WithZone("")
 }
 

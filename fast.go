@@ -125,7 +125,7 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	}
 	rec := unsafe.Add(hot.blob, slot&offsetMask)
 	hdr := load32(rec, 0)
-	if int(hdr&hdrKeyLen) != n || hdr >= hdrSpecial {
+	if int(hdr&hdrKeyLen) != n {
 		return s.checkSlow(key, addr)
 	}
 	body := unsafe.Add(rec, recHeader+n)
@@ -135,6 +135,10 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	}
 	if diff != 0 {
 		return s.checkSlow(key, addr)
+	}
+	if hdr >= hdrSpecial {
+		sh := nd.shards[p%nodeSize]
+		return sh.check(sh.blob[slot&offsetMask:], addr)
 	}
 	hi, lo := addrWords(&addr)
 	if hi != 0 || lo>>32 != 0xffff {

@@ -1,8 +1,8 @@
 package clientip
 
 import (
-	"context"
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
