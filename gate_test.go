@@ -1,0 +1,38 @@
+package ipallow
+
+import (
+	"testing"
+	"unsafe"
+
+	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/stretchr/testify/require"
+)
+
+// The bytes that 100,000 keys of 33 characters take in blobs, tables and the
+// directory, by the numbers of the shards and not by the allocator's, so that
+// the figures are exact. A change by more than 5% is a change of design: put
+// the new figure here and into docs/performance.md, with its reason.
+func TestBytesPerKey(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		entries int
+		family  string
+		want    float64
+	}{
+		{5, "4", 72},
+		{5, "mixed", 87},
+		{5, "6", 98},
+		{20, "4", 158},
+		{20, "6", 265},
+	} {
+		w := gen.Shape{Keys: 1e5, Entries: tt.entries, Family: tt.family, Result: "mixed", Queries: 1, Seed: 1}.New()
+		e := New(&Options{Policy: benchPolicy()})
+		require.NoError(t, e.Replace(listsOf(w)))
+		x := e.Snapshot().index
+		bytes := len(x.root) * int(unsafe.Sizeof(*x.root[0]))
+		for s := range x.all {
+			bytes += len(s.blob) + len(s.table) + len(s.cold) + int(unsafe.Sizeof(*s))
+		}
+		require.InEpsilon(t, tt.want, float64(bytes)/1e5, 0.05, "%d entries of family %s", tt.entries, tt.family)
+	}
+}
