@@ -132,6 +132,32 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
+// BenchmarkCheckBatch is BenchmarkCheck in batches of 64.
+func BenchmarkCheckBatch(b *testing.B) {
+	for _, keys := range sizes(1e3, 1e5, 1e6) {
+		for _, entries := range []int{5, 20} {
+			b.Run(fmt.Sprintf("keys=%d/entries=%d", keys, entries), func(b *testing.B) {
+				w := workload(gen.Shape{Keys: keys, Entries: entries, Family: "4", Result: "mixed", Seed: 1})
+				e := loaded(b, w)
+				texts, addrs := make([]string, len(w.Queries)), make([]netip.Addr, len(w.Queries))
+				for i, q := range w.Queries {
+					texts[i], addrs[i] = q.Key, q.Addr
+				}
+				var verdicts [64]Verdict
+				b.ReportAllocs()
+				i := 0
+				for b.Loop() {
+					if i%64 == 0 {
+						j := i & (1<<16 - 1)
+						e.CheckBatch(texts[j:j+64], addrs[j:j+64], verdicts[:])
+					}
+					i++
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkFloor is a hash and two dependent loads from as many bytes as the
 // engine holds for the same number of keys.
 func BenchmarkFloor(b *testing.B) {

@@ -109,6 +109,17 @@ func (e *Engine) Check(key string, addr netip.Addr) Verdict {
 	return e.snap.Load().Check(key, addr)
 }
 
+// CheckBatch gives verdicts[i] the verdict on a request made with keys[i]
+// from addrs[i], all from one snapshot. It is for those who have many requests
+// at hand, such as a log to audit: with a million keys it takes a third of
+// the time of as many calls of Check, because it waits for several cache misses
+// at once. It panics if the slices differ in length.
+//
+// CheckBatch allocates nothing and takes no lock.
+func (e *Engine) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verdict) {
+	e.Snapshot().CheckBatch(keys, addrs, verdicts)
+}
+
 // Explain returns the verdict with its reason: the most specific entry that
 // matched, its place in the list, and the revision. It costs about a
 // microsecond.

@@ -162,6 +162,91 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	return Verdict((d - 1) >> 63)
 }
 
+// CheckBatch gives verdicts[i] the verdict on a request made with keys[i]
+// from addrs[i]. See [Engine.CheckBatch].
+func (s *Snapshot) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verdict) {
+	checkLengths(keys, addrs, verdicts)
+	for s != nil && s.dir.root != nil && len(keys) >= batchGroup {
+		s.checkGroup((*[batchGroup]string)(keys), (*[batchGroup]netip.Addr)(addrs), (*[batchGroup]Verdict)(verdicts))
+		keys, addrs, verdicts = keys[batchGroup:], addrs[batchGroup:], verdicts[batchGroup:]
+	}
+	for i, key := range keys {
+		verdicts[i] = s.Check(key, addrs[i])
+	}
+}
+
+// checkGroup is Check in four stages, each for all keys of the group before
+// the next, so that the cache misses of one stage are waited for together.
+func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip.Addr, verdicts *[batchGroup]Verdict) {
+	var hashes [batchGroup]uint64
+	var hots [batchGroup]*hotShard
+	var slots, hdrs [batchGroup]uint32
+	for i, key := range keys {
+		n := len(key)
+		if uint(n-16) <= MaxKeyLen-16 { // another has a hash of 0 here, and goes the long way below
+			k := unsafe.Pointer(unsafe.StringData(key))
+			x := s.hash.seed0
+			for j := 0; j < n-16; j += 16 {
+				x = fold(load64(k, j)^s.hash.seed1, load64(k, j+8)^x)
+			}
+			hashes[i] = fold(fold(load64(k, n-16)^s.hash.seed1, load64(k, n-8)^x)^uint64(n), s.hash.seed2) & s.hash.mask
+		}
+		p := hashes[i] >> (s.shift & 63)
+		nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
+		hots[i] = &nd.hot[p%nodeSize]
+	}
+	for i, hot := range hots {
+		h := hashes[i]
+		j := home(h, load8(hot.table, int((uintptr(hot.mask)+1)*slotSize+uintptr(shiftAt(h, hot.mask)))))
+		slots[i] = load32(hot.table, int(j&hot.mask)*slotSize)
+	}
+	for i, hot := range hots {
+		// The offset of an empty slot is 0, where there are always 4 bytes.
+		hdrs[i] = load32(hot.blob, int(slots[i]&offsetMask))
+	}
+	for i, key := range keys {
+		verdicts[i] = s.finish(key, addrs[i], hashes[i], hots[i], slots[i], hdrs[i])
+	}
+}
+
+// finish is the rest of a Check whose slot and header have been loaded.
+func (s *Snapshot) finish(key string, addr netip.Addr, h uint64, hot *hotShard, slot, hdr uint32) Verdict {
+	n := len(key)
+	if uint(n-16) > MaxKeyLen-16 {
+		return s.checkSlow(key, addr)
+	}
+	if (slot^slotTag(h))&^offsetMask != 0 {
+		if hot.probes == 0 {
+			return Unrestricted
+		}
+		return s.checkSlow(key, addr)
+	}
+	rec := unsafe.Add(hot.blob, slot&offsetMask)
+	if int(hdr&hdrKeyLen) != n || hdr >= hdrSpecial || !sameKey(unsafe.Add(rec, recHeader), key) {
+		return s.checkSlow(key, addr)
+	}
+	body := unsafe.Add(rec, recHeader+n)
+	switch hi, lo := addrWords(&addr); {
+	case hi == 0 && lo>>32 == 0xffff:
+		return match4(body, int(hdr>>hdrN4&hdrCount), uint32(lo))
+	case !addr.IsValid():
+		return Denied
+	default:
+		return match6(body, hdr, hi, lo)
+	}
+}
+
+// sameKey compares a key of at least 16 bytes with the one at p.
+func sameKey(p unsafe.Pointer, key string) bool {
+	n := len(key)
+	k := unsafe.Pointer(unsafe.StringData(key))
+	diff := (load64(p, n-16) ^ load64(k, n-16)) | (load64(p, n-8) ^ load64(k, n-8))
+	for i := 0; i < n-16; i += 16 {
+		diff |= (load64(p, i) ^ load64(k, i)) | (load64(p, i+8) ^ load64(k, i+8))
+	}
+	return diff == 0
+}
+
 // firstHalf is the first step of a search among n entries. There are two
 // kinds of search, of 3 steps and of 5, and not one for each n, so that n,
 // which differs from key to key, is seldom mispredicted. A step beyond the

@@ -58,6 +58,15 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	return matchBody(headerOf(rec), bodyOf(rec), addr)
 }
 
+// CheckBatch gives verdicts[i] the verdict on a request made with keys[i]
+// from addrs[i]. See [Engine.CheckBatch].
+func (s *Snapshot) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verdict) {
+	checkLengths(keys, addrs, verdicts)
+	for i, key := range keys {
+		verdicts[i] = s.Check(key, addrs[i])
+	}
+}
+
 // matchBody returns Allowed if addr matches an entry of the small record with
 // the header hdr and the given body.
 func matchBody(hdr uint32, body []byte, addr netip.Addr) Verdict {

@@ -27,6 +27,16 @@ type Snapshot struct {
 	rev    uint64
 }
 
+// batchGroup is how many keys of a CheckBatch are looked up side by side: as
+// many as a core can have cache misses under way, or nearly.
+const batchGroup = 8
+
+func checkLengths(keys []string, addrs []netip.Addr, verdicts []Verdict) {
+	if len(addrs) != len(keys) || len(verdicts) != len(keys) {
+		panic("ipallow: CheckBatch needs an address and a verdict for each key")
+	}
+}
+
 // checkSlow is Check for all that it has no short way for.
 func (s *Snapshot) checkSlow(key string, addr netip.Addr) Verdict {
 	if !s.Loaded() {
