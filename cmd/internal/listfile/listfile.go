@@ -1,13 +1,36 @@
 // Package listfile reads files of allowlists: JSON, CSV, or text with one
-// entry a line. Every entry keeps its file and line, so that a fault can be
-// shown where it stands.
+// entry a line, each also compressed with gzip. Every entry keeps its file
+// and line, so that a fault can be shown where it stands.
+//
+// JSON is an object of keys,
+//
+//	{"keys": {"key-1": ["203.0.113.0/24", {"entry": "2001:db8::1", "label": "office"}]}}
+//
+// or an array, or lines, of {"key": "key-1", "entries": [...]}, or an array of
+// entries alone, which is one list. CSV has a header with the columns key,
+// entry and label in any order, of which key and label may be missing. Text
+// has one entry a line; what follows a # behind it is its label, a line that
+// begins with # is a comment, and a line [key] begins the list of a key.
 package listfile
 
 import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/ipallow/ipallow"
+)
+
+// MaxLine is the length of the longest line of a text or CSV file, in bytes,
+// and MaxJSON that of the largest JSON file.
+const (
+	MaxLine = 1 << 20
+	MaxJSON = 1 << 30
 )
 
 // A Position is a line of a file; Line counts from 1.
@@ -34,7 +57,7 @@ type List struct {
 
 // Options say how to read a file.
 type Options struct {
-	Format string // "json", "csv", "text", or "" to find out
+	Format string // "json", "csv", "text", or "" to find out by name and content
 	Key    string // the key of a list whose file names none
 }
 
@@ -47,8 +70,119 @@ func (l *List) Texts() []ipallow.EntryText {
 	return texts
 }
 
-// Open reads the lists of the file at path, or of stdin if path is "-". Files
-// may be compressed with gzip. The error says file and line.
+// Open reads the lists of the file at path, or of stdin if path is "-", in the
+// order in which their keys appear. The error says file and line.
 func Open(path string, stdin io.Reader, opts Options) ([]List, error) {
-	return nil, fmt.Errorf("%s: cannot be read yet", path)
+	if path == "-" {
+		return Read("-", stdin, opts)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return Read(path, f, opts)
+}
+
+// Read reads lists from r; name stands in positions and tells the format.
+func Read(name string, r io.Reader, opts Options) ([]List, error) {
+	br := bufio.NewReaderSize(r, 64<<10)
+	if head, _ := br.Peek(2); len(head) == 2 && head[0] == 0x1f && head[1] == 0x8b {
+		z, err := gzip.NewReader(br)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		br = bufio.NewReaderSize(z, 64<<10)
+		name = strings.TrimSuffix(name, ".gz")
+	}
+	if head, _ := br.Peek(3); bytes.Equal(head, []byte("\xef\xbb\xbf")) {
+		_, _ = br.Discard(3) // it has been peeked
+	}
+	c := &collector{file: name, byKey: make(map[string]int), key: opts.Key}
+	var err error
+	switch format := opts.Format; {
+	case format == "json" || format == "" && looksJSON(name, br):
+		err = readJSON(c, br)
+	case format == "csv" || format == "" && looksCSV(name, br):
+		err = readCSV(c, br)
+	case format == "text" || format == "":
+		err = readText(c, br)
+	default:
+		return nil, fmt.Errorf("the format %q is none of json, csv and text", format)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.lists, nil
+}
+
+func looksJSON(name string, br *bufio.Reader) bool {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".json", ".jsonl", ".ndjson":
+		return true
+	case ".csv", ".txt", ".list":
+		return false
+	}
+	head, _ := br.Peek(512)
+	head = bytes.TrimLeft(head, " \t\r\n")
+	// In text, [ begins the line of a key: [key].
+	return len(head) > 0 && (head[0] == '{' || head[0] == '[' && jsonArray(head[1:]))
+}
+
+func jsonArray(head []byte) bool {
+	head = bytes.TrimLeft(head, " \t\r\n")
+	return len(head) > 0 && (head[0] == '"' || head[0] == '{' || head[0] == ']')
+}
+
+func looksCSV(name string, br *bufio.Reader) bool {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".csv":
+		return true
+	case ".txt", ".list":
+		return false
+	}
+	head, _ := br.Peek(512)
+	line, _, _ := strings.Cut(string(head), "\n")
+	for _, column := range strings.Split(strings.ToLower(line), ",") {
+		if strings.Trim(column, " \"\r") == "entry" {
+			return true
+		}
+	}
+	return false
+}
+
+// A collector gathers entries into lists.
+type collector struct {
+	file  string
+	key   string // for lists without one
+	lists []List
+	byKey map[string]int
+}
+
+// begin starts the list of a key, which must not have one yet.
+func (c *collector) begin(key string, line int) (*List, error) {
+	pos := Position{c.file, line}
+	if key == "" {
+		key = c.key
+	}
+	if len(key) > ipallow.MaxKeyLen {
+		return nil, fmt.Errorf("%s: the key has %d bytes and may have %d", pos, len(key), ipallow.MaxKeyLen)
+	}
+	if i, ok := c.byKey[key]; ok {
+		return nil, fmt.Errorf("%s: the key %q has a list already, at %s; give each key one list", pos, key, c.lists[i].Pos)
+	}
+	c.byKey[key] = len(c.lists)
+	c.lists = append(c.lists, List{Key: key, Pos: pos})
+	return &c.lists[len(c.lists)-1], nil
+}
+
+// list returns the list of a key, which it begins if there is none.
+func (c *collector) list(key string, line int) (*List, error) {
+	if key == "" {
+		key = c.key
+	}
+	if i, ok := c.byKey[key]; ok {
+		return &c.lists[i], nil
+	}
+	return c.begin(key, line)
 }
