@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/listfile"
+	"github.com/spf13/cobra"
+)
+
+func init() { commands = append(commands, newCheckCommand) }
+
+// onlyKey is the name of the list of a file that names no key.
+const onlyKey = "(the list)"
+
+// A target is the flags that choose a list.
+type target struct {
+	file, format, key string
+	policy            *ipallow.Policy
+}
+
+func (t *target) flags(cmd *cobra.Command) {
+	t.policy = policyFlags(cmd.Flags())
+	cmd.Flags().StringVar(&t.file, "lists", "", "`file` of allowlists, or - (required)")
+	cmd.Flags().StringVar(&t.format, "format", "", "`format` of the lists: json, csv or text (default: by name and content)")
+	cmd.Flags().StringVar(&t.key, "key", "", "the `key` that the requests are made with; may be left out if the file has one list")
+	cobra.CheckErr(cmd.MarkFlagRequired("lists"))
+}
+
+// load reads the lists and settles the key.
+func (t *target) load(cmd *cobra.Command) (*loaded, error) {
+	opts := listfile.Options{Format: t.format, Key: t.key}
+	if t.key == "" {
+		opts.Key = onlyKey
+	}
+	l, err := loadLists(t.file, cmd.InOrStdin(), opts, *t.policy)
+	if err != nil || t.key != "" {
+		return l, err
+	}
+	if len(l.Order) != 1 {
+		return nil, usage(fmt.Errorf("%s has %s; choose one with --key", t.file, count(len(l.Order), "list", "lists")))
+	}
+	t.key = l.Order[0]
+	return l, nil
+}
+
+// addresses reads the addresses of the command line, where - stands for those
+// of the standard input, one a line.
+func addresses(cmd *cobra.Command, args []string) ([]netip.Addr, error) {
+	var addrs []netip.Addr
+	add := func(text, where string) error {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return usage(fmt.Errorf("%s%q is not an address; write one such as 203.0.113.5 or 2001:db8::1", where, cut(text)))
+		}
+		addrs = append(addrs, a)
+		return nil
+	}
+	for _, arg := range args {
+		if arg != "-" {
+			if err := add(arg, ""); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		s := bufio.NewScanner(cmd.InOrStdin())
+		for line := 1; s.Scan(); line++ {
+			text := strings.TrimSpace(s.Text())
+			if text == "" || text[0] == '#' {
+				continue
+			}
+			if err := add(text, fmt.Sprintf("standard input, line %d: ", line)); err != nil {
+				return nil, err
+			}
+		}
+		if err := s.Err(); err != nil {
+			return nil, usage(fmt.Errorf("standard input: %w", err))
+		}
+	}
+	return addrs, nil
+}
+
+// served is nil, or the result that says that a request would be denied.
+func served(verdicts ...ipallow.Verdict) error {
+	for _, v := range verdicts {
+		if !v.OK() {
+			return result(exitDenied)
+		}
+	}
+	return nil
+}
+
+func newCheckCommand() *cobra.Command {
+	var t target
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check --lists FILE --key KEY ADDR...",
+		Short: "Say whether requests from addresses would be served",
+		Long: `Say whether requests from addresses would be served.
+
+A line for each address has its verdict: allowed, denied, or unrestricted where
+the key has no list. - reads addresses from the standard input, one a line. The
+exit status is 0 if all would be served, and 1 if one would be denied.`,
+		Example: `  ipallow check --lists lists.json --key key-1 203.0.113.5 2001:db8::1
+  ipallow check --lists office.txt - < addresses.txt
+  ipallow check --lists lists.json --key key-1 --json 203.0.113.5`,
+		Args: cobra.MinimumNArgs(1),
+	}
+	t.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object a line")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if t.file == "-" && strings.Contains(" "+strings.Join(args, " ")+" ", " - ") {
+			return usage(errors.New("the standard input can be the lists or the addresses, not both"))
+		}
+		l, err := t.load(cmd)
+		if err != nil {
+			return err
+		}
+		addrs, err := addresses(cmd, args)
+		if err != nil {
+			return err
+		}
+		var verdicts []ipallow.Verdict
+		for _, a := range addrs {
+			v := l.Engine.Check(t.key, a)
+			verdicts = append(verdicts, v)
+			if err := printCheck(cmd.OutOrStdout(), t.key, a, v, asJSON); err != nil {
+				return err
+			}
+		}
+		return served(verdicts...)
+	}
+	return cmd
+}
+
+func printCheck(w io.Writer, key string, a netip.Addr, v ipallow.Verdict, asJSON bool) error {
+	if !asJSON {
+		_, err := fmt.Fprintf(w, "%s %s\n", a, v)
+		return err
+	}
+	return json.NewEncoder(w).Encode(struct {
+		Key     string          `json:"key"`
+		Address netip.Addr      `json:"address"`
+		Verdict ipallow.Verdict `json:"verdict"`
+		Served  bool            `json:"served"`
+	}{key, a, v, v.OK()})
+}
