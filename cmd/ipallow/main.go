@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -98,8 +99,9 @@ wrong usage or files that cannot be read.`,
 		return int(code)
 	}
 	fmt.Fprintln(errOut, "ipallow:", err)
-	// Before a command has started, all errors are of usage.
-	if errors.As(err, &wrong) || !started {
+	// Before a command has started, all errors are of usage; a missing flag
+	// is found a moment later, and cobra has no type for it.
+	if errors.As(err, &wrong) || !started || strings.HasPrefix(err.Error(), "required flag(s)") {
 		return exitUsage
 	}
 	return exitDenied
