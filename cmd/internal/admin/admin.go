@@ -1,0 +1,93 @@
+// Package admin keeps the administrator's token: the one secret that opens the
+// management API and the settings page.
+package admin
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// MinLen is the least length of a token that an operator chooses, in bytes.
+// A shorter one could be guessed.
+const MinLen = 20
+
+// A Token compares what a caller shows with the administrator's token. The
+// zero Token accepts nothing.
+type Token struct {
+	hash [sha256.Size]byte
+	set  bool
+}
+
+// NewToken returns a Token that accepts text.
+func NewToken(text string) (Token, error) {
+	if len(text) < MinLen || len(text) > 1024 || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return Token{}, fmt.Errorf("the administrator's token must have %d to 1024 printable ASCII characters without spaces; leave it out to have one made", MinLen)
+	}
+	return Token{sha256.Sum256([]byte(text)), true}, nil
+}
+
+// Check reports whether text is the token, in a time that does not depend on
+// where they differ.
+func (t Token) Check(text string) bool {
+	h := sha256.Sum256([]byte(text))
+	return t.set && subtle.ConstantTimeCompare(h[:], t.hash[:]) == 1
+}
+
+// Load returns the token in the file, which only its owner may read, and makes
+// one of 256 random bits where there is no such file. It also returns the
+// text, to show the operator where it was made.
+func Load(file string) (t Token, text string, made bool, err error) {
+	b, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		text, made = newText(), true
+		if err := create(file, text); err != nil {
+			return Token{}, "", false, fmt.Errorf("administrator's token: %w", err)
+		}
+	case err != nil:
+		return Token{}, "", false, fmt.Errorf("administrator's token: %w", err)
+	default:
+		text = strings.TrimSpace(string(b))
+		if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 {
+			return Token{}, "", false, fmt.Errorf("administrator's token: others than its owner can read %s; run: chmod 600 %s", file, file)
+		}
+	}
+	t, err = NewToken(text)
+	if err != nil {
+		return Token{}, "", false, fmt.Errorf("%s: %w", file, err)
+	}
+	return t, text, made, nil
+}
+
+func newText() string {
+	var b [32]byte
+	rand.Read(b[:]) // never fails since Go 1.24
+	return "adm_" + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// create writes the file whole or not at all, so that a kill in between does
+// not leave an empty token behind.
+func create(file, text string) error {
+	f, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text + "\n")
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(file+".new", file)
+	}
+	return err
+}
