@@ -1,6 +1,7 @@
 package usagelog
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 	"net/netip"
@@ -71,12 +72,10 @@ func appendFrame(b []byte, r *Record) []byte {
 	return b
 }
 
-// decodeFrame decodes the frame at the beginning of b into r and returns its
-// length, or 0 when no whole, sound frame begins there. It accepts exactly what
-// appendFrame writes, so that what it decodes encodes to the same bytes. The
-// texts of r are parts of text, which holds the same bytes as b: a reader then
-// makes one string for many records.
-func decodeFrame(b []byte, text string, r *Record) int {
+// checkFrame returns the length of the frame at the beginning of b, or 0 when
+// no whole, sound frame begins there. It looks at everything but whether the
+// texts are UTF-8.
+func checkFrame(b []byte) int {
 	le := binary.LittleEndian
 	if len(b) < minFrame || b[4] != magic0 || b[5] != magic1 {
 		return 0
@@ -91,7 +90,7 @@ func decodeFrame(b []byte, text string, r *Record) int {
 	body := b[frameHead:size]
 	ns, dur := le.Uint64(body[16:]), le.Uint64(body[24:])
 	status, verdict := int(le.Uint16(body[32:])), ipallow.Verdict(body[34])
-	addr, ok := decodeAddr(body[35], [16]byte(body[36:52]))
+	_, ok := decodeAddr(body[35], [16]byte(body[36:52]))
 	if !ok || ns>>63 != 0 || dur>>63 != 0 || status > 999 || (status < 100 && status != 0) || verdict > ipallow.Unrestricted {
 		return 0
 	}
@@ -100,23 +99,53 @@ func decodeFrame(b []byte, text string, r *Record) int {
 		bodyFixed+nReq+nKey+nMethod+nPath != len(body) {
 		return 0
 	}
-	text = text[minFrame:size]
+	return size
+}
+
+// readFrame decodes the sound frame b into r. The texts of r are parts of
+// text, which holds the bytes of b from minFrame on.
+func readFrame(b []byte, text string, r *Record) {
+	le := binary.LittleEndian
+	body := b[frameHead:]
+	addr, _ := decodeAddr(body[35], [16]byte(body[36:52]))
+	nReq, nKey, nMethod := int(body[52]), int(body[53]), int(body[54])
 	*r = Record{
 		ID:         RecordID(body[:16]),
-		Time:       time.Unix(0, int64(ns)).UTC(),
-		Duration:   time.Duration(dur),
-		Status:     status,
-		Verdict:    verdict,
+		Time:       time.Unix(0, int64(le.Uint64(body[16:]))).UTC(),
+		Duration:   time.Duration(le.Uint64(body[24:])),
+		Status:     int(le.Uint16(body[32:])),
+		Verdict:    ipallow.Verdict(body[34]),
 		ClientAddr: addr,
 		RequestID:  text[:nReq],
 		KeyID:      text[nReq : nReq+nKey],
 		Method:     text[nReq+nKey : nReq+nKey+nMethod],
 		Path:       text[nReq+nKey+nMethod:],
 	}
-	if !utf8.ValidString(text) {
+}
+
+// decodeFrame decodes the frame at the beginning of b into r and returns its
+// length, or 0 when no whole, sound frame begins there. It accepts exactly what
+// appendFrame writes, so that what it decodes encodes to the same bytes. The
+// texts of r are parts of text, which holds the same bytes as b: a reader then
+// makes one string for many records.
+func decodeFrame(b []byte, text string, r *Record) int {
+	size := checkFrame(b)
+	if size == 0 || !utf8.ValidString(text[minFrame:size]) {
 		return 0
 	}
+	readFrame(b[:size], text[minFrame:size], r)
 	return size
+}
+
+// nextMark returns the first place in b behind its beginning where the magic
+// says that a frame may begin, or none if there is no such place.
+func nextMark(b []byte, none int) int {
+	if len(b) > 5 {
+		if i := bytes.Index(b[5:], []byte{magic0, magic1}); i >= 0 {
+			return i + 1
+		}
+	}
+	return none
 }
 
 func decodeAddr(family byte, a [16]byte) (netip.Addr, bool) {

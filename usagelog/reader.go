@@ -1,9 +1,6 @@
 package usagelog
 
-import (
-	"bytes"
-	"io"
-)
+import "io"
 
 // readChunk is how much of a write-ahead file is read at once. It bounds the
 // memory that one record kept by a store can hold on to.
@@ -50,14 +47,11 @@ func (fr *frameReader) next(r *Record) (bool, error) {
 
 // skip steps to the next place in b where a frame may begin, beyond the first byte.
 func (fr *frameReader) skip(b []byte) {
-	n := len(b)
-	if len(b) > 5 {
-		if i := bytes.Index(b[5:], []byte{magic0, magic1}); i >= 0 {
-			n = i + 1
-		} else if int64(len(b)) < fr.end-fr.off {
-			n = len(b) - 5 // the magic may stand across the end of the chunk
-		}
+	none := len(b)
+	if len(b) > 5 && int64(len(b)) < fr.end-fr.off {
+		none = len(b) - 5 // the magic may stand across the end of the chunk
 	}
+	n := nextMark(b, none)
 	fr.skipped += int64(n)
 	fr.advance(n)
 }

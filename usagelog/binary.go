@@ -1,0 +1,100 @@
+package usagelog
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ipallow/ipallow"
+)
+
+// AppendBinary appends the binary form of r, normalised, to b. It is the form
+// in which the write-ahead files hold records: 65 bytes and the four texts,
+// with a checksum over all of it and a mark by which the next record is found
+// behind damage. What it wrote, ReadBinary reads, and it encodes to the same
+// bytes again. Later versions will read the form of this one.
+func AppendBinary(b []byte, r *Record) []byte {
+	n := r.Normalize()
+	return appendFrame(b, &n)
+}
+
+// MaxBinary is the length of the longest binary form in bytes.
+const MaxBinary = maxFrame
+
+// A Binary is one record in its binary form, found sound by ReadBinary: fields
+// can be looked at without decoding, and decoding cannot fail. It is a part
+// of the bytes that ReadBinary was given, which must not change meanwhile.
+type Binary []byte
+
+// ReadBinary returns the record that stands at the beginning of b, which may
+// go on behind it; len of the result is its length. It returns nil if no whole,
+// sound record stands there. It checks the checksum, the bounds of each field
+// and that the texts are UTF-8, and allocates nothing (BenchmarkBinary).
+func ReadBinary(b []byte) Binary {
+	n := checkFrame(b)
+	if n == 0 || !utf8.Valid(b[minFrame:n]) {
+		return nil
+	}
+	return Binary(b[:n:n])
+}
+
+// SkipBinary returns the number of bytes of b to step over, at least 1, to come
+// to the next place behind its beginning where a record may begin, or len(b)
+// if there is none. It is for reading on behind damage.
+func SkipBinary(b []byte) int { return nextMark(b, len(b)) }
+
+// ID returns the record's ID.
+func (b Binary) ID() RecordID { return RecordID(b[frameHead:]) }
+
+// UnixNano returns the record's Time in nanoseconds since 1970.
+func (b Binary) UnixNano() int64 { return int64(binary.LittleEndian.Uint64(b[frameHead+16:])) }
+
+// Status returns the response status, or 0 when there was none.
+func (b Binary) Status() int { return int(binary.LittleEndian.Uint16(b[frameHead+32:])) }
+
+// Verdict returns the engine's answer.
+func (b Binary) Verdict() ipallow.Verdict { return ipallow.Verdict(b[frameHead+34]) }
+
+// ClientAddr returns the client address, or the zero Addr when it is unknown.
+func (b Binary) ClientAddr() netip.Addr {
+	addr, _ := decodeAddr(b[frameHead+35], [16]byte(b[frameHead+36:]))
+	return addr
+}
+
+// KeyID returns the key's identifier, a part of b.
+func (b Binary) KeyID() []byte {
+	key := minFrame + int(b[frameHead+52])
+	return b[key : key+int(b[frameHead+53])]
+}
+
+// Method returns the request method, a part of b.
+func (b Binary) Method() []byte {
+	method := minFrame + int(b[frameHead+52]) + int(b[frameHead+53])
+	return b[method : method+int(b[frameHead+54])]
+}
+
+// Match reports whether the filter chooses the record, as Filter.Match does. It
+// allocates nothing.
+func (b Binary) Match(f *Filter) bool {
+	if (f.KeyID != "" && f.KeyID != string(b.KeyID())) ||
+		(f.Method != "" && f.Method != string(b.Method())) ||
+		(f.Status != 0 && f.Status != b.Status()) ||
+		(f.StatusClass != 0 && f.StatusClass != b.Status()/100) ||
+		(f.Verdict != nil && *f.Verdict != b.Verdict()) {
+		return false
+	}
+	if f.From.IsZero() && f.To.IsZero() {
+		return true
+	}
+	t := time.Unix(0, b.UnixNano())
+	return (f.From.IsZero() || !t.Before(f.From)) && (f.To.IsZero() || t.Before(f.To))
+}
+
+// Decode returns the record. Its texts are one copy of those in b, so it costs
+// one allocation and holds on to nothing else.
+func (b Binary) Decode() Record {
+	var r Record
+	readFrame(b, string(b[minFrame:]), &r)
+	return r
+}
