@@ -1,0 +1,90 @@
+package manage
+
+import (
+	"context"
+	"iter"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/keyring"
+)
+
+// importChunk is how many keys Import stores in one transaction.
+const importChunk = 1000
+
+// Import makes many keys, a thousand in one transaction, and returns their
+// tokens in order. It is for tests and measurements. The keys whose tokens
+// are returned exist, also if there is an error.
+//
+// Cost: about 100 µs a key.
+func (s *Service) Import(ctx context.Context, by Actor, keys iter.Seq[NewKey]) ([]string, error) {
+	var tokens, pending []string
+	var rows []*row
+	flush := func() error {
+		if err := s.importRows(ctx, by, rows); err != nil {
+			return err
+		}
+		tokens = append(tokens, pending...)
+		pending, rows = pending[:0], nil
+		return nil
+	}
+	for k := range keys {
+		r, err := s.parseKey(k)
+		if err != nil {
+			return tokens, err
+		}
+		secret := r.identify()
+		pending = append(pending, keyring.Token(r.id, secret))
+		if rows = append(rows, r); len(rows) == importChunk {
+			if err := flush(); err != nil {
+				return tokens, err
+			}
+		}
+	}
+	if len(rows) > 0 {
+		if err := flush(); err != nil {
+			return tokens, err
+		}
+	}
+	return tokens, nil
+}
+
+func (s *Service) importRows(ctx context.Context, by Actor, rows []*row) error {
+	return s.write(ctx, func(st *step) error {
+		if s.active+len(rows) > s.maxKeys {
+			return ErrTooManyKeys
+		}
+		for _, r := range rows {
+			r.begin(st)
+			if err := s.insert(st, by, r); err != nil {
+				return err
+			}
+		}
+		err := s.engine.Update(func(tx *ipallow.Tx) error {
+			for _, r := range rows {
+				if err := tx.Set(r.id, r.list); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return s.engineError(err)
+		}
+		st.undo = func() {
+			_ = s.engine.Update(func(tx *ipallow.Tx) error { // deletions do not fail
+				for _, r := range rows {
+					tx.Delete(r.id)
+				}
+				return nil
+			})
+		}
+		st.apply = func() error {
+			for _, r := range rows {
+				s.ring.Put(r.ringKey())
+			}
+			s.active += len(rows)
+			return nil
+		}
+		return nil
+	})
+}

@@ -1,0 +1,62 @@
+package manage
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/keyring"
+)
+
+// load fills the engine and then the ring.
+func (s *Service) load(ctx context.Context) error {
+	var keys []*keyring.Key
+	err := s.engine.ReplaceFunc(func(add func(string, []ipallow.Entry)) error {
+		rows, err := s.db.reader.QueryContext(ctx,
+			"SELECT id, scopes, report_only, version, entries, hash, sum, list FROM keys WHERE revoked = 0")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		var hash, list sql.RawBytes
+		var sum int64
+		var entries int
+		for rows.Next() {
+			var r row
+			if err := rows.Scan(&r.id, &r.scopes, &r.reportOnly, &r.version, &entries, &hash, &sum, &list); err != nil {
+				return fmt.Errorf("key %q: %w: %w", r.id, err, ErrDamaged)
+			}
+			if err := r.restore(hash, list, sum, entries); err != nil {
+				return err
+			}
+			add(r.id, r.list)
+			keys = append(keys, r.ringKey())
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		// What the ring has and the database has not must be unknown before
+		// the engine forgets its list.
+		if s.ring.Len() > 0 {
+			known := make(map[string]bool, len(keys))
+			for _, k := range keys {
+				known[k.ID] = true
+			}
+			for k := range s.ring.All {
+				if !known[k.ID] {
+					s.ring.Remove(k.ID)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		s.ring.Put(k)
+	}
+	s.active = len(keys)
+	return nil
+}
