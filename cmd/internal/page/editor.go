@@ -1,0 +1,233 @@
+package page
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/manage"
+)
+
+// editorView is the IP allowlist of a key.
+type editorView struct {
+	Key     manage.Key
+	Current string
+	Draft   *draft
+	Tag     string // of the list that the user has seen
+	Dirty   bool   // the draft is not what is stored
+
+	Seen      []seenRow
+	SeenFault bool
+
+	Unrestricts bool                 // to be confirmed: anybody would be served
+	Lockout     *manage.LockoutError // to be confirmed: who would be refused
+	Conflict    *conflictView
+}
+
+// Asks reports whether something must be confirmed before the list is saved.
+func (v editorView) Asks() bool { return v.Unrestricts || v.Lockout != nil }
+
+// seenRow is an address from which the key was used lately.
+type seenRow struct {
+	manage.SeenAddress
+	In bool // the draft contains it
+}
+
+// conflictView shows what somebody else saved beside what is in the form.
+type conflictView struct {
+	By      *manage.AuditRecord // who did it, if known
+	Changes []change            // from what is stored to what is in the form
+}
+
+// action returns what the form's button asks for. Where Enter was pressed in a
+// field, no button of the user's was: then a test address or lines that were
+// typed are what is meant, and otherwise fallback.
+func (d *draft) action(r *http.Request, fallback string) string {
+	action := r.PostForm.Get("action")
+	if action != "enter" {
+		return action
+	}
+	switch {
+	case d.Test != r.PostForm.Get("tested"):
+		return "test"
+	case strings.TrimSpace(d.Paste) != "":
+		return "paste"
+	}
+	return fallback
+}
+
+func (p *Page) allowlistForm(w http.ResponseWriter, r *http.Request, s *session) error {
+	key, err := p.Manager.Key(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	list, err := p.Manager.Allowlist(r.Context(), key.ID)
+	if err != nil {
+		return err
+	}
+	v := &editorView{Key: key, Draft: p.draftOf(r, list.Entries), Tag: list.Tag}
+	if add, err := netip.ParseAddr(r.URL.Query().Get("add")); err == nil && key.Active() {
+		add = add.Unmap().WithZone("")
+		if ipallow.Compile(list.Entries).Contains(add) {
+			s.tell(notice{Text: add.String() + " is in the list already: a request from there is served."})
+		} else {
+			v.Draft.add(add.String(), "").Focus = true
+			v.Dirty = true
+			s.tell(notice{Text: add.String() + " is added below, but not saved yet. Give it a label, then save.", Warn: true})
+		}
+	}
+	p.showEditor(w, r, s, http.StatusOK, v)
+	return nil
+}
+
+// showEditor fills in what each view of the editor has and renders it.
+func (p *Page) showEditor(w http.ResponseWriter, r *http.Request, s *session, status int, v *editorView) {
+	v.Current = "allowlist"
+	faults, entries, ok := v.Draft.Faults, []ipallow.Entry(nil), false
+	if len(faults) == 0 && v.Draft.Faulty() == 0 {
+		entries, ok = p.check(v.Draft)
+	}
+	compiled := ipallow.Compile(entries)
+	seen, err := p.Manager.Seen(r.Context(), v.Key.ID)
+	if err != nil {
+		v.SeenFault = true
+		p.Logger.WarnContext(r.Context(), "settings page: addresses seen lately cannot be read", "key", v.Key.ID, "error", err)
+	}
+	for _, a := range seen[:min(len(seen), 10)] {
+		v.Seen = append(v.Seen, seenRow{a, ok && compiled.Contains(a.Addr)})
+	}
+	p.render(w, r, s, status, "allowlist", "IP allowlist of "+visible(v.Key.Name), "keys", v)
+}
+
+func (p *Page) allowlist(w http.ResponseWriter, r *http.Request, s *session) error {
+	if err := p.parseForm(w, r, p.maxForm()); err != nil {
+		return err
+	}
+	key, err := p.activeKey(r)
+	if err != nil {
+		return err
+	}
+	d, err := p.readDraft(r)
+	if err != nil {
+		return err
+	}
+	v := &editorView{Key: key, Draft: d, Tag: r.PostForm.Get("tag"), Dirty: true}
+	if v.Tag == "" {
+		return errForm // without it, a save would overwrite whatever is there
+	}
+	action := d.action(r, "save")
+	if p.apply(d, action) {
+		p.showEditor(w, r, s, http.StatusOK, v)
+		return nil
+	}
+	stored, err := p.Manager.Allowlist(r.Context(), key.ID)
+	if err != nil {
+		return err
+	}
+	switch {
+	case action == "merge":
+		for _, c := range diff(d.entries(), texts(stored.Entries)) {
+			if c.Kind == added {
+				d.add(c.Entry, c.Label)
+			}
+		}
+		p.check(d)
+		d.Focus = "rows"
+		p.showEditor(w, r, s, http.StatusOK, v)
+		return nil
+	case action != "save" && action != "unrestrict" && action != "lockout":
+		return errForm
+	case stored.Tag != v.Tag:
+		return p.showConflict(w, r, s, v, stored)
+	}
+	if _, ok := p.check(d); !ok {
+		d.Focus = "faults"
+		p.showEditor(w, r, s, http.StatusUnprocessableEntity, v)
+		return nil
+	}
+	return p.save(w, r, s, v, action)
+}
+
+// save stores the draft, or asks for what must be confirmed first.
+func (p *Page) save(w http.ResponseWriter, r *http.Request, s *session, v *editorView, action string) error {
+	by, d := p.caller(r), v.Draft
+	list, at := d.list()
+	would, err := p.Manager.Try(r.Context(), by, v.Key.ID, &list, nil)
+	if err != nil {
+		return err
+	}
+	if would.Unrestricts && action != "unrestrict" {
+		v.Unrestricts = true
+		p.showEditor(w, r, s, http.StatusOK, v)
+		return nil
+	}
+	// What the user confirmed is exactly the addresses that the form named:
+	// one more, seen since, is asked about again.
+	if would.Lockout != nil && (action != "lockout" || !namesAll(r.PostForm["confirmed"], would.Lockout.Addresses)) {
+		v.Lockout = would.Lockout
+		p.showEditor(w, r, s, http.StatusConflict, v)
+		return nil
+	}
+	_, err = p.Manager.SetAllowlist(r.Context(), by, v.Key.ID, manage.ListEdit{
+		Entries: list, IfMatch: v.Tag, ConfirmLockout: action == "lockout",
+	})
+	var lockout *manage.LockoutError
+	switch {
+	case err == nil:
+	case errors.As(err, &lockout):
+		v.Lockout = lockout
+		p.showEditor(w, r, s, http.StatusConflict, v)
+		return nil
+	case errors.Is(err, manage.ErrConflict):
+		stored, err := p.Manager.Allowlist(r.Context(), v.Key.ID)
+		if err != nil {
+			return err
+		}
+		return p.showConflict(w, r, s, v, stored)
+	case d.blame(err, at):
+		d.Focus = "faults"
+		p.showEditor(w, r, s, http.StatusUnprocessableEntity, v)
+		return nil
+	default:
+		return err
+	}
+	text := "Saved: " + count(len(list), "entry is", "entries are") + " in force from the next request."
+	if len(list) == 0 {
+		text = "Saved: the key has no allowlist now and is served from every address."
+	}
+	s.tell(notice{Text: text})
+	http.Redirect(w, r, keyURL(v.Key.ID, "allowlist"), http.StatusSeeOther)
+	return nil
+}
+
+// showConflict shows what is stored beside the draft. The user has seen both
+// then, so the next save may replace what is stored now, but nothing newer.
+func (p *Page) showConflict(w http.ResponseWriter, r *http.Request, s *session, v *editorView, stored manage.Allowlist) error {
+	v.Tag = stored.Tag
+	v.Conflict = &conflictView{Changes: diff(texts(stored.Entries), v.Draft.entries())}
+	// The newest change of the key is most often the one; a later edit of its
+	// name stands in front of it.
+	audit, err := p.Manager.Audit(r.Context(), manage.AuditQuery{KeyID: v.Key.ID, Limit: 10})
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(audit.Records, func(a manage.AuditRecord) bool { return a.Action == manage.ActionList }); i >= 0 {
+		v.Conflict.By = &audit.Records[i]
+	}
+	p.showEditor(w, r, s, http.StatusConflict, v)
+	return nil
+}
+
+// entries returns the rows that are not empty.
+func (d *draft) entries() []manage.ListEntry {
+	list, _ := d.list()
+	return list
+}
+
+// namesAll reports whether the confirmed texts name every address.
+func namesAll(confirmed []string, addrs []manage.SeenAddress) bool {
+	return !slices.ContainsFunc(addrs, func(a manage.SeenAddress) bool { return !slices.Contains(confirmed, a.Addr.String()) })
+}

@@ -1,0 +1,100 @@
+package page
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+type loginView struct {
+	Next  string
+	Fault string
+	Info  string
+}
+
+// home leads to the first page.
+func (p *Page) home(w http.ResponseWriter, r *http.Request, _ *session) error {
+	http.Redirect(w, r, "/keys", http.StatusSeeOther)
+	return nil
+}
+
+// askForLogin answers a request that needs a session and has none.
+func (p *Page) askForLogin(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		to := "/login"
+		if next := r.URL.RequestURI(); next != "/" {
+			to += "?next=" + url.QueryEscape(next)
+		}
+		http.Redirect(w, r, to, http.StatusSeeOther)
+		return
+	}
+	p.render(w, r, nil, http.StatusUnauthorized, "login", "Log in", "", loginView{
+		Fault: "Your session has ended, so nothing was changed. Log in, then go back in your browser to what you typed and send it again.",
+	})
+}
+
+func (p *Page) loginForm(w http.ResponseWriter, r *http.Request, s *session) error {
+	next := localPath(r.URL.Query().Get("next"))
+	if s != nil {
+		http.Redirect(w, r, next, http.StatusSeeOther)
+		return nil
+	}
+	v := loginView{Next: next}
+	if r.URL.Query().Has("out") {
+		v.Info = "You are logged out."
+	}
+	p.render(w, r, nil, http.StatusOK, "login", "Log in", "", v)
+	return nil
+}
+
+func (p *Page) login(w http.ResponseWriter, r *http.Request, s *session) error {
+	if err := p.parseForm(w, r, 16<<10); err != nil {
+		return err
+	}
+	addr := p.callerAddr(r)
+	v := loginView{Next: localPath(r.PostForm.Get("next"))}
+	if wait, ok := p.limiter.allow(addr); !ok {
+		seconds := int(wait/time.Second) + 1
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		p.Logger.WarnContext(r.Context(), "login refused: too many attempts", "client", addr)
+		v.Fault = "Too many attempts to log in. Wait " + strconv.Itoa(seconds) + " seconds, then try again."
+		p.render(w, r, nil, http.StatusTooManyRequests, "login", "Log in", "", v)
+		return nil
+	}
+	// A pasted token often has white space around it.
+	if !p.Authenticate(strings.TrimSpace(r.PostForm.Get("token"))) {
+		p.Logger.WarnContext(r.Context(), "login refused: wrong token", "client", addr)
+		v.Fault = "That is not the administrator's token. The server's operator finds it where the server keeps its data, in the file admin-token."
+		p.render(w, r, nil, http.StatusUnauthorized, "login", "Log in", "", v)
+		return nil
+	}
+	p.sessions.end(s)
+	p.setCookie(w, r, p.sessions.open())
+	p.Logger.InfoContext(r.Context(), "login", "client", addr)
+	http.Redirect(w, r, v.Next, http.StatusSeeOther)
+	return nil
+}
+
+func (p *Page) logout(w http.ResponseWriter, r *http.Request, s *session) error {
+	p.sessions.end(s)
+	p.setCookie(w, r, "")
+	http.Redirect(w, r, "/login?out", http.StatusSeeOther)
+	return nil
+}
+
+// localPath returns next if it is a path of this page, and the first page
+// otherwise, so that a login never leads to another site.
+func localPath(next string) string {
+	const home = "/keys"
+	if !strings.HasPrefix(next, "/") || len(next) > 4096 || strings.ContainsFunc(next, func(r rune) bool { return r <= ' ' || r == '\\' || r == 0x7f }) {
+		return home
+	}
+	u, err := url.Parse(next)
+	if err != nil || u.Host != "" || u.Scheme != "" || u.User != nil || strings.HasPrefix(u.Path, "//") ||
+		u.Path == "/" || u.Path == "/login" || u.Path == "/logout" || strings.HasSuffix(u.Path, "/secret") {
+		return home
+	}
+	return u.RequestURI()
+}
