@@ -84,10 +84,16 @@ type Key struct {
 
 // Used marks the key as used for a served request.
 func (k *Key) Used(now time.Time) {
-	// A key in heavy use is marked once a second, so that the cores do not
-	// fight over its cache line.
-	if s := now.Unix(); k.lastUsed.Load() < s {
-		k.lastUsed.Store(s)
+	k.mark(now.Unix())
+}
+
+// mark moves the mark forward, never back. A key in heavy use is written once
+// a second, so that the cores do not fight over its cache line.
+func (k *Key) mark(s int64) {
+	for old := k.lastUsed.Load(); old < s; old = k.lastUsed.Load() {
+		if k.lastUsed.CompareAndSwap(old, s) {
+			return
+		}
 	}
 }
 
@@ -116,9 +122,7 @@ func (r *Ring) Put(k *Key) {
 		r.n.Add(1)
 		return
 	}
-	if used := old.(*Key).lastUsed.Load(); used > k.lastUsed.Load() {
-		k.lastUsed.Store(used)
-	}
+	k.mark(old.(*Key).lastUsed.Load())
 }
 
 // Remove takes the key out: from now on it is unknown.

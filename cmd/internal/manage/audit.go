@@ -42,6 +42,10 @@ func (r *row) state() string {
 	return string(b)
 }
 
+// auditPageBytes ends a page early whose records are large: with a policy of
+// 100,000 entries a list, one record has 10 MB.
+const auditPageBytes = 8 << 20
+
 // Audit returns a page of the audit trail, newest first. A KeyID that no key
 // has gives an empty page.
 func (s *Service) Audit(ctx context.Context, q AuditQuery) (AuditPage, error) {
@@ -71,27 +75,30 @@ func (s *Service) Audit(ctx context.Context, q AuditQuery) (AuditPage, error) {
 	}
 	defer rows.Close()
 	page := AuditPage{Records: []AuditRecord{}}
+	var size int
 	for rows.Next() {
-		if len(page.Records) == limit {
-			page.Next = auditCursor(page.Records[limit-1].ID)
+		if n := len(page.Records); n == limit || size > auditPageBytes {
+			page.Next = auditCursor(page.Records[n-1].ID)
 			break
 		}
-		rec, err := scanAudit(rows)
+		rec, n, err := scanAudit(rows)
 		if err != nil {
 			return AuditPage{}, err
 		}
+		size += n
 		page.Records = append(page.Records, rec)
 	}
 	return page, rows.Err()
 }
 
-func scanAudit(sc scanner) (rec AuditRecord, err error) {
+// scanAudit returns a record and the size of its states in bytes.
+func scanAudit(sc scanner) (rec AuditRecord, size int, err error) {
 	var at int64
 	var addr string
 	var before, after []byte
 	if err := sc.Scan(&rec.ID, &at, &rec.Actor, &addr, &rec.Action, &rec.KeyID, &rec.KeyName,
 		&before, &after, &rec.Confirmed); err != nil {
-		return rec, err
+		return rec, 0, err
 	}
 	rec.Time = fromNanos(at)
 	if addr != "" {
@@ -106,5 +113,5 @@ func scanAudit(sc scanner) (rec AuditRecord, err error) {
 	if err != nil {
 		err = fmt.Errorf("audit record %d: %w: %w", rec.ID, err, ErrDamaged)
 	}
-	return rec, err
+	return rec, len(before) + len(after), err
 }

@@ -108,13 +108,27 @@ func lockDatabase(ctx context.Context, path string) (*sql.DB, error) {
 }
 
 // private makes the file, if there is none, and lets nobody but its owner
-// read it.
+// read it. A file that exists is not opened: closing it again would release
+// the locks that this process holds on it.
 func private(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err == nil {
+		return f.Close()
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Chmod(0o600), f.Close())
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file; name another one", path)
+	}
+	if info.Mode().Perm() == 0o600 {
+		return nil
+	}
+	return os.Chmod(path, 0o600)
 }
 
 // migrate brings the database to the program's schema.

@@ -14,7 +14,7 @@ func (s *Service) load(ctx context.Context) error {
 	var keys []*keyring.Key
 	err := s.engine.ReplaceFunc(func(add func(string, []ipallow.Entry)) error {
 		rows, err := s.db.reader.QueryContext(ctx,
-			"SELECT id, scopes, report_only, version, entries, hash, sum, list FROM keys WHERE revoked = 0")
+			"SELECT id, scopes, report_only, version, entries, hash, sum, list FROM keys NOT INDEXED WHERE revoked = 0")
 		if err != nil {
 			return err
 		}

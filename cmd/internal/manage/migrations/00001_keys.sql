@@ -40,7 +40,7 @@ CREATE TABLE audit (
     confirmed INTEGER NOT NULL CHECK (confirmed IN (0, 1))
 ) STRICT;
 
-CREATE INDEX audit_key ON audit (key_id, id);
+CREATE INDEX audit_key ON audit (key_id);
 
 -- The keys that changed, in order, for those who publish them.
 CREATE TABLE outbox (
