@@ -1,0 +1,84 @@
+package logstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math"
+)
+
+// candidates are the blocks that may have records between two times and for a
+// filter, the one with the newest record first, in one transaction.
+type candidates struct {
+	s     *Store
+	terms []term
+	tx    *sql.Tx
+	rows  *sql.Rows
+	data  *sql.Stmt
+	bloom sql.RawBytes
+
+	// The block that next has found.
+	id             int64
+	records        int
+	newest, oldest int64
+	counts         counts
+}
+
+func (s *Store) candidates(ctx context.Context, from int64, to bound, terms []term) (*candidates, error) {
+	upTo := int64(math.MaxInt64)
+	if to.set {
+		upTo = to.ns
+	}
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	c := &candidates{s: s, terms: terms, tx: tx}
+	text := "SELECT id, records, newest, oldest, served, blocked, NULL FROM blocks INDEXED BY blocks_newest WHERE newest >= ? AND oldest <= ? ORDER BY newest DESC"
+	if len(terms) > 0 {
+		text = "SELECT id, records, newest, oldest, served, blocked, terms FROM blocks INDEXED BY blocks_newest WHERE newest >= ? AND oldest <= ? ORDER BY newest DESC"
+	}
+	if c.rows, err = tx.QueryContext(ctx, text, from, upTo); err == nil {
+		c.data, err = tx.PrepareContext(ctx, "SELECT data FROM frames WHERE id = ?")
+	}
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// next goes to the next block, if there is one.
+func (c *candidates) next(ctx context.Context) (bool, error) {
+	for c.rows.Next() {
+		if err := c.rows.Scan(&c.id, &c.records, &c.newest, &c.oldest, &c.counts.served, &c.counts.blocked, &c.bloom); err != nil {
+			return false, err
+		}
+		if mayHave(c.bloom, c.terms) {
+			c.counts.other = int64(c.records) - c.counts.served - c.counts.blocked
+			return true, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+	}
+	return false, c.rows.Err()
+}
+
+// load reads the block.
+func (c *candidates) load(ctx context.Context) (*block, error) {
+	b, _, err := c.s.load(ctx, c.data, c.id, c.records)
+	return b, err
+}
+
+func (c *candidates) close() {
+	if c.rows != nil {
+		c.rows.Close()
+	}
+	if c.data != nil {
+		c.data.Close()
+	}
+	if err := c.tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
+		c.s.opt.Logger.Error("usage log: a reading transaction does not end", "file", c.s.opt.Path, "error", err)
+	}
+}

@@ -1,0 +1,157 @@
+package logstore
+
+import (
+	"context"
+	"iter"
+	"math"
+	"time"
+
+	"github.com/ipallow/ipallow/usagelog"
+)
+
+// Query implements usagelog.Store. It reads the blocks that cover the time of
+// the page, or with a filter those that may have a record for it.
+func (s *Store) Query(ctx context.Context, q usagelog.Query) (usagelog.Page, error) {
+	limit, after, err := q.Plan()
+	if err != nil {
+		return usagelog.Page{}, err
+	}
+	recs, more, err := s.newReader(q.Filter, after).page(ctx, limit, nil)
+	if err != nil {
+		return usagelog.Page{}, s.explain(ctx, err)
+	}
+	page := usagelog.Page{Records: recs}
+	if more {
+		page.Next = recs[limit-1].Position().Cursor()
+	}
+	return page, nil
+}
+
+// streamRecords is how many records a Stream holds at a time.
+const streamRecords = 4096
+
+// Stream implements usagelog.Store.
+func (s *Store) Stream(ctx context.Context, f usagelog.Filter) iter.Seq2[usagelog.Record, error] {
+	return func(yield func(usagelog.Record, error) bool) {
+		_, after, err := usagelog.Query{Filter: f}.Plan()
+		if err != nil {
+			yield(usagelog.Record{}, err)
+			return
+		}
+		r := s.newReader(f, after)
+		var recs []usagelog.Record
+		for more := true; more; {
+			recs, more, err = r.page(ctx, streamRecords, recs[:0])
+			if err != nil {
+				yield(usagelog.Record{}, s.explain(ctx, err))
+				return
+			}
+			for i := range recs {
+				if !yield(recs[i], nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// A reader reads the records for a filter page by page, each page in a
+// transaction of its own. Between two pages blocks may be merged, but no
+// record changes its position.
+type reader struct {
+	s     *Store
+	f     usagelog.Filter
+	terms []term
+	from  int64 // no record for the filter is older
+	to    bound // all records to come stand behind it
+
+	kept map[int64]*block // blocks of the page before that are not read to the end
+	heap []cursor         // the newest on top
+}
+
+// A bound is a position, or the zero bound before everything.
+type bound struct {
+	set bool
+	ns  int64
+	id  usagelog.RecordID
+}
+
+// newReader returns a reader of the records for f behind a position.
+func (s *Store) newReader(f usagelog.Filter, after *usagelog.Position) *reader {
+	if cutoff := s.cutoff(); cutoff > 0 {
+		if t := time.Unix(0, cutoff); f.From.IsZero() || f.From.Before(t) {
+			f.From = t
+		}
+	}
+	r := &reader{s: s, f: f, terms: filterTerms(&f)}
+	if !f.From.IsZero() {
+		r.from = nanos(f.From)
+	}
+	if !f.To.IsZero() && !f.To.After(maxTime) {
+		r.to = bound{set: true, ns: nanos(f.To)} // no ID is before the zero one
+	}
+	if after != nil {
+		if b := (bound{true, after.Time.UnixNano(), after.ID}); !r.to.set || b.ns < r.to.ns {
+			r.to = b
+		}
+	}
+	return r
+}
+
+// maxTime is the last that a record may have.
+var maxTime = time.Unix(0, math.MaxInt64)
+
+// nanos returns t as a record could have it, moved into the bounds.
+func nanos(t time.Time) int64 {
+	switch {
+	case t.Unix() < 0:
+		return 0
+	case t.After(maxTime):
+		return math.MaxInt64
+	}
+	return t.UnixNano()
+}
+
+// page appends up to limit records to recs. more says that there are others behind
+// them.
+func (r *reader) page(ctx context.Context, limit int, recs []usagelog.Record) (_ []usagelog.Record, more bool, err error) {
+	c, err := r.s.candidates(ctx, r.from, r.to, r.terms)
+	if err != nil {
+		return nil, false, err
+	}
+	defer c.close()
+	kept := r.kept
+	r.kept, r.heap = make(map[int64]*block), r.heap[:0]
+	ok, err := c.next(ctx)
+	for {
+		// The newest record of all blocks is on top when no block that is not
+		// open can have a newer one.
+		for err == nil && ok && (len(r.heap) == 0 || c.newest >= r.heap[0].ns) {
+			b := kept[c.id]
+			if b == nil {
+				b, err = c.load(ctx)
+			}
+			if err == nil {
+				r.push(c.id, b)
+				ok, err = c.next(ctx)
+			}
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if len(r.heap) == 0 {
+			return recs, false, nil
+		}
+		if len(recs) == limit {
+			break
+		}
+		recs = append(recs, r.heap[0].rec.Decode())
+		r.advance()
+	}
+	last := &recs[limit-1]
+	r.to = bound{true, last.Time.UnixNano(), last.ID}
+	for i := range r.heap {
+		r.kept[r.heap[i].id] = r.heap[i].b
+	}
+	return recs, true, nil
+}

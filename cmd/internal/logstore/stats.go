@@ -1,0 +1,131 @@
+package logstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/usagelog"
+)
+
+// Stats are counts of what the file holds.
+type Stats struct {
+	Records int64     // kept, those that retention has not deleted yet included
+	Blocks  int64     // that hold them
+	Bytes   int64     // of the records as they are stored, without the rest of the file
+	Oldest  time.Time // of the records; zero when there are none
+
+	// Damage that was met since Open: reading meets it, not looking for it.
+	DamagedBlocks  int64
+	DamagedRecords int64 // that could not be read
+}
+
+// Stats returns the counts of this moment. It reads no file.
+func (s *Store) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stats
+	st.DamagedBlocks = int64(len(s.damaged))
+	for _, n := range s.damaged {
+		st.DamagedRecords += int64(n)
+	}
+	return st
+}
+
+// count sets the counts from the file. Nobody else writes meanwhile.
+func (s *Store) count(ctx context.Context) error {
+	var st Stats
+	var oldest sql.NullInt64
+	err := s.read.QueryRowContext(ctx, "SELECT count(*), coalesce(sum(records), 0), coalesce(sum(bytes), 0), min(oldest) FROM blocks").
+		Scan(&st.Blocks, &st.Records, &st.Bytes, &oldest)
+	if err != nil {
+		return err
+	}
+	if oldest.Valid {
+		st.Oldest = time.Unix(0, oldest.Int64).UTC()
+	}
+	s.mu.Lock()
+	s.stats = st
+	s.mu.Unlock()
+	return nil
+}
+
+// add adds what a transaction has added.
+func (s *Store) add(delta Stats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Records += delta.Records
+	s.stats.Blocks += delta.Blocks
+	s.stats.Bytes += delta.Bytes
+	if s.stats.Oldest.IsZero() || !delta.Oldest.IsZero() && delta.Oldest.Before(s.stats.Oldest) {
+		s.stats.Oldest = delta.Oldest
+	}
+}
+
+// load reads a block. damaged says that some of its records could not be read,
+// which has been counted and logged.
+func (s *Store) load(ctx context.Context, data *sql.Stmt, id int64, records int) (b *block, damaged bool, err error) {
+	raw, err := readBlob(ctx, data, id)
+	var fault *sqlite.Error
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case errors.As(err, &fault) && fault.Code()&0xff == sqlite3.SQLITE_CORRUPT:
+	case err != nil:
+		return nil, false, err
+	}
+	b = readData(raw, records)
+	if lost := records - b.len(); lost != 0 {
+		s.report(id, lost, records, err)
+		return b, true, nil
+	}
+	return b, false, nil
+}
+
+// readBlob runs a query for one blob by its ID. The blob is a copy.
+func readBlob(ctx context.Context, query *sql.Stmt, id int64) ([]byte, error) {
+	rows, err := query.QueryContext(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return nil, errors.Join(rows.Err(), sql.ErrNoRows)
+	}
+	// The driver has made a copy already; a Scan into []byte would make another.
+	var b sql.RawBytes
+	if err := rows.Scan(&b); err != nil {
+		return nil, err
+	}
+	return b, rows.Close()
+}
+
+// report counts a damaged block, and logs it when it is met first.
+func (s *Store) report(id int64, lost, records int, cause error) {
+	s.mu.Lock()
+	_, known := s.damaged[id]
+	s.damaged[id] = lost
+	s.mu.Unlock()
+	if !known {
+		s.opt.Logger.Error("usage log: a block is damaged: what can be read of it is shown",
+			"file", s.opt.Path, "block", id, "records", records, "lost", lost, "cause", cause)
+	}
+}
+
+// counts are the records of a block as a Bucket counts them.
+type counts struct{ served, blocked, other int64 }
+
+func (c *counts) add(rec usagelog.Binary) {
+	switch status := rec.Status(); {
+	case status != 401 && status != 403:
+		c.served++
+	case status == 403 && rec.Verdict() == ipallow.Denied:
+		c.blocked++
+	default:
+		c.other++
+	}
+}

@@ -1,0 +1,77 @@
+package logstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ipallow/ipallow/usagelog"
+)
+
+// MaxBuckets is the most that Summary returns.
+const MaxBuckets = 2000
+
+// A Bucket counts the requests of one stretch of time.
+type Bucket struct {
+	Start   time.Time
+	Served  int64 // all others
+	Blocked int64 // answered with 403 and refused by an allowlist
+	Other   int64 // answered with 401, or with 403 for another reason
+}
+
+// Summary counts the records for f in buckets of width from f.From on, which
+// must be given, up to f.To, which must be given too. Each bucket is there, in
+// order, also where it counts nothing; the last one may reach beyond f.To and
+// counts only what is before it. Errors about the arguments wrap usagelog.ErrQuery.
+func (s *Store) Summary(ctx context.Context, f usagelog.Filter, width time.Duration) ([]Bucket, error) {
+	if err := f.Validate(); err != nil {
+		return nil, err
+	}
+	switch {
+	case f.From.IsZero() || f.To.IsZero():
+		return nil, fmt.Errorf("%w: a summary needs both from and to", usagelog.ErrQuery)
+	case width <= 0:
+		return nil, fmt.Errorf("%w: width %v: want a positive duration", usagelog.ErrQuery, width)
+	case !f.From.Before(f.To):
+		return nil, fmt.Errorf("%w: from %v is not before to %v", usagelog.ErrQuery, f.From, f.To)
+	}
+	// Sub stops at 292 years, which is more than the records can span.
+	n := int64((f.To.Sub(f.From)-1)/width) + 1
+	if n > MaxBuckets {
+		return nil, fmt.Errorf("%w: %d buckets of %v from %v to %v: want at most %d", usagelog.ErrQuery, n, width, f.From, f.To, MaxBuckets)
+	}
+	buckets := make([]Bucket, n)
+	for i := range buckets {
+		buckets[i].Start = f.From.Add(time.Duration(i) * width)
+	}
+	at := func(ns int64) int64 { return int64(time.Unix(0, ns).Sub(f.From) / width) }
+	r := s.newReader(f, nil)
+	plain := len(r.terms) == 0
+	err := r.eachBlock(ctx, func(c *candidates) (bool, error) {
+		newest, oldest := time.Unix(0, c.newest), time.Unix(0, c.oldest)
+		if plain && !oldest.Before(r.f.From) && newest.Before(f.To) && at(c.oldest) == at(c.newest) {
+			buckets[at(c.newest)].add(c.counts)
+			return true, nil
+		}
+		b, err := c.load(ctx)
+		if err != nil {
+			return false, err
+		}
+		r.eachRecord(b, func(rec usagelog.Binary) {
+			var one counts
+			one.add(rec)
+			buckets[at(rec.UnixNano())].add(one)
+		})
+		return true, nil
+	})
+	if err != nil {
+		return nil, s.explain(ctx, err)
+	}
+	return buckets, nil
+}
+
+func (b *Bucket) add(c counts) {
+	b.Served += c.served
+	b.Blocked += c.blocked
+	b.Other += c.other
+}
