@@ -246,7 +246,10 @@ func (s *Service) Rotate(ctx context.Context, by Actor, id string) (Created, err
 func (s *Service) Revoke(ctx context.Context, by Actor, id string) error {
 	_, err := s.change(ctx, alteration{by: by, action: ActionRevoke, id: id, alter: func(st *step, r *row) error {
 		r.revoked = nanos(st.now)
-		r.lastUsed = max(r.lastUsed, s.lastMark(id))
+		if mark := s.lastMark(id); mark > r.lastUsed {
+			_, err := st.ExecContext(st.ctx, setUsed, id, mark)
+			return err
+		}
 		return nil
 	}})
 	return err

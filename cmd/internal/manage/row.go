@@ -26,14 +26,15 @@ type row struct {
 	scopes                    keyring.Scopes
 	reportOnly                bool
 	created, updated, revoked int64
-	lastUsed                  int64
+	lastUsed                  int64 // not stored with the rest
 	version                   int64 // counts the changes of the list
 	listUpdated               int64
 	list                      []ipallow.Entry
 }
 
 const (
-	keyColumns = "id, name, description, scopes, report_only, created, updated, revoked, last_used, entries"
+	keyColumns = "id, name, description, scopes, report_only, created, updated, revoked, " +
+		"coalesce((SELECT at FROM used WHERE used.id = keys.id), 0), entries"
 	rowColumns = keyColumns + ", hash, version, list_updated, sum, list"
 )
 
@@ -126,15 +127,15 @@ func (r *row) sum(list []byte) int64 {
 func (r *row) values() []any {
 	list := formatList(r.list)
 	return []any{r.hash[:], r.name, fold(r.name), r.description, r.scopes, r.reportOnly,
-		r.created, r.updated, r.revoked, r.lastUsed, r.version, r.listUpdated, len(r.list), r.sum(list), string(list), r.id}
+		r.created, r.updated, r.revoked, r.version, r.listUpdated, len(r.list), r.sum(list), string(list), r.id}
 }
 
 const (
 	insertRow = `INSERT INTO keys (hash, name, folded, description, scopes, report_only,
-		created, updated, revoked, last_used, version, list_updated, entries, sum, list, id)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		created, updated, revoked, version, list_updated, entries, sum, list, id)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	updateRow = `UPDATE keys SET hash = ?, name = ?, folded = ?, description = ?, scopes = ?, report_only = ?,
-		created = ?, updated = ?, revoked = ?, last_used = ?, version = ?, list_updated = ?, entries = ?, sum = ?, list = ?
+		created = ?, updated = ?, revoked = ?, version = ?, list_updated = ?, entries = ?, sum = ?, list = ?
 		WHERE id = ?`
 )
 

@@ -3,6 +3,7 @@ package manage
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ipallow/ipallow"
@@ -12,6 +13,9 @@ import (
 // flushSize is how many times of last use are stored in one transaction, so
 // that no change waits for a hundred thousand of them.
 const flushSize = 2000
+
+const setUsed = `INSERT INTO used (id, at) VALUES (?, ?)
+	ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE at < excluded.at`
 
 // housekeeping stores the times of last use, and clears the engine of revoked
 // keys, until the Service is closed.
@@ -44,6 +48,8 @@ func (s *Service) flush(ctx context.Context) error {
 			changed = append(changed, k)
 		}
 	}
+	// Neighbours share a page of the database, and whole pages are written.
+	slices.SortFunc(changed, func(a, b *keyring.Key) int { return strings.Compare(a.ID, b.ID) })
 	for chunk := range slices.Chunk(changed, flushSize) {
 		if err := s.flushChunk(ctx, chunk); err != nil {
 			return err
@@ -58,7 +64,7 @@ func (s *Service) flushChunk(ctx context.Context, keys []*keyring.Key) error {
 		return err
 	}
 	defer tx.Rollback()
-	set, err := tx.PrepareContext(ctx, "UPDATE keys SET last_used = ? WHERE id = ? AND last_used < ?")
+	set, err := tx.PrepareContext(ctx, setUsed)
 	if err != nil {
 		return err
 	}
@@ -66,7 +72,7 @@ func (s *Service) flushChunk(ctx context.Context, keys []*keyring.Key) error {
 	marks := make([]int64, len(keys))
 	for i, k := range keys {
 		marks[i] = nanos(k.LastUsed())
-		if _, err := set.ExecContext(ctx, marks[i], k.ID, marks[i]); err != nil {
+		if _, err := set.ExecContext(ctx, k.ID, marks[i]); err != nil {
 			return err
 		}
 	}

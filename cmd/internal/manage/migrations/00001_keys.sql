@@ -15,7 +15,6 @@ CREATE TABLE keys (
     created      INTEGER NOT NULL,
     updated      INTEGER NOT NULL,
     revoked      INTEGER NOT NULL,
-    last_used    INTEGER NOT NULL,
     version      INTEGER NOT NULL, -- counts the changes of the list
     list_updated INTEGER NOT NULL,
     entries      INTEGER NOT NULL, -- the length of the list
@@ -25,6 +24,13 @@ CREATE TABLE keys (
 
 CREATE INDEX keys_all ON keys (created, id, folded);
 CREATE INDEX keys_active ON keys (created, id, folded) WHERE revoked = 0;
+
+-- When keys were used last: a table of its own, because it changes every ten
+-- seconds and its rows are small.
+CREATE TABLE used (
+    id TEXT    NOT NULL PRIMARY KEY,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Who changed what. The states before and after are JSON.
 CREATE TABLE audit (

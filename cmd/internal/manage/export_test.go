@@ -1,0 +1,32 @@
+package manage
+
+import (
+	"context"
+	"time"
+)
+
+// Flush does what the Service does every ten seconds.
+func Flush(s *Service) error {
+	<-s.mu
+	defer func() { s.mu <- struct{}{} }()
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	return s.flush(context.Background())
+}
+
+// Sweep clears the engine of keys that were revoked before a moment.
+func Sweep(s *Service, before time.Time) {
+	<-s.mu
+	defer func() { s.mu <- struct{}{} }()
+	s.sweep(before)
+}
+
+// SetMaxKeys sets the limit of active keys.
+func SetMaxKeys(s *Service, n int) { s.maxKeys = n }
+
+// Exec runs a statement on the connection that writes.
+func Exec(s *Service, query string) error {
+	_, err := s.db.writer.Exec(query)
+	return err
+}
