@@ -58,16 +58,10 @@ type Entry struct {
 	Label  string `json:"label,omitempty"`
 }
 
-// The bounds of what a worker remembers.
-const (
-	maxAddrs = 1 << 16 // denied addresses
-	maxOther = 1 << 16 // keys without a list
-)
-
 // An Auditor collects over any number of logs.
 type Auditor struct {
 	snap  *ipallow.Snapshot
-	lists map[string][]ipallow.Entry
+	lists map[string]*list
 
 	mu      sync.Mutex
 	workers []*worker
@@ -75,9 +69,9 @@ type Auditor struct {
 
 // New makes an auditor of the lists in snap.
 func New(snap *ipallow.Snapshot) *Auditor {
-	a := &Auditor{snap: snap, lists: make(map[string][]ipallow.Entry, snap.Len())}
+	a := &Auditor{snap: snap, lists: make(map[string]*list, snap.Len())}
 	for key, entries := range snap.All() {
-		a.lists[key] = entries
+		a.lists[key] = newList(key, entries)
 	}
 	return a
 }
@@ -107,96 +101,16 @@ func (a *Auditor) worker(i int) *worker {
 	return a.workers[i]
 }
 
-// A usage is what one worker has seen of one key.
-type usage struct {
-	key      string
-	counts   [3]int64 // by verdict
-	prefixes []netip.Prefix
-	order    []int   // the entries, longest first
-	hits     []int64 // by entry
-}
-
-type worker struct {
-	a     *Auditor
-	keys  map[string]*usage
-	other int64 // requests of keys for which keys has no room
-
-	addrs   map[netip.Addr]int64
-	missing int64 // how much addrs may have forgotten of an address
-}
-
-func (w *worker) record(key []byte, addr netip.Addr) {
-	u := w.keys[string(key)]
-	if u == nil {
-		if u = w.usage(string(key)); u == nil {
-			w.other++
-			return
-		}
-	}
-	v := w.a.snap.Check(u.key, addr)
-	u.counts[v]++
-	switch v {
-	case ipallow.Allowed:
-		addr = addr.Unmap().WithZone("")
-		for _, i := range u.order {
-			if u.prefixes[i].Contains(addr) {
-				u.hits[i]++
-				return
-			}
-		}
-	case ipallow.Denied:
-		w.denied(addr.Unmap().WithZone(""))
-	}
-}
-
-func (w *worker) usage(key string) *usage {
-	entries, listed := w.a.lists[key]
-	if !listed && len(w.keys)-len(w.a.lists) >= maxOther {
-		return nil
-	}
-	u := &usage{key: key, hits: make([]int64, len(entries))}
-	for i, e := range entries {
-		u.prefixes = append(u.prefixes, e.Prefix)
-		u.order = append(u.order, i)
-	}
-	slices.SortStableFunc(u.order, func(i, j int) int { return cmp.Compare(u.prefixes[j].Bits(), u.prefixes[i].Bits()) })
-	w.keys[key] = u
-	return u
-}
-
-// denied counts an address. When there are too many, the rarest half is
-// forgotten, and missing grows by their highest count: so no count is too high,
-// and none is too low by more than missing.
-func (w *worker) denied(addr netip.Addr) {
-	if n, ok := w.addrs[addr]; ok || len(w.addrs) < maxAddrs {
-		w.addrs[addr] = n + 1
-		return
-	}
-	counts := make([]int64, 0, len(w.addrs))
-	for _, n := range w.addrs {
-		counts = append(counts, n)
-	}
-	slices.Sort(counts)
-	limit := counts[len(counts)/2]
-	for a, n := range w.addrs {
-		if n <= limit {
-			delete(w.addrs, a)
-		}
-	}
-	w.missing += limit
-	w.addrs[addr] = 1
-}
-
 // Report adds up what the workers have seen.
 func (a *Auditor) Report() *Report {
 	r := &Report{Keys: []Key{}, DeniedAddrs: []Addr{}, Unused: []Entry{}}
 	keys := make(map[string]*Key)
 	hits := make(map[string][]int64)
 	addrs := make(map[netip.Addr]int64)
-	for key, entries := range a.lists {
-		keys[key] = &Key{Key: key, Entries: len(entries)}
-		hits[key] = make([]int64, len(entries))
-		r.Entries += len(entries)
+	for key, l := range a.lists {
+		keys[key] = &Key{Key: key, Entries: len(l.entries)}
+		hits[key] = make([]int64, len(l.entries))
+		r.Entries += len(l.entries)
 	}
 	for _, w := range a.workers {
 		for key, u := range w.keys {
@@ -208,9 +122,7 @@ func (a *Auditor) Report() *Report {
 			k.Allowed += u.counts[ipallow.Allowed]
 			k.Denied += u.counts[ipallow.Denied]
 			k.Unrestricted += u.counts[ipallow.Unrestricted]
-			for i, n := range u.hits {
-				hits[key][i] += n
-			}
+			u.each(func(entry int, n int64) { hits[key][entry] += n })
 		}
 		for addr, n := range w.addrs {
 			addrs[addr] += n
@@ -225,7 +137,7 @@ func (a *Auditor) Report() *Report {
 		r.Unrestricted += k.Unrestricted
 		for i, n := range hits[key] {
 			if n == 0 {
-				e := a.lists[key][i]
+				e := a.lists[key].entries[i]
 				r.Unused = append(r.Unused, Entry{Key: key, Index: i, Prefix: e.String(), Label: e.Label})
 			}
 		}

@@ -172,6 +172,9 @@ func (s *jsonScanner) member(name []byte, want []wanted, depth int) bool {
 	base, leaf := len(s.inner), -1
 	for i := range want {
 		w := &want[i]
+		if len(name) > 0 && len(w.path) > 0 && w.path[0] != name[0] {
+			continue // most are told apart so, without a call
+		}
 		rest, ok := strings.CutPrefix(w.path, string(name))
 		if !ok || rest != "" && rest[0] != '.' {
 			continue
