@@ -1,0 +1,51 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/clientip"
+	"github.com/ipallow/ipallow/cmd/internal/keyring"
+)
+
+// A Call is what a front end knows of a request.
+type Call struct {
+	Header Header
+	Method string // empty where it is not known, which needs the scope write
+	Client clientip.Result
+	Time   time.Time
+}
+
+// A Decision is what becomes of a Call.
+type Decision struct {
+	Key     *keyring.Key    // nil: no key was recognised
+	Verdict ipallow.Verdict // the engine's, also where the scope refused; Denied without a key
+	Refusal *Answer         // nil: the request is served
+}
+
+// Admit decides on a request: authentication, scope, allowlist, in this order.
+// It marks the key as used if the request is served, and changes nothing else.
+func (g *Gateway) Admit(c Call) Decision {
+	var d Decision
+	if d.Key, d.Refusal = g.authenticate(c.Header); d.Refusal != nil {
+		return d
+	}
+	d.Verdict = ipallow.Unrestricted
+	if !g.noAllowlist {
+		d.Verdict = g.engine.Check(d.Key.ID, c.Client.Addr)
+	}
+	switch {
+	case !permits(d.Key, &c):
+		d.Refusal = insufficientScope(d.Key, c.Method)
+	case d.Verdict.OK() || g.reportOnly || d.Key.ReportOnly:
+		d.Key.Used(c.Time)
+	default:
+		d.Refusal = notAllowed
+	}
+	return d
+}
+
+func permits(k *keyring.Key, c *Call) bool {
+	const both = keyring.Read | keyring.Write
+	return k.Scopes&both == both || k.Scopes.Permits(c.Method) && !c.Header.Any(overridesMethod)
+}

@@ -1,0 +1,168 @@
+package gateway
+
+import (
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/clientip"
+	"github.com/ipallow/ipallow/cmd/internal/keyring"
+	"github.com/ipallow/ipallow/usagelog"
+)
+
+// A Gateway is the handler that stands in front of an API. New makes one; the
+// zero Gateway is not usable. Its methods may be called from any number of
+// goroutines.
+type Gateway struct {
+	// None of the fields is written after New, but lostAt.
+	ring        *keyring.Ring
+	engine      *ipallow.Engine
+	source      *clientip.Source
+	log         *usagelog.Writer
+	proxy       *proxy // nil: the built-in ping
+	reportOnly  bool
+	noAllowlist bool
+	logger      *slog.Logger
+	observe     func(Event)
+
+	lostAt atomic.Int64 // Unix seconds of the last warning about a lost record
+}
+
+// New returns a Gateway. The error joins every fault of the options.
+func New(opts Options) (*Gateway, error) {
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		ring:        opts.Ring,
+		engine:      opts.Engine,
+		source:      opts.Source,
+		log:         opts.Log,
+		reportOnly:  opts.ReportOnly,
+		noAllowlist: opts.NoAllowlist,
+		logger:      opts.Logger,
+		observe:     opts.Observe,
+	}
+	if g.logger == nil {
+		g.logger = slog.Default()
+	}
+	if opts.Upstream != nil {
+		g.proxy = newProxy(&opts, g.logger)
+	}
+	return g, nil
+}
+
+// Source returns the source of client addresses that the options gave.
+func (g *Gateway) Source() *clientip.Source { return g.source }
+
+// Close closes the idle connections to the upstream.
+func (g *Gateway) Close() {
+	if g.proxy != nil {
+		g.proxy.transport.CloseIdleConnections()
+	}
+}
+
+// ServeHTTP answers a request and records it.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{
+		ResponseWriter: w,
+		gate:           g,
+		record: usagelog.Record{
+			Time:      time.Now(),
+			RequestID: NewRequestID(),
+			Method:    r.Method,
+			Path:      LogPath(r.URL),
+		},
+	}
+	x.id[0] = x.record.RequestID
+	w.Header()["X-Request-Id"] = x.id[:]
+	defer x.finish() // also when what follows panics
+	g.serve(x, r)
+	x.returned = true
+}
+
+func (g *Gateway) serve(x *exchange, r *http.Request) {
+	client := g.source.FromRequest(r)
+	x.record.ClientAddr = client.Addr
+	if isReserved(r.URL.Path) {
+		g.serveReserved(x, r, client)
+		return
+	}
+	d := g.Admit(Call{Header: httpHeader(r.Header), Method: r.Method, Client: client, Time: x.record.Time})
+	x.note(&d)
+	switch {
+	case d.Refusal != nil:
+		g.logRefusal(r.Context(), &x.record, d.Refusal)
+		d.Refusal.write(x)
+	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
+		methodNotAllowed.write(x) // for proxies, and for loops
+	case r.URL.Scheme != "" || r.URL.Host != "" || !strings.HasPrefix(r.URL.Path, "/"):
+		badTarget.write(x)
+	case g.proxy == nil:
+		g.ping(x, r)
+	default:
+		g.proxy.serve(x, r)
+	}
+}
+
+// reserved is the part of the path space that the gateway keeps for itself. It
+// is compared with the decoded path, and never passed on to an upstream.
+const reserved = "/_ipallow"
+
+func isReserved(path string) bool {
+	return strings.HasPrefix(path, reserved) && (len(path) == len(reserved) || path[len(reserved)] == '/')
+}
+
+// serveReserved answers without authentication: of all that could be asked for
+// here, only a trusted proxy sees anything but 404.
+func (g *Gateway) serveReserved(x *exchange, r *http.Request, client clientip.Result) {
+	if r.URL.Path == AuthzPath && g.trustsPeer(r) {
+		g.authz(x, r, client)
+		return
+	}
+	notFound.write(x)
+}
+
+// trustsPeer reports whether the request came from a trusted proxy. A Source
+// looks for its header exactly then, and here there is none to find.
+func (g *Gateway) trustsPeer(r *http.Request) bool {
+	remoteAddr := r.RemoteAddr
+	if _, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); ok {
+		remoteAddr = ""
+	}
+	return g.source.FromValues(remoteAddr, nil).Reason == clientip.HeaderMissing
+}
+
+// LogPath returns the path as it is recorded: as it was sent, without the query,
+// and without the secrets of tokens that were put into it by mistake.
+func LogPath(u *url.URL) string {
+	path := u.Path
+	if u.RawPath != "" {
+		path = u.RawPath
+	}
+	if strings.Contains(path, keyring.Prefix) {
+		path = blotTokens(path)
+	}
+	return path
+}
+
+// blotTokens replaces what stands where the secret of a token would.
+func blotTokens(s string) string {
+	const public = len(keyring.Prefix) + keyring.IDLen
+	var b strings.Builder
+	for {
+		i := strings.Index(s, keyring.Prefix)
+		if i < 0 || len(s) <= i+public {
+			b.WriteString(s)
+			return b.String()
+		}
+		b.WriteString(s[:i+public])
+		b.WriteString("...")
+		s = s[min(len(s), i+keyring.TokenLen):]
+	}
+}

@@ -1,0 +1,192 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A proxy passes requests on to the upstream.
+type proxy struct {
+	reverse      *httputil.ReverseProxy
+	transport    *http.Transport
+	target       *url.URL
+	preserveHost bool
+	gate         *Gateway
+	logger       *slog.Logger
+}
+
+func newProxy(opts *Options, logger *slog.Logger) *proxy {
+	wait := opts.UpstreamTimeout
+	if wait == 0 {
+		wait = time.Minute
+	}
+	target := *opts.Upstream
+	p := &proxy{
+		target:       &target,
+		preserveHost: opts.PreserveHost,
+		logger:       logger,
+		transport: &http.Transport{
+			// No Proxy: the environment's is for clients, not for this.
+			DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			TLSHandshakeTimeout:    10 * time.Second,
+			ResponseHeaderTimeout:  wait,
+			ExpectContinueTimeout:  time.Second,
+			IdleConnTimeout:        90 * time.Second,
+			MaxIdleConns:           1024,
+			MaxIdleConnsPerHost:    256,
+			MaxResponseHeaderBytes: 256 << 10,
+			ForceAttemptHTTP2:      true,
+			DisableCompression:     true, // what the client did not ask for stays as it is
+		},
+	}
+	p.reverse = &httputil.ReverseProxy{
+		Rewrite:        p.rewrite,
+		Transport:      p.transport,
+		ModifyResponse: modifyResponse,
+		ErrorHandler:   p.fail,
+		BufferPool:     new(buffers),
+		ErrorLog:       slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+	return p
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKey{}).(*exchange) }
+
+func (p *proxy) serve(x *exchange, r *http.Request) {
+	if hasDots(r.URL.Path) {
+		badPath.write(x)
+		return
+	}
+	p.reverse.ServeHTTP(x, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
+}
+
+// rewrite makes the request to the upstream. ReverseProxy has removed the
+// hop-by-hop headers before, so a client cannot have these removed by naming
+// them in Connection.
+func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
+	x, in, out := exchangeOf(pr.In), pr.In, pr.Out
+	pr.SetURL(p.target)
+	out.URL.RawQuery = in.URL.RawQuery // as it came; nothing here depends on it
+	if p.preserveHost {
+		out.Host = in.Host
+	}
+	host, proto := in.Host, "http"
+	if in.TLS != nil {
+		proto = "https"
+	}
+	if x.gate.trustsPeer(in) {
+		host = oneOr(in.Header["X-Forwarded-Host"], host)
+		if p := oneOr(in.Header["X-Forwarded-Proto"], proto); p == "http" || p == "https" {
+			proto = p
+		}
+	}
+
+	strip(out.Header)
+	out.Trailer = nil // some servers merge trailers into the header
+	h := out.Header
+	h["X-Forwarded-Host"] = []string{host}
+	h["X-Forwarded-Proto"] = []string{proto}
+	h["X-Request-Id"] = x.id[:]
+	h["X-Ipallow-Key-Id"] = []string{x.record.KeyID}
+	if addr := x.record.ClientAddr; addr.IsValid() {
+		text := []string{addr.String()}
+		h["X-Ipallow-Client"], h["X-Forwarded-For"], h["X-Real-Ip"] = text, text, text
+	}
+	// Any other protocol, h2c above all, would be a tunnel past the gateway for
+	// further requests.
+	if up := h.Get("Upgrade"); up != "" && !strings.EqualFold(up, "websocket") {
+		delete(h, "Upgrade")
+		delete(h, "Connection")
+	}
+	if out.Body != nil {
+		x.client.ReadCloser = out.Body
+		out.Body = &x.client
+	}
+}
+
+// oneOr returns the value of a header that is there exactly once.
+func oneOr(values []string, otherwise string) string {
+	if len(values) == 1 && values[0] != "" && !strings.Contains(values[0], ",") {
+		return values[0]
+	}
+	return otherwise
+}
+
+// modifyResponse puts the gateway's name for the request in the place of the
+// upstream's.
+func modifyResponse(res *http.Response) error {
+	x := exchangeOf(res.Request)
+	delete(x.Header(), "X-Request-Id")
+	res.Header["X-Request-Id"] = x.id[:]
+	return nil
+}
+
+// fail answers when there is no response from the upstream.
+func (p *proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
+	x := exchangeOf(r)
+	if r.Context().Err() != nil {
+		panic(http.ErrAbortHandler) // the client is gone, and its record has no status
+	}
+	answer := failed
+	var timeout net.Error
+	switch {
+	case x.client.failed():
+		answer = badBody
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		answer = timedOut
+	}
+	if answer != badBody {
+		p.logger.LogAttrs(r.Context(), slog.LevelWarn, "no answer from the upstream",
+			slog.String("request", x.record.RequestID), slog.String("error", err.Error()))
+	}
+	x.Header()["X-Request-Id"] = x.id[:]
+	answer.write(x)
+}
+
+// A clientBody tells whether it was the client's side that failed. It is read by
+// the transport's goroutine.
+type clientBody struct {
+	io.ReadCloser
+	mu  sync.Mutex
+	err error
+}
+
+func (b *clientBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.mu.Lock()
+		b.err = err
+		b.mu.Unlock()
+	}
+	return n, err
+}
+
+func (b *clientBody) failed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err != nil
+}
+
+// buffers are for copying responses.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, 32<<10)
+}
+
+func (b *buffers) Put(p []byte) { b.pool.Put(&p) }
