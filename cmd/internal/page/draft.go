@@ -53,9 +53,13 @@ type trial struct {
 	Addable bool
 }
 
+// maxEdited is the longest list that the page edits; longer ones, which an
+// operator's policy may allow, are for the API.
+const maxEdited = 1000
+
 // maxRows bounds what a form may bring: a list that is as long as the policy
 // allows may be replaced by a paste of the same length before it is shortened.
-func (p *Page) maxRows() int { return 2*max(p.Policy.MaxEntries, 0) + 100 }
+func (p *Page) maxRows() int { return 2*min(max(p.Policy.MaxEntries, 0), maxEdited) + 100 }
 
 // maxForm bounds the bytes of such a form: a label of 100 characters has up to
 // 1,200 when it is percent-encoded.

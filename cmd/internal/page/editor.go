@@ -18,6 +18,7 @@ type editorView struct {
 	Draft   *draft
 	Tag     string // of the list that the user has seen
 	Dirty   bool   // the draft is not what is stored
+	Long    int    // the length of a list that is too long to be edited here
 
 	Seen      []seenRow
 	SeenFault bool
@@ -67,6 +68,11 @@ func (p *Page) allowlistForm(w http.ResponseWriter, r *http.Request, s *session)
 	list, err := p.Manager.Allowlist(r.Context(), key.ID)
 	if err != nil {
 		return err
+	}
+	if n := len(list.Entries); n > maxEdited {
+		v := &editorView{Key: key, Draft: p.draftOf(r, list.Entries[:maxEdited]), Current: "allowlist", Long: n}
+		p.render(w, r, s, http.StatusOK, "allowlist", "IP allowlist of "+visible(key.Name), "keys", v)
+		return nil
 	}
 	v := &editorView{Key: key, Draft: p.draftOf(r, list.Entries), Tag: list.Tag}
 	if add, err := netip.ParseAddr(r.URL.Query().Get("add")); err == nil && key.Active() {

@@ -39,11 +39,17 @@ import (
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/clientip"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
+	"github.com/ipallow/ipallow/usagelog"
 )
 
-// Options are what a Page needs. Manager and Authenticate must be there.
+// Options are what a Page needs. Manager, Logs and Authenticate must be there.
 type Options struct {
 	Manager manage.Manager
+	Logs    Logs
+
+	// LogStats counts what the log could not record, for the page to show.
+	// Nil: it shows nothing of the kind.
+	LogStats func() usagelog.Stats
 
 	// Authenticate reports whether the text is the administrator's token. It
 	// must take the same time wherever a wrong one differs.
@@ -81,8 +87,8 @@ type Page struct {
 
 // New makes a Page.
 func New(opts Options) (*Page, error) {
-	if opts.Manager == nil || opts.Authenticate == nil {
-		return nil, errors.New("settings page: Manager and Authenticate must be given")
+	if opts.Manager == nil || opts.Logs == nil || opts.Authenticate == nil {
+		return nil, errors.New("settings page: Manager, Logs and Authenticate must be given")
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
@@ -138,6 +144,10 @@ func (p *Page) routes() *http.ServeMux {
 	mux.HandleFunc("POST /keys/{id}/revoke", p.private(p.revoke))
 	mux.HandleFunc("GET /keys/{id}/allowlist", p.private(p.allowlistForm))
 	mux.HandleFunc("POST /keys/{id}/allowlist", p.private(p.allowlist))
+
+	mux.HandleFunc("GET /logs", p.private(p.logs))
+	mux.HandleFunc("GET /logs.csv", p.private(p.logsCSV))
+	mux.HandleFunc("GET /audit", p.private(p.audit))
 
 	mux.HandleFunc("/", p.private(func(http.ResponseWriter, *http.Request, *session) error {
 		return errNoPage

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
+	"github.com/ipallow/ipallow/cmd/internal/logstore"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 	"github.com/ipallow/ipallow/cmd/internal/manage/managetest"
 )
@@ -53,6 +55,7 @@ type rig struct {
 	svc    *manage.Service
 	engine *ipallow.Engine
 	ring   *keyring.Ring
+	logs   *logstore.Store
 	clock  *clock
 	server *httptest.Server
 	log    *syncBuffer
@@ -97,8 +100,11 @@ func startRig(t *testing.T, overTLS bool, change ...func(*Options, *manage.Optio
 		}
 		m.Engine = ipallow.New(&ipallow.Options{Policy: &o.Policy, DenyUntilLoaded: true})
 	})
-	o.Manager = r.svc
 	var err error
+	r.logs, err = logstore.Open(t.Context(), logstore.Options{Path: filepath.Join(t.TempDir(), "usage.db")})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, r.logs.Close()) })
+	o.Manager, o.Logs = r.svc, r.logs
 	r.page, err = New(o)
 	require.NoError(t, err)
 	r.server = httptest.NewUnstartedServer(r.page)

@@ -1,0 +1,124 @@
+package page
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/ipallow/ipallow/cmd/internal/manage"
+)
+
+// auditPerPage is how many changes a page of the audit trail has.
+const auditPerPage = 30
+
+// maxChanges bounds how many entries of one change are shown.
+const maxChanges = 100
+
+type auditView struct {
+	KeyID   string
+	Key     *manage.Key // whose changes these are; nil: of all
+	Records []auditRow
+	Later   bool
+	First   string
+	Next    string
+}
+
+// An auditRow is a change, told in words.
+type auditRow struct {
+	manage.AuditRecord
+	What   string
+	Who    string
+	Fields []fieldChange
+	Lists  []change // entries that differ
+	More   int      // entries that differ and are not shown
+	Kept   int      // entries that are the same
+	Opened bool     // the last entry was removed
+}
+
+// A fieldChange is a field before and after.
+type fieldChange struct{ Name, Before, After string }
+
+// audit is the audit trail.
+func (p *Page) audit(w http.ResponseWriter, r *http.Request, s *session) error {
+	q := r.URL.Query()
+	v := auditView{KeyID: strings.TrimSpace(q.Get("key")), Later: q.Get("cursor") != ""}
+	address := url.Values{}
+	if v.KeyID != "" {
+		key, err := p.Manager.Key(r.Context(), v.KeyID)
+		if err != nil {
+			return err
+		}
+		v.Key = &key
+		address.Set("key", key.ID)
+	}
+	list, err := p.Manager.Audit(r.Context(), manage.AuditQuery{KeyID: v.KeyID, Limit: auditPerPage, Cursor: q.Get("cursor")})
+	if err != nil {
+		return err
+	}
+	for _, rec := range list.Records {
+		v.Records = append(v.Records, tellChange(rec))
+	}
+	v.First = "/audit?" + address.Encode()
+	if list.Next != "" {
+		address.Set("cursor", list.Next)
+		v.Next = "/audit?" + address.Encode()
+	}
+	p.render(w, r, s, http.StatusOK, "audit", "Audit trail", "audit", v)
+	return nil
+}
+
+var actionWords = map[manage.Action]string{
+	manage.ActionCreate: "Key created",
+	manage.ActionEdit:   "Key edited",
+	manage.ActionRotate: "Secret rotated",
+	manage.ActionRevoke: "Key revoked",
+	manage.ActionList:   "Allowlist changed",
+}
+
+var actorWords = map[string]string{"page": "Settings page", "token": "API"}
+
+// tellChange puts a record into words.
+func tellChange(rec manage.AuditRecord) auditRow {
+	row := auditRow{AuditRecord: rec, What: actionWords[rec.Action], Who: actorWords[rec.Actor]}
+	if row.What == "" {
+		row.What = string(rec.Action)
+	}
+	if row.Who == "" {
+		row.Who = rec.Actor
+	}
+	before, after := rec.Before, rec.After
+	if after == nil {
+		return row
+	}
+	if before == nil {
+		before = &manage.AuditState{}
+	}
+	field := func(name, was, is string) {
+		if was != is {
+			row.Fields = append(row.Fields, fieldChange{name, was, is})
+		}
+	}
+	field("Name", before.Name, after.Name)
+	field("Description", before.Description, after.Description)
+	field("Scopes", strings.Join(before.Scopes, ", "), strings.Join(after.Scopes, ", "))
+	field("Enforcement", enforcement(before, rec.Before != nil), enforcement(after, true))
+	all := diff(before.Allowlist, after.Allowlist)
+	row.Lists = slices.DeleteFunc(all, func(c change) bool { return c.Kind == kept })
+	row.Kept = len(all) - len(row.Lists)
+	if n := len(row.Lists); n > maxChanges {
+		row.Lists, row.More = row.Lists[:maxChanges], n-maxChanges
+	}
+	row.Opened = len(before.Allowlist) > 0 && len(after.Allowlist) == 0
+	return row
+}
+
+func enforcement(s *manage.AuditState, there bool) string {
+	switch {
+	case !there:
+		return ""
+	case s.ReportOnly:
+		return "report only"
+	}
+	return "enforced"
+}

@@ -1,0 +1,186 @@
+package page
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/ipallow/ipallow/cmd/internal/logstore"
+	"github.com/ipallow/ipallow/usagelog"
+)
+
+// chartBars is about how many bars a chart has; chartDays is how far it looks
+// back for the first request where nothing bounds it.
+const (
+	chartBars = 56
+	chartDays = 400
+)
+
+// chartWidths are what a bar can stand for.
+var chartWidths = []struct {
+	d    time.Duration
+	name string
+}{
+	{time.Minute, "minute"},
+	{2 * time.Minute, "2 minutes"},
+	{5 * time.Minute, "5 minutes"},
+	{15 * time.Minute, "15 minutes"},
+	{30 * time.Minute, "30 minutes"},
+	{time.Hour, "hour"},
+	{3 * time.Hour, "3 hours"},
+	{6 * time.Hour, "6 hours"},
+	{12 * time.Hour, "12 hours"},
+	{24 * time.Hour, "day"},
+	{7 * 24 * time.Hour, "7 days"},
+	{30 * 24 * time.Hour, "30 days"},
+}
+
+// A chart shows served and blocked requests over time, one lane each with a
+// scale of its own: a few blocked ones among many served ones are what one
+// looks for.
+type chart struct {
+	Per      string // what a bar stands for
+	From, To time.Time
+	Lanes    []lane
+	Buckets  []bucketRow
+	Other    int64
+	Total    int64
+}
+
+// A lane is a row of bars.
+type lane struct {
+	Name  string
+	Class string
+	Sum   int64
+	Peak  int64
+	Width string // of the drawing, in bars times ten
+	Bars  []bar
+}
+
+// A bar is one of a lane, in a drawing 100 high.
+type bar struct {
+	X, Y, Height string
+	Text         string
+}
+
+type bucketRow struct {
+	logstore.Bucket
+	End time.Time
+}
+
+// chart counts what the filter chooses; nil if it chooses nothing.
+func (p *Page) chart(ctx context.Context, f usagelog.Filter) (*chart, error) {
+	now := p.Now().UTC()
+	if f.To.IsZero() {
+		f.To = now.Truncate(time.Second).Add(time.Second)
+	}
+	if f.From.IsZero() {
+		f.From = f.To.Add(-chartDays * 24 * time.Hour).Truncate(24 * time.Hour)
+		days, err := p.Logs.Summary(ctx, f, 24*time.Hour)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range days {
+			if d.Served+d.Blocked+d.Other > 0 {
+				break
+			}
+			f.From = d.Start.Add(24 * time.Hour)
+		}
+	}
+	if !f.From.Before(f.To) {
+		return nil, nil
+	}
+	width := chartWidths[len(chartWidths)-1]
+	for _, w := range chartWidths {
+		if f.To.Sub(f.From) <= chartBars*w.d {
+			width = w
+			break
+		}
+	}
+	// Bars begin at whole hours or days; the first one may begin before the
+	// time that was asked for and is then not full.
+	begin := f.From.Truncate(width.d)
+	if n := f.To.Sub(begin) / width.d; n >= logstore.MaxBuckets {
+		begin = f.To.Add(-(logstore.MaxBuckets - 1) * width.d).Truncate(width.d)
+	}
+	asked, end := f.From, f.To
+	f.From = begin
+	buckets, err := p.Logs.Summary(ctx, f, width.d)
+	if err != nil {
+		return nil, err
+	}
+	if begin.Before(asked) && len(buckets) > 0 {
+		// Only what the filter chooses counts in the first bar.
+		f.From, f.To = asked, begin.Add(width.d)
+		if end.Before(f.To) {
+			f.To = end
+		}
+		first, err := p.Logs.Summary(ctx, f, width.d)
+		if err != nil {
+			return nil, err
+		}
+		if len(first) > 0 {
+			first[0].Start = begin
+			buckets[0] = first[0]
+		}
+	}
+	return draw(buckets, width.d, width.name), nil
+}
+
+// draw makes the drawing of the buckets; nil if they count nothing.
+func draw(buckets []logstore.Bucket, width time.Duration, per string) *chart {
+	c := &chart{Per: per, Lanes: []lane{{Name: "Served", Class: "served"}, {Name: "Blocked", Class: "blocked"}}}
+	for _, b := range buckets {
+		c.Buckets = append(c.Buckets, bucketRow{b, b.Start.Add(width)})
+		c.Other += b.Other
+		for i, n := range []int64{b.Served, b.Blocked} {
+			c.Lanes[i].Sum += n
+			c.Lanes[i].Peak = max(c.Lanes[i].Peak, n)
+		}
+	}
+	c.Total = c.Lanes[0].Sum + c.Lanes[1].Sum + c.Other
+	if c.Total == 0 {
+		return nil
+	}
+	c.From, c.To = buckets[0].Start, c.Buckets[len(buckets)-1].End
+	for i := range c.Lanes {
+		l := &c.Lanes[i]
+		l.Width = strconv.Itoa(10 * len(buckets))
+		for j, b := range buckets {
+			n := []int64{b.Served, b.Blocked}[i]
+			if n == 0 {
+				continue
+			}
+			// However few, they are seen.
+			h := max(100*float64(n)/float64(l.Peak), 4)
+			l.Bars = append(l.Bars, bar{
+				X: strconv.Itoa(10*j + 1), Y: fmt.Sprintf("%.1f", 100-h), Height: fmt.Sprintf("%.1f", h),
+				Text: fmt.Sprintf("%s: %s %s", b.Start.UTC().Format("2 Jan 15:04"), group(strconv.FormatInt(n, 10)), l.Class),
+			})
+		}
+	}
+	return c
+}
+
+// Rows are the buckets that count something, newest first, for the table.
+func (c *chart) Rows() []bucketRow {
+	var rows []bucketRow
+	for i := len(c.Buckets) - 1; i >= 0; i-- {
+		if b := c.Buckets[i]; b.Served+b.Blocked+b.Other > 0 {
+			rows = append(rows, b)
+		}
+	}
+	return rows
+}
+
+// When formats a time on the axis: days alone where a bar stands for some.
+func (c *chart) When(t time.Time) string {
+	if c.To.Sub(c.From) > 3*24*time.Hour {
+		return t.UTC().Format("2 Jan")
+	}
+	return t.UTC().Format("2 Jan 15:04")
+}
+
+// Middle is the time in the middle of the axis.
+func (c *chart) Middle() time.Time { return c.From.Add(c.To.Sub(c.From) / 2) }
