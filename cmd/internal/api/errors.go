@@ -17,7 +17,8 @@ import (
 type apiError struct {
 	status int
 	header http.Header
-	cause  error // for the log
+	cause  error // for the log, of answers from 500 on
+	warn   bool  // the log is told of it
 
 	Code    string `json:"code"`
 	Message string `json:"message"`
@@ -172,9 +173,9 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case e.status >= 500 && r.Context().Err() == nil:
 		h.logger.ErrorContext(r.Context(), "management API failed", "request_id", e.RequestID,
 			"method", r.Method, "path", r.URL.Path, "status", e.status, "error", e.cause)
-	case e.status == http.StatusUnauthorized || e.status == http.StatusTooManyRequests:
-		h.logger.WarnContext(r.Context(), "management API refused a caller", "request_id", e.RequestID,
-			"method", r.Method, "path", r.URL.Path, "status", e.status, "address", h.source.FromRequest(r))
+	case e.warn:
+		h.logger.WarnContext(r.Context(), "management API got a wrong token", "request_id", e.RequestID,
+			"method", r.Method, "path", r.URL.Path, "address", h.source.FromRequest(r).String())
 	}
 	for name := range e.header {
 		w.Header().Set(name, e.header.Get(name))

@@ -49,7 +49,7 @@ func newGuard(authenticate func(token string) bool) *guard {
 func (g *guard) admit(r *http.Request, addr netip.Addr) error {
 	fields := r.Header.Values("Authorization")
 	if len(fields) == 0 {
-		return unauthenticated("The request has no token. Send the administrator's as \"Authorization: Bearer TOKEN\".", "")
+		return unauthenticated("", "The request has no token. Send the administrator's as \"Authorization: Bearer TOKEN\".")
 	}
 	var token string
 	if len(fields) == 1 {
@@ -59,7 +59,7 @@ func (g *guard) admit(r *http.Request, addr netip.Addr) error {
 		}
 	}
 	if token == "" {
-		return unauthenticated("The Authorization header cannot be read. Send one, as \"Authorization: Bearer TOKEN\".", "invalid_request")
+		return unauthenticated("invalid_request", "The Authorization header cannot be read. Send one, as \"Authorization: Bearer TOKEN\".")
 	}
 
 	who := guesser(addr)
@@ -80,7 +80,9 @@ func (g *guard) admit(r *http.Request, addr netip.Addr) error {
 		g.guesses.Add(who, limiter)
 	}
 	limiter.AllowN(now, 1)
-	return unauthenticated("The token is not the administrator's. It is in the file admin-token of the server's data directory, or was set as IPALLOWD_ADMIN_TOKEN.", "invalid_token")
+	err := unauthenticated("invalid_token", "The token is not the administrator's. It is in the file admin-token of the server's data directory, or was set as IPALLOWD_ADMIN_TOKEN.")
+	err.warn = true // at most as often as the address may guess
+	return err
 }
 
 // guesser returns what wrong tokens are counted by: the IPv4 address, the IPv6
@@ -101,7 +103,7 @@ func guesser(addr netip.Addr) netip.Prefix {
 
 // unauthenticated is the answer 401 with the challenge that RFC 6750, section
 // 3 describes.
-func unauthenticated(message, reason string) error {
+func unauthenticated(reason, message string) *apiError {
 	challenge := `Bearer realm="ipallow"`
 	if reason != "" {
 		challenge += fmt.Sprintf(", error=%q", reason)
@@ -112,7 +114,7 @@ func unauthenticated(message, reason string) error {
 	}
 }
 
-func tooManyGuesses(wait time.Duration) error {
+func tooManyGuesses(wait time.Duration) *apiError {
 	seconds := strconv.Itoa(int(math.Ceil(wait.Seconds())))
 	return &apiError{
 		status: http.StatusTooManyRequests, Code: "TOO_MANY_ATTEMPTS",

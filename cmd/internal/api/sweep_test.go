@@ -1,0 +1,369 @@
+package api
+
+import (
+	"bufio"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/ipallow/ipallow"
+)
+
+// An operation is one of the document.
+type operation struct {
+	method, path string // with {id}
+	*openapi3.Operation
+}
+
+// operations returns those that the function chooses.
+func operations(t *testing.T, choose func(operation) bool) []operation {
+	t.Helper()
+	var ops []operation
+	for path, item := range document.Paths.Map() {
+		for method, op := range item.Operations() {
+			if o := (operation{method, path, op}); choose == nil || choose(o) {
+				ops = append(ops, o)
+			}
+		}
+	}
+	require.NotEmpty(t, ops)
+	slices.SortFunc(ops, func(a, b operation) int { return strings.Compare(a.path+a.method, b.path+b.method) })
+	return ops
+}
+
+// with chooses operations that have the status in the document.
+func with(status string) func(operation) bool {
+	return func(o operation) bool { return o.Responses.Value(status) != nil }
+}
+
+// call returns a request for the operation with the body of its example.
+func (o operation) call(t *testing.T, id string) call {
+	c := call{method: o.method, path: strings.ReplaceAll(o.path, "{id}", id)}
+	if o.RequestBody != nil {
+		media := o.RequestBody.Value.Content["application/json"]
+		c.body = media.Example
+		if media.Examples != nil {
+			for _, ex := range media.Examples {
+				c.body = ex.Value.Value
+			}
+		}
+		require.NotNil(t, c.body, "%s %s has no example", o.method, o.path)
+	}
+	return c
+}
+
+// TestEveryRoute sends the example of every operation, and HEAD where there is
+// GET.
+func TestEveryRoute(t *testing.T) {
+	w := newWorld(t)
+	for _, o := range operations(t, nil) {
+		a := w.do(o.call(t, w.create("a").ID))
+		require.Less(t, a.StatusCode, 300, "%s %s: %s", o.method, o.path, a.text)
+		if o.method == "GET" {
+			head := o.call(t, w.create("a").ID)
+			head.method = "HEAD"
+			b := w.do(head).ok(a.StatusCode, nil)
+			require.Empty(t, b.text)
+			require.Equal(t, a.Header.Get("Content-Type"), b.Header.Get("Content-Type"))
+		}
+	}
+}
+
+func TestEveryRouteNeedsTheToken(t *testing.T) {
+	w := newWorld(t)
+	id := w.create("a", "203.0.113.0/24").ID
+	for _, o := range operations(t, nil) {
+		c := o.call(t, id)
+		c.anonymous = true
+		w.do(c).fails(401, "UNAUTHENTICATED")
+		c.path += "?token=" + adminToken
+		w.do(c).fails(401, "UNAUTHENTICATED")
+	}
+	// A path that is not there looks the same, and so does a method.
+	for _, c := range []call{
+		{method: "GET", path: "/api/v1/nothing"}, {method: "GET", path: "/api/v1//keys"}, {method: "GET", path: "/"},
+		{method: "TRACE", path: "/api/v1/keys"}, {method: "OPTIONS", path: "/api/v1/keys"}, {method: "HEAD", path: "/api/v1/keys"},
+	} {
+		c.anonymous = true
+		w.do(c).ok(401, nil)
+	}
+	var list listView
+	w.get("/api/v1/keys/"+id+"/allowlist").ok(200, &list)
+	require.Len(t, list.Entries, 1)
+	_, err := w.service.Key(t.Context(), id)
+	require.NoError(t, err)
+}
+
+func TestEveryRouteRefusesUnknownParameters(t *testing.T) {
+	w := newWorld(t)
+	id := w.create("a").ID
+	for _, o := range operations(t, nil) {
+		c := o.call(t, id)
+		c.path += "?keys=x"
+		e := w.do(c).fails(400, "INVALID_QUERY")
+		require.Equal(t, "keys", e.Parameter)
+		require.Contains(t, e.Message, `"keys"`)
+	}
+}
+
+func TestEveryRouteOfAKeyThatIsNotThere(t *testing.T) {
+	w := newWorld(t)
+	for _, o := range operations(t, with("404")) {
+		for _, id := range []string{
+			"aaaaaaaaaaaaaaaa", "AAAAAAAAAAAAAAAA", "x", "aaaaaaaaaaaaaaaaa", "%00", "a%2Fb", "%27%20OR%201=1--", "{id}", "*", "1",
+			"ipk_aaaaaaaaaaaaaaaa", "%F0%9F%98%80", "%ff", strings.Repeat("a", 4000),
+		} {
+			e := w.do(o.call(t, id)).fails(404, "NOT_FOUND")
+			require.Contains(t, e.Message, "GET /api/v1/keys", "%s %s", o.method, id)
+		}
+	}
+}
+
+func TestPathsThatAreNotThere(t *testing.T) {
+	w := newWorld(t)
+	id := w.create("a").ID
+	for _, path := range []string{
+		"/", "/api", "/api/", "/api/v1", "/api/v1/", "/api/v2/keys", "/api/v1/key", "/api/v1/keys/", "/api/v1/Keys", "//api/v1/keys",
+		"/api/v1//keys", "/api/v1/./keys", "/api/v1/keys/../keys", "/api/v1/keys/" + id + "/", "/api/v1/keys/" + id + "/allowlists",
+		"/api/v1/keys/" + id + "/..", "/api/v1/keys/" + id + "/%2e%2e", "/api/v1/keys//rotate", "/api/v1/keys/%2e/allowlist", "/api/openapi.yaml",
+		"/api/v1/logs.csv/", "/api/v1/logs/", "/openapi.json",
+	} {
+		w.get(path).fails(404, "NOT_FOUND")
+		w.do(call{method: "DELETE", path: path}).fails(404, "NOT_FOUND")
+	}
+}
+
+func TestMethodsThatAPathDoesNotTake(t *testing.T) {
+	w := newWorld(t)
+	id := w.create("a", "203.0.113.0/24").ID
+	for path, item := range document.Paths.Map() {
+		var allow []string
+		for method := range item.Operations() {
+			allow = append(allow, method)
+		}
+		if slices.Contains(allow, "GET") {
+			allow = append(allow, "HEAD")
+		}
+		slices.Sort(allow)
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get"} {
+			if slices.Contains(allow, method) {
+				continue
+			}
+			a := w.do(call{method: method, path: strings.ReplaceAll(path, "{id}", id)})
+			require.Equal(t, 405, a.StatusCode, "%s %s: %s", method, path, a.text)
+			require.Equal(t, strings.Join(allow, ", "), a.Header.Get("Allow"))
+			if method != "HEAD" {
+				a.fails(405, "METHOD_NOT_ALLOWED")
+			}
+		}
+	}
+}
+
+func TestEveryBodyIsBounded(t *testing.T) {
+	w := newWorld(t)
+	id := w.create("a").ID
+	for _, o := range operations(t, with("413")) {
+		c := o.call(t, id)
+		body, err := json.Marshal(c.body)
+		require.NoError(t, err)
+
+		c.body = string(body) + strings.Repeat(" ", MaxBody-len(body))
+		require.Less(t, w.do(c).StatusCode, 300, "a body of just the size must pass")
+
+		c.body = c.body.(string) + " "
+		e := w.do(c).fails(413, "BODY_TOO_LARGE")
+		require.Contains(t, e.Message, "256 KiB")
+	}
+}
+
+func TestEveryBodyIsJSON(t *testing.T) {
+	w := newWorld(t)
+	id := w.create("a").ID
+	for _, o := range operations(t, with("415")) {
+		for _, header := range []http.Header{
+			{"Content-Type": nil},
+			{"Content-Type": {""}},
+			{"Content-Type": {"text/plain"}},
+			{"Content-Type": {"application/x-www-form-urlencoded"}},
+			{"Content-Type": {"multipart/form-data; boundary=x"}},
+			{"Content-Type": {"application/json; charset=latin-1"}},
+			{"Content-Type": {"application/jsonp"}},
+			{"Content-Type": {"application/json;;"}},
+			{"Content-Encoding": {"gzip"}},
+		} {
+			c := o.call(t, id)
+			c.header = header
+			w.do(c).fails(415, "UNSUPPORTED_MEDIA_TYPE")
+		}
+		for _, header := range []http.Header{
+			{"Content-Type": {"application/json; charset=UTF-8"}},
+			{"Content-Type": {"Application/JSON"}},
+			{"Content-Encoding": {"identity"}},
+		} {
+			c := o.call(t, id)
+			c.header = header
+			require.Less(t, w.do(c).StatusCode, 300)
+		}
+	}
+}
+
+// TestEveryBodyMayBeSlow sends half a body and then nothing. The limit on the
+// time is the server's.
+func TestEveryBodyMayBeSlow(t *testing.T) {
+	w := newWorld(t, settings{readTimeout: 300 * time.Millisecond})
+	id := w.create("a").ID
+	var all sync.WaitGroup
+	for _, o := range operations(t, with("408")) {
+		c := o.call(t, id)
+		all.Go(func() {
+			conn, err := net.Dial("tcp", w.server.Listener.Addr().String())
+			if !noError(t, err) {
+				return
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"na",
+				c.method, c.path, adminToken)
+			if !noError(t, err) {
+				return
+			}
+			req, err := http.NewRequest(c.method, w.server.URL+c.path, nil)
+			if !noError(t, err) {
+				return
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(conn), req)
+			if !noError(t, err) {
+				return
+			}
+			w.read(req, nil, resp).fails(408, "BODY_TOO_SLOW")
+		})
+	}
+	all.Wait()
+}
+
+// noError is require.NoError for goroutines other than the test's.
+func noError(t *testing.T, err error) bool {
+	if err != nil {
+		t.Error(err)
+	}
+	return err == nil
+}
+
+func TestBodyThatBreaksOff(t *testing.T) {
+	w := newWorld(t)
+	conn, err := net.Dial("tcp", w.server.Listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "POST /api/v1/keys HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"na", adminToken)
+	require.NoError(t, err)
+	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+	req, err := http.NewRequest("POST", w.server.URL+"/api/v1/keys", nil)
+	require.NoError(t, err)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
+	require.NoError(t, err)
+	w.read(req, nil, resp).fails(400, "INVALID_JSON")
+	var page struct {
+		Keys []keyView
+		Next string
+	}
+	w.get("/api/v1/keys").ok(200, &page)
+	require.Empty(t, page.Keys)
+}
+
+func TestEveryChangeOfARevokedKey(t *testing.T) {
+	w := newWorld(t)
+	id := w.create("a", "203.0.113.0/24").ID
+	w.do(call{method: "DELETE", path: "/api/v1/keys/" + id}).ok(204, nil)
+	n := 0
+	for _, o := range operations(t, with("409")) {
+		if strings.Contains(o.path, "{id}") {
+			n++
+			w.do(o.call(t, id)).fails(409, "KEY_REVOKED")
+		}
+	}
+	require.Equal(t, 4, n)
+	// It can still be read, and revoking it again is no failure.
+	var k keyView
+	w.get("/api/v1/keys/"+id).ok(200, &k)
+	require.Equal(t, "revoked", k.Status)
+	require.NotNil(t, k.RevokedAt)
+	w.get("/api/v1/keys/"+id+"/allowlist").ok(200, nil)
+	w.do(call{method: "DELETE", path: "/api/v1/keys/" + id}).ok(204, nil)
+}
+
+func TestTooManyKeys(t *testing.T) {
+	w := newWorld(t, settings{engine: &ipallow.Options{MaxKeys: 1, DenyUntilLoaded: true}})
+	w.create("a", "203.0.113.0/24")
+	w.post("/api/v1/keys", object{"name": "b", "scopes": []string{"read"}, "allowlist": entries("203.0.113.0/24")}).fails(409, "TOO_MANY_KEYS")
+}
+
+// TestEveryRouteOfABrokenStore takes the tables away under the server.
+func TestEveryRouteOfABrokenStore(t *testing.T) {
+	w := newWorld(t)
+	id := w.create("a", "203.0.113.0/24").ID
+	w.served(id, "203.0.113.5", time.Minute)
+	for file, tables := range map[string][]string{"ipallowd.db": {"keys", "audit"}, "usage.db": {"blocks"}} {
+		db, err := sql.Open("sqlite", "file:"+filepath.Join(w.dir, file)+"?_pragma=busy_timeout(5000)")
+		require.NoError(t, err)
+		for _, table := range tables {
+			_, err = db.Exec("ALTER TABLE " + table + " RENAME TO gone_" + table)
+			require.NoError(t, err)
+		}
+		require.NoError(t, db.Close())
+		t.Cleanup(func() { // so that closing it finds all it needs
+			db, err := sql.Open("sqlite", "file:"+filepath.Join(w.dir, file)+"?_pragma=busy_timeout(5000)")
+			require.NoError(t, err)
+			for _, table := range tables {
+				_, err = db.Exec("ALTER TABLE gone_" + table + " RENAME TO " + table)
+				require.NoError(t, err)
+			}
+			require.NoError(t, db.Close())
+		})
+	}
+	for _, o := range operations(t, with("500")) {
+		e := w.do(o.call(t, id)).fails(500, "INTERNAL")
+		require.NotContains(t, e.Message, "table", "the reason is for the log")
+		require.Contains(t, w.output.String(), e.RequestID)
+	}
+	require.Contains(t, w.output.String(), "no such table")
+}
+
+func TestEveryRouteOfAStoppingServer(t *testing.T) {
+	w := newWorld(t)
+	id := w.create("a").ID
+	require.NoError(t, w.service.Close())
+	require.NoError(t, w.logs.Close())
+	for _, o := range operations(t, with("503")) {
+		e := w.do(o.call(t, id)).fails(503, "UNAVAILABLE")
+		require.Contains(t, e.Message, "stopping")
+	}
+}
+
+func TestEveryRouteOfASlowServer(t *testing.T) {
+	w := newWorld(t)
+	id := w.create("a").ID
+	slow := newWorld(t, settings{timeout: time.Nanosecond})
+	for _, o := range operations(t, with("503")) {
+		if o.path == exportPath {
+			continue // takes as long as it takes
+		}
+		e := slow.do(o.call(t, id)).fails(503, "UNAVAILABLE")
+		require.Contains(t, e.Message, "in time")
+	}
+	require.Less(t, slow.get(exportPath).StatusCode, 300)
+	page, err := slow.service.Keys(t.Context(), manageAll)
+	require.NoError(t, err)
+	require.Empty(t, page.Keys)
+}
