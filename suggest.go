@@ -1,7 +1,6 @@
 package ipallow
 
 import (
-	"math/bits"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -29,7 +28,7 @@ func explainSyntax(s string) *EntryError {
 		return syntaxError(s, "it is not text in UTF-8; "+fourForms, "")
 	}
 	for _, try := range []func(string) (reason, suggestion string){
-		tryNetmask, trySpace, tryBrackets, tryRange, tryWildcard, trySeparator, tryZone, tryPort, tryNumbers,
+		tryNetmask, trySpace, tryQuotes, tryURL, tryBrackets, tryRange, tryWildcard, trySeparator, tryZone, tryPort, tryNumbers,
 	} {
 		if reason, suggestion := try(s); reason != "" {
 			return syntaxError(s, reason, checked(suggestion))
@@ -46,6 +45,9 @@ func explainSyntax(s string) *EntryError {
 func explainLength(s, addr, length string, max int) *EntryError {
 	limit := strconv.Itoa(max)
 	switch {
+	case strings.ContainsAny(length, ",;|"):
+		reason, suggestion := trySeparator(s)
+		return syntaxError(s, reason, checked(suggestion))
 	case length == "":
 		return syntaxError(s, "the length after the slash is missing; write one from /0 to /"+limit+", or no slash", checked(addr))
 	case strings.ContainsAny(length, ".:") && isAddr(length):
@@ -80,6 +82,34 @@ func trySpace(s string) (reason, suggestion string) {
 		return "", ""
 	}
 	return "it contains white space or invisible characters", t
+}
+
+// tryQuotes reads an entry copied with the marks around it.
+func tryQuotes(s string) (reason, suggestion string) {
+	t := strings.TrimRight(s, ",;")
+	n := len(t) - 1
+	if n < 1 {
+		return "", ""
+	}
+	switch t[:1] + t[n:] {
+	case `""`, "''", "``", "<>":
+		return "quotation marks are not part of an entry; write it without them", t[1:n]
+	}
+	return "", ""
+}
+
+// tryURL reads the host of a URL.
+func tryURL(s string) (reason, suggestion string) {
+	_, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return "", ""
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	reason = "it is a URL; write only the address of the host"
+	if ap, err := netip.ParseAddrPort(host); err == nil {
+		return reason, ap.Addr().String()
+	}
+	return reason, strings.Trim(host, "[]")
 }
 
 func tryBrackets(s string) (reason, suggestion string) {
@@ -164,7 +194,7 @@ func tryNetmask(s string) (reason, suggestion string) {
 
 func trySeparator(s string) (reason, suggestion string) {
 	if strings.ContainsAny(s, ",;|") {
-		return "it holds a separator; write one entry at a time", ""
+		return "it holds a separator; write one entry at a time", strings.TrimRight(s, ",;|")
 	}
 	return "", ""
 }
@@ -234,78 +264,4 @@ func tryNumbers(s string) (reason, suggestion string) {
 		}
 	}
 	return "", ""
-}
-
-// checked returns the suggestion if it can be entered as it stands, else "".
-func checked(suggestion string) string {
-	if len(suggestion) > maxEntryText {
-		return ""
-	}
-	p, fault := parsePrefixPlain(suggestion)
-	if !fault {
-		return ""
-	}
-	return entryText(p)
-}
-
-// parsePrefixPlain is parsePrefix without the search for words, which would
-// call back into this file.
-func parsePrefixPlain(s string) (netip.Prefix, bool) {
-	text, length, isNet := strings.Cut(s, "/")
-	addr, err := netip.ParseAddr(text)
-	if err != nil || addr.Zone() != "" {
-		return netip.Prefix{}, false
-	}
-	n := addr.BitLen()
-	if isNet {
-		var ok bool
-		if n, ok = parseLength(length); !ok || n > addr.BitLen() {
-			return netip.Prefix{}, false
-		}
-	}
-	if addr.Is4In6() && n < 96 {
-		return netip.Prefix{}, false
-	}
-	p, _ := canonicalPrefix(netip.PrefixFrom(addr, n))
-	return p, p.Addr() == addr.Unmap()
-}
-
-// maskedText is the network of the given length around addr.
-func maskedText(addr string, n int) string {
-	a, err := netip.ParseAddr(addr)
-	if err != nil || n > a.BitLen() {
-		return ""
-	}
-	return netip.PrefixFrom(a, n).Masked().String()
-}
-
-func isAddr(s string) bool {
-	_, err := netip.ParseAddr(s)
-	return err == nil
-}
-
-// maskLength returns the length that a netmask, or an inverted one as access
-// lists of routers have it, stands for.
-func maskLength(mask string) (int, bool) {
-	a, err := netip.ParseAddr(mask)
-	if err != nil || !a.Is4() {
-		return 0, false
-	}
-	b := a.As4()
-	m := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-	if m>>31 == 0 && m != 0 {
-		m = ^m
-	}
-	n := bits.LeadingZeros32(^m)
-	return n, m<<n == 0
-}
-
-// lastAddr is the highest address in p.
-func lastAddr(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 1 << (7 - i%8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
 }
