@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,7 +71,7 @@ It is a report: the exit status is 0 even if requests would be denied, unless
   zcat access.log.*.gz | ipallow audit --lists lists.csv -
   ipallow audit --lists lists.json --json requests.csv | jq '.keys[0]'
   ipallow audit --lists lists.json --address-field client.ip --key-field auth.key_id app.jsonl`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeastOne("at least one log, or - for the standard input"),
 	}
 	f := cmd.Flags()
 	policy := policyFlags(f)
@@ -85,6 +86,12 @@ It is a report: the exit status is 0 even if requests would be denied, unless
 	f.BoolVar(&deny, "fail-on-denied", false, "end with status 1 if a request would be denied")
 	cobra.CheckErr(cmd.MarkFlagRequired("lists"))
 	cmd.RunE = func(cmd *cobra.Command, logs []string) error {
+		if top < 0 {
+			return usage(fmt.Errorf("--top is %d; it must be 0 or more", top))
+		}
+		if err := stdinOnce(lists, logs, "log"); err != nil {
+			return err
+		}
 		l, err := loadLists(lists, cmd.InOrStdin(), listfile.Options{Format: listFormat}, *policy)
 		if err != nil {
 			return err
@@ -98,7 +105,7 @@ It is a report: the exit status is 0 even if requests would be denied, unless
 		for _, path := range logs {
 			stats, err := readLog(cmd, path, func(r io.Reader) (reqlog.Stats, error) { return auditor.Add(cmd.Context(), r, log) })
 			if err != nil {
-				return fmt.Errorf("%s: %w", path, err)
+				return logError(path, err)
 			}
 			out.Lines += stats.Lines
 			out.BadLines += stats.BadLines
@@ -122,13 +129,24 @@ It is a report: the exit status is 0 even if requests would be denied, unless
 		case err != nil:
 			return err
 		case strict && out.BadLines > 0:
-			return fmt.Errorf("%d lines of the logs cannot be read", out.BadLines)
+			return fmt.Errorf("%s of the logs cannot be read, which --strict makes an error", count(int(out.BadLines), "line", "lines"))
 		case deny && out.Denied > 0:
 			return result(exitDenied)
 		}
 		return nil
 	}
 	return cmd
+}
+
+// logError says what to do about a log that cannot be read to its end.
+func logError(path string, err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = errors.New("the compressed log breaks off; fetch it again, or wait until it is written")
+	}
+	return usage(fmt.Errorf("%s: %w", path, err))
 }
 
 // readLog opens a log and shows the progress on a terminal.
@@ -211,6 +229,25 @@ func (o *auditOutput) print(w io.Writer, top int) error {
 	if denied > shown {
 		fmt.Fprintf(t, "  and %d more keys (--top)\n", denied-shown)
 	}
+	open := 0
+	for _, k := range o.Keys {
+		if k.Entries > 0 {
+			continue
+		}
+		if open++; open <= top {
+			if open == 1 {
+				fmt.Fprintf(t, "\nkeys without a list\tserved\n")
+			}
+			name := fmt.Sprintf("%q", cut(k.Key))
+			if k.Key == "" {
+				name = "(requests without a key)"
+			}
+			fmt.Fprintf(t, "  %s\t%d\n", name, k.Unrestricted)
+		}
+	}
+	if open > top {
+		fmt.Fprintf(t, "  and %d more keys (--top)\n", open-top)
+	}
 	for i, a := range o.DeniedAddrs[:min(top, len(o.DeniedAddrs))] {
 		if i == 0 {
 			fmt.Fprintf(t, "\ndenied addresses\tdenied\n")
@@ -249,6 +286,12 @@ func (o *auditOutput) print(w io.Writer, top int) error {
 		fmt.Fprintf(t, "  and %d more\n", n)
 	}
 	t.Flush()
-	_, err := fmt.Fprintf(w, "\n%d lines in %.1f s, %.1f million a second\n", o.Lines, o.Seconds, float64(o.Lines)/1e6/max(o.Seconds, 1e-9))
+	_, err := fmt.Fprintf(w, "\n%s in %.1f s", count(int(o.Lines), "line", "lines"), o.Seconds)
+	if err == nil && o.Seconds >= 0.1 {
+		_, err = fmt.Fprintf(w, ", %.1f million a second", float64(o.Lines)/1e6/o.Seconds)
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(w)
+	}
 	return err
 }

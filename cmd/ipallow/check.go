@@ -50,6 +50,24 @@ func (t *target) load(cmd *cobra.Command) (*loaded, error) {
 	return l, nil
 }
 
+// stdinOnce is an error if the standard input is named twice: for the lists
+// and among the arguments, or two times there.
+func stdinOnce(lists string, args []string, what string) error {
+	n := 0
+	for _, arg := range args {
+		if arg == "-" {
+			n++
+		}
+	}
+	switch {
+	case lists == "-" && n > 0:
+		return usage(fmt.Errorf("the standard input can be the lists or the %s, not both", what))
+	case n > 1:
+		return usage(errors.New("the standard input can be read once; write one -"))
+	}
+	return nil
+}
+
 // addresses reads the addresses of the command line, where - stands for those
 // of the standard input, one a line.
 func addresses(cmd *cobra.Command, args []string) ([]netip.Addr, error) {
@@ -110,13 +128,13 @@ exit status is 0 if all would be served, and 1 if one would be denied.`,
 		Example: `  ipallow check --lists lists.json --key key-1 203.0.113.5 2001:db8::1
   ipallow check --lists office.txt - < addresses.txt
   ipallow check --lists lists.json --key key-1 --json 203.0.113.5`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeastOne("at least one address, or - for addresses on the standard input"),
 	}
 	t.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object a line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if t.file == "-" && strings.Contains(" "+strings.Join(args, " ")+" ", " - ") {
-			return usage(errors.New("the standard input can be the lists or the addresses, not both"))
+		if err := stdinOnce(t.file, args, "addresses"); err != nil {
+			return err
 		}
 		l, err := t.load(cmd)
 		if err != nil {

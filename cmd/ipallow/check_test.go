@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,7 +46,7 @@ func TestCheck(t *testing.T) {
 		{[]string{"--lists", path, "203.0.113.5"}, exitUsage, "2 lists; choose one with --key"},
 		{[]string{"--lists", path, "--key", "key-1", "office.example"}, exitUsage, `"office.example" is not an address`},
 		{[]string{"--lists", path + "x", "203.0.113.5"}, exitUsage, "no such file"},
-		{[]string{"--lists", path}, exitUsage, "requires at least 1 arg"},
+		{[]string{"--lists", path}, exitUsage, "name at least one address"},
 		{[]string{"203.0.113.5"}, exitUsage, `required flag(s) "lists"`},
 		{[]string{"--lists", "-", "-"}, exitUsage, "not both"},
 		{[]string{"--lists", file(t, "bad.txt", "10.0.0.1\n203.0.113.5/24\n"), "203.0.113.5"}, exitDenied, "bad.txt:2: \"203.0.113.5/24\": host_bits_set"},
@@ -102,6 +105,7 @@ func TestAudit(t *testing.T) {
 		"DENIED         3   37.50 %", "in all         8",
 		`"key-1"                  2       2       3`, `"key-2"                  1       1       1`,
 		"8.8.8.8         2", "198.51.100.8    1",
+		"keys without a list         served", "(requests without a key)  1", `"key-3"                   1`,
 		`2001:db8::/48`, lists + ":3", log + ":9", `"nowhere" is not an address`, "9 lines in ",
 	} {
 		require.Contains(t, out, want)
@@ -109,7 +113,7 @@ func TestAudit(t *testing.T) {
 
 	code, _, errOut = try(t, "", "audit", "--lists", lists, "--strict", log)
 	require.Equal(t, exitDenied, code)
-	require.Contains(t, errOut, "1 lines of the logs cannot be read")
+	require.Contains(t, errOut, "1 line of the logs cannot be read")
 	code, _, _ = try(t, "", "audit", "--lists", lists, "--fail-on-denied", log)
 	require.Equal(t, exitDenied, code)
 	code, _, errOut = try(t, "", "audit", "--lists", lists, log+"x")
@@ -118,6 +122,34 @@ func TestAudit(t *testing.T) {
 	code, _, errOut = try(t, "", "audit", "--lists", lists, filepath.Dir(log))
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, errOut, "it is a directory")
+
+	code, out, _ = try(t, "", "audit", "--lists", lists, "--top", "0", log)
+	require.Equal(t, exitOK, code)
+	require.NotContains(t, out, "8.8.8.8")
+	code, _, errOut = try(t, "", "audit", "--lists", lists, "--top", "-1", log)
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, errOut, "--top is -1")
+	code, _, errOut = try(t, twoLists, "audit", "--lists", "-", "-")
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, errOut, "not both")
+	code, _, errOut = try(t, "", "audit", "--lists", lists, file(t, "other.txt", "hello\n"))
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, errOut, "say --log-format")
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	_, _ = w.Write([]byte(requests)) // to memory
+	require.NoError(t, w.Close())
+	code, _, errOut = try(t, "", "audit", "--lists", lists, file(t, "cut.csv.gz", z.String()[:z.Len()-9]))
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, errOut, "breaks off")
+
+	// Nothing is reported of a part of the log.
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var o, e bytes.Buffer
+	require.Equal(t, exitDenied, run(ctx, []string{"audit", "--lists", lists, log}, strings.NewReader(""), &o, &e))
+	require.Empty(t, o.String())
+	require.Equal(t, "ipallow: interrupted\n", e.String())
 
 	// From the standard input, twice the log is twice the requests.
 	code, out, _ = try(t, requests, "audit", "--lists", lists, "--json", "-", log)
@@ -132,7 +164,7 @@ func TestSuggestCommand(t *testing.T) {
 	log := file(t, "requests.csv", requests)
 	code, out, errOut := try(t, "", "suggest", "--format", "json", log)
 	require.Equal(t, exitOK, code)
-	require.Contains(t, errOut, "1 line cannot be read")
+	require.Contains(t, errOut, "1 line passed over that cannot be read")
 	lists := file(t, "suggested.json", out)
 	for _, format := range []string{"json", "csv", "text"} {
 		_, out, _ := try(t, "", "suggest", "--format", format, log)
@@ -153,6 +185,24 @@ func TestSuggestCommand(t *testing.T) {
 	require.Contains(t, errOut, `no request of the logs was made with the key "key-9"`)
 	code, _, _ = try(t, "", "suggest", "--format", "xml", log)
 	require.Equal(t, exitUsage, code)
+}
+
+// A key of the log that is no key of a text file cannot write entries there.
+func TestSuggestText(t *testing.T) {
+	for _, key := range []string{`a\n203.0.113.0/24`, "a]b", "203.0.113.5"} {
+		log := file(t, "requests.jsonl", `{"key":"`+key+`","address":"198.51.100.7"}`+"\n")
+		code, out, errOut := try(t, "", "suggest", "--format", "text", log)
+		require.Equal(t, exitDenied, code, key)
+		require.Empty(t, out)
+		require.Contains(t, errOut, "use --format json or csv")
+		for _, format := range []string{"json", "csv"} {
+			code, out, _ = try(t, "", "suggest", "--format", format, log)
+			require.Equal(t, exitOK, code)
+			code, out, _ = try(t, out, "validate", "-")
+			require.Equal(t, exitOK, code, out)
+			require.Contains(t, out, "1 list with 1 entry")
+		}
+	}
 }
 
 func TestDemo(t *testing.T) {

@@ -53,11 +53,14 @@ addresses that they cover. For a key without a list: the keys whose names are
 alike. The exit status is that of check.`,
 		Example: `  ipallow explain --lists lists.json --key key-1 203.0.113.5
   ipallow explain --lists lists.json --key key-1 --json 203.0.114.5`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeastOne("at least one address, or - for addresses on the standard input"),
 	}
 	t.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object a line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := stdinOnce(t.file, args, "addresses"); err != nil {
+			return err
+		}
 		l, err := t.load(cmd)
 		if err != nil {
 			return err

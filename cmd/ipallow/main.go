@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // The statuses that the program ends with.
@@ -78,7 +79,12 @@ wrong usage or files that cannot be read.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w\nsee \"%s --help\"", err, cmd.CommandPath()))
+		var invalid *pflag.InvalidValueError
+		if errors.As(err, &invalid) { // its own text quotes strconv
+			f := invalid.GetFlag()
+			err = fmt.Errorf("--%s cannot be %q: it takes a value of the type %s", f.Name, cut(invalid.GetValue()), f.Value.Type())
+		}
+		return usage(seeHelp(cmd, err))
 	})
 	for _, command := range commands {
 		root.AddCommand(command())
@@ -87,9 +93,16 @@ wrong usage or files that cannot be read.`,
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
+	root.InitDefaultCompletionCmd(args...)
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" { // cobra's own shows help for a shell that it does not know, and ends well
+			c.Args = cobra.NoArgs
+			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 	started := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var code result
 	var wrong usageError
 	switch {
@@ -98,13 +111,36 @@ wrong usage or files that cannot be read.`,
 	case errors.As(err, &code):
 		return int(code)
 	}
-	fmt.Fprintln(errOut, "ipallow:", err)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		fmt.Fprintln(errOut, "ipallow: interrupted")
+		return exitDenied
+	}
 	// Before a command has started, all errors are of usage; a missing flag
 	// is found a moment later, and cobra has no type for it.
-	if errors.As(err, &wrong) || !started || strings.HasPrefix(err.Error(), "required flag(s)") {
+	flag := strings.HasPrefix(err.Error(), "required flag(s)")
+	if flag || !started && !errors.As(err, &wrong) {
+		err = usage(seeHelp(cmd, err))
+	}
+	fmt.Fprintln(errOut, "ipallow:", err)
+	if errors.As(err, &wrong) || !started {
 		return exitUsage
 	}
 	return exitDenied
+}
+
+// seeHelp adds where the right usage is described.
+func seeHelp(cmd *cobra.Command, err error) error {
+	return fmt.Errorf("%w\nsee \"%s --help\"", err, cmd.CommandPath())
+}
+
+// atLeastOne demands an argument of the kind that what names.
+func atLeastOne(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("name %s", what)
+		}
+		return nil
+	}
 }
 
 // version is that of the module, or of the commit it was built from.

@@ -14,6 +14,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/listfile"
 	"github.com/ipallow/ipallow/cmd/internal/reqlog"
 	"github.com/ipallow/ipallow/cmd/internal/suggest"
 	"github.com/spf13/cobra"
@@ -47,7 +48,7 @@ validate and check read. Look at a suggestion before you use it: what is in the
 log is in the list, an intruder too.`,
 		Example: `  ipallow suggest --key key-1 access.log.gz
   ipallow suggest --max-entries 5 --format csv requests.csv > lists.csv`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeastOne("at least one log, or - for the standard input"),
 	}
 	f := cmd.Flags()
 	policy := policyFlags(f)
@@ -62,6 +63,9 @@ log is in the list, an intruder too.`,
 		if !ok {
 			return usage(fmt.Errorf("--format is %q; it is one of table, json, csv and text", format))
 		}
+		if err := stdinOnce("", logs, ""); err != nil {
+			return err
+		}
 		t := traffic{key: key, seen: map[string]map[netip.Addr]int64{}}
 		var bad int64
 		for _, path := range logs {
@@ -69,7 +73,7 @@ log is in the list, an intruder too.`,
 				return reqlog.Scan(cmd.Context(), r, log, t.worker)
 			})
 			if err != nil {
-				return fmt.Errorf("%s: %w", path, err)
+				return logError(path, err)
 			}
 			bad += stats.BadLines
 			t.merge()
@@ -78,7 +82,7 @@ log is in the list, an intruder too.`,
 			return fmt.Errorf("the logs have more than %d different pairs of key and address; choose a key with --key, or fewer logs", maxPairs)
 		}
 		if bad > 0 {
-			fmt.Fprintf(cmd.ErrOrStderr(), "ipallow: %s cannot be read and were passed over; audit shows them\n", count(int(bad), "line", "lines"))
+			fmt.Fprintf(cmd.ErrOrStderr(), "ipallow: %s passed over that cannot be read; audit shows which\n", count(int(bad), "line", "lines"))
 		}
 		if key != "" && len(t.seen) == 0 {
 			return fmt.Errorf("no request of the logs was made with the key %q", cut(key))
@@ -223,6 +227,13 @@ func writeCSV(w io.Writer, all []suggestion) error {
 
 func writeText(w io.Writer, all []suggestion) error {
 	var errs []error
+	for _, s := range all {
+		// A log says what keys there are: one with a line end could write
+		// entries of its own into the list of another.
+		if !listfile.IsSection(s.key) {
+			return fmt.Errorf("the key %q cannot stand in text; use --format json or csv, or choose a key with --key", cut(s.key))
+		}
+	}
 	for _, s := range all {
 		_, err := fmt.Fprintf(w, "[%s]\n", s.key)
 		errs = append(errs, err)

@@ -55,12 +55,15 @@ and no fault. The exit status is 0 if all lists are valid, 1 if one is not, and
 		Example: `  ipallow validate lists.json
   ipallow validate --json lists.csv | jq '.faults[].code'
   printf '10.0.0.0/8\n' | ipallow validate --allow-non-public --min-bits4 8 -`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeastOne("at least one file of allowlists, or - for the standard input"),
 	}
 	policy := policyFlags(cmd.Flags())
 	cmd.Flags().StringVar(&opts.Format, "format", "", "`format` of the files: json, csv or text (default: by name and content)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
 	cmd.RunE = func(cmd *cobra.Command, files []string) error {
+		if err := stdinOnce("", files, ""); err != nil {
+			return err
+		}
 		v := validation{Faults: []finding{}, Warnings: []finding{}}
 		for _, file := range files {
 			lists, err := listfile.Open(file, cmd.InOrStdin(), opts)
@@ -90,10 +93,17 @@ func (v *validation) add(l *listfile.List, policy ipallow.Policy) {
 	entries, err := policy.ParseEntries(l.Texts())
 	var invalid *ipallow.ValidationError
 	if errors.As(err, &invalid) {
+		// Warnings are about the others; an entry without a prefix has none.
+		entries = make([]ipallow.Entry, len(l.Items))
+		for i, it := range l.Items {
+			entries[i], _ = ipallow.ParseEntry(it.Entry)
+		}
 		for _, f := range invalid.Entries {
 			v.Faults = append(v.Faults, place(l, f.Index, finding{Code: f.Code, Reason: f.Reason, Suggestion: f.Suggestion}))
+			if f.Index >= 0 {
+				entries[f.Index] = ipallow.Entry{}
+			}
 		}
-		return
 	}
 	for _, w := range ipallow.Warnings(entries) {
 		v.Warnings = append(v.Warnings, place(l, w.Index, finding{Code: w.Code, Reason: w.Reason}))

@@ -36,6 +36,7 @@ const faulty = `# the office
 10.1.2.3
 203.0.113.0/255.255.255.0
 203.0.113.0/24
+203.0.113.9
 198.51.100.7
 `
 
@@ -50,7 +51,8 @@ func TestValidateText(t *testing.T) {
 		path + `:4: "10.1.2.3": not_public: `,
 		path + `:5: "203.0.113.0/255.255.255.0": invalid_syntax: `,
 		path + `:6: "203.0.113.0/24": duplicate: `,
-		"NOT valid: 1 list with 6 entries, 4 faults, 0 warnings",
+		path + `:7: warning: "203.0.113.9": redundant: `, // faults do not hide it
+		"NOT valid: 1 list with 7 entries, 4 faults, 1 warning",
 	} {
 		require.Contains(t, out, want)
 	}
@@ -129,7 +131,8 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 		{"a.json", `{"key": "a"}`, "want "},
 		{"a.json", "[\n\"1.2.3.4\",,]", ":2: "},
 		{"a.csv", "key,label\n", "no column named entry"},
-		{"a.csv", "key,entry\na\n", ":2: the row has no entry"},
+		{"a.csv", "key,entry\na\n", ":2: the row has 1 fields and the header 2"},
+		{"a.csv", "entry,label\n1.2.3.4,a, b\n5.6.7.8,c, d\n", ":3: the row has 3 fields and the header 2"},
 		{"a.txt", "[a]\n1.2.3.4\n[a]\n", `:3: the key "a" has a list already, at `},
 		{"a.txt", strings.Repeat("x", 2<<20), ":1: the line is longer than"},
 		{"a.csv", "entry\n" + strings.Repeat("x", 2<<20), "longer than"},
@@ -147,10 +150,25 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{"validate"}, {"validate", "--no-such-flag", "x"}, {"no-such-command"}} {
-		code, _, errOut := try(t, "", args...)
-		require.Equal(t, exitUsage, code, args)
-		require.NotEmpty(t, errOut)
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"validate"}, "name at least one file"},
+		{[]string{"validate", "--no-such-flag", "x"}, "unknown flag"},
+		{[]string{"validate", "--max-entries", "x", "y"}, `--max-entries cannot be "x": it takes a value of the type int` + "\n"},
+		{[]string{"validate", "-", "-"}, "write one -"},
+		{[]string{"no-such-command"}, "unknown command"},
+		{[]string{"completion", "no-such-shell"}, "unknown command"},
+		{[]string{"check", "203.0.113.5"}, `required flag(s) "lists" not set`},
+	} {
+		code, out, errOut := try(t, "", tt.args...)
+		require.Equal(t, exitUsage, code, tt.args)
+		require.Empty(t, out)
+		require.Contains(t, errOut, tt.want)
+		if tt.args[len(tt.args)-1] != "-" {
+			require.Contains(t, errOut, ` --help"`, "where to read on")
+		}
 	}
 	code, out, _ := try(t, "")
 	require.Equal(t, exitOK, code)

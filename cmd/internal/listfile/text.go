@@ -11,6 +11,9 @@ import (
 	"github.com/ipallow/ipallow"
 )
 
+// maxRowFaults is how many rows of a CSV file are reported before reading ends.
+const maxRowFaults = 20
+
 func readText(c *collector, br *bufio.Reader) error {
 	s := bufio.NewScanner(br)
 	s.Buffer(make([]byte, 0, 64<<10), MaxLine)
@@ -67,6 +70,16 @@ func section(text string) (string, bool) {
 	return key, true
 }
 
+// IsSection reports whether a line [key] of a text file begins the list of
+// this key.
+func IsSection(key string) bool {
+	if strings.ContainsAny(key, "\r\n") || len(key) > ipallow.MaxKeyLen {
+		return false
+	}
+	got, ok := section("[" + key + "]")
+	return ok && got == key
+}
+
 func readCSV(c *collector, br *bufio.Reader) error {
 	r := csv.NewReader(&lineLimit{r: br})
 	r.FieldsPerRecord = -1
@@ -86,6 +99,7 @@ func readCSV(c *collector, br *bufio.Reader) error {
 	if !ok {
 		return fmt.Errorf("%s:1: the header has no column named entry; it may have key, entry and label", c.file)
 	}
+	var faults []error
 	field := func(record []string, name string) string {
 		if i, ok := column[name]; ok && i < len(record) {
 			return strings.TrimSpace(record[i])
@@ -95,14 +109,20 @@ func readCSV(c *collector, br *bufio.Reader) error {
 	for {
 		record, err := r.Read()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return errors.Join(faults...)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", c.file, err)
+			return errors.Join(append(faults, fmt.Errorf("%s: %w", c.file, err))...)
 		}
 		line, _ := r.FieldPos(0)
-		if entryAt >= len(record) {
-			return fmt.Errorf("%s:%d: the row has no entry; it has %d of %d fields", c.file, line, len(record), len(header))
+		if entryAt >= len(record) || len(record) > len(header) {
+			// One field too many is a comma that lost its quotation marks, and
+			// the entry may be in another column.
+			faults = append(faults, fmt.Errorf("%s:%d: the row has %d fields and the header %d; quote fields that hold commas", c.file, line, len(record), len(header)))
+			if len(faults) == maxRowFaults {
+				return errors.Join(faults...)
+			}
+			continue
 		}
 		l, err := c.list(field(record, "key"), line)
 		if err != nil {
