@@ -49,7 +49,6 @@ func (g *Gateway) authz(x *exchange, r *http.Request, client clientip.Result) {
 	x.note(&d)
 	h := x.Header()
 	if d.Refusal != nil {
-		g.logRefusal(r.Context(), &x.record, d.Refusal)
 		h["X-Ipallow-Body"] = []string{d.Refusal.Body}
 		d.Refusal.write(x)
 		return

@@ -123,6 +123,7 @@ func (g *Gateway) Record(r *usagelog.Record, front Front, authenticated bool) {
 	if g.log != nil && !g.log.Record(*r) {
 		g.warnLost(r.Time)
 	}
+	g.logRequest(r)
 	if g.observe != nil {
 		g.observe(Event{Front: front, Authenticated: authenticated, Verdict: r.Verdict, Status: r.Status, Duration: r.Duration})
 	}
@@ -137,13 +138,15 @@ func (g *Gateway) warnLost(now time.Time) {
 	}
 }
 
-// logRefusal writes a refusal at the level Debug. The usage log has them all; at
-// a higher level whoever can reach the gateway could fill this log.
-func (g *Gateway) logRefusal(ctx context.Context, r *usagelog.Record, a *Answer) {
+// logRequest writes a line at the level Debug. The usage log has them all; at a
+// higher level whoever can reach the gateway could fill this log.
+func (g *Gateway) logRequest(r *usagelog.Record) {
+	ctx := context.Background()
 	if !g.logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
-	g.logger.LogAttrs(ctx, slog.LevelDebug, "refused",
-		slog.String("code", a.Code), slog.String("request", r.RequestID), slog.String("key", r.KeyID),
-		slog.String("client", r.ClientAddr.String()), slog.String("method", r.Method), slog.String("path", r.Path))
+	g.logger.LogAttrs(ctx, slog.LevelDebug, "request",
+		slog.String("request", r.RequestID), slog.String("key", r.KeyID), slog.String("client", r.ClientAddr.String()),
+		slog.String("method", r.Method), slog.String("path", r.Path), slog.Int("status", r.Status),
+		slog.String("verdict", r.Verdict.String()), slog.Duration("took", r.Duration))
 }

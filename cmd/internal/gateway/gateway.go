@@ -97,7 +97,6 @@ func (g *Gateway) serve(x *exchange, r *http.Request) {
 	x.note(&d)
 	switch {
 	case d.Refusal != nil:
-		g.logRefusal(r.Context(), &x.record, d.Refusal)
 		d.Refusal.write(x)
 	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
 		methodNotAllowed.write(x) // for proxies, and for loops

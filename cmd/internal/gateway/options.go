@@ -48,7 +48,7 @@ type Options struct {
 	NoAllowlist bool
 
 	// Logger is told of upstreams that fail and of records that are lost, and
-	// at the level Debug of each refusal. It is never given a secret. Default
+	// at the level Debug of each request. It is never given a secret. Default
 	// (nil): slog.Default.
 	Logger *slog.Logger
 

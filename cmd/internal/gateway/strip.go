@@ -58,3 +58,10 @@ func strip(h http.Header) {
 		}
 	}
 }
+
+// IsOwn reports whether a header is the gateway's to read or to set: a
+// credential, or one that begins with X-Ipallow-, in any spelling.
+func IsOwn(name string) bool {
+	return sameName(name, "authorization") || sameName(name, "x-api-key") ||
+		len(name) >= len(ownPrefix) && sameName(name[:len(ownPrefix)], ownPrefix)
+}
