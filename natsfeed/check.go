@@ -1,0 +1,212 @@
+package natsfeed
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A check is the answer to the question how far the stream has come.
+type check struct {
+	info *jetstream.StreamInfo
+	at   time.Time // when it was asked
+	none bool      // the stream has nothing behind the sequence after
+	err  error
+}
+
+// ask begins a check, unless one is under way.
+func (f *Feed) ask(ctx context.Context, s *session, stream jetstream.Stream) {
+	if s.asked {
+		return
+	}
+	after := uint64(0) // 0: do not ask what is behind it
+	if s.audit.due() {
+		// The feed has not reached what the last answer named. That is as it
+		// should be while messages arrive.
+		if time.Since(s.moved) < f.o.CheckInterval {
+			return
+		}
+		after = f.position(s) + 1
+	} else {
+		s.audit.begin(f.position(s), s.names(f))
+	}
+	s.asked = true
+	name := stream.CachedInfo().Config.Name
+	go func() {
+		c := check{at: time.Now()}
+		rctx, cancel := context.WithTimeout(ctx, f.o.RequestTimeout)
+		defer cancel()
+		if after > 0 {
+			_, c.err = f.message(rctx, name, after, true)
+			if errors.Is(c.err, jetstream.ErrMsgNotFound) {
+				c.none, c.err = true, nil
+			} else if c.err == nil {
+				c.err = errStalled
+			}
+		} else {
+			c.info, c.err = stream.Info(rctx)
+		}
+		if c.err != nil && c.err != errStalled {
+			c.err = f.requestFailed(ctx, fmt.Errorf("natsfeed: ask for the stream's state: %w", c.err))
+		}
+		s.checked <- c
+	}()
+}
+
+// position is the last sequence that is accounted for.
+func (f *Feed) position(s *session) uint64 {
+	if s.load != nil {
+		return s.load.rev
+	}
+	return f.rev
+}
+
+func (s *session) names(f *Feed) *tracker {
+	if s.load != nil {
+		return s.load.names
+	}
+	return f.names
+}
+
+// vet refuses a stream whose configuration lets lists disappear.
+func (f *Feed) vet(info *jetstream.StreamInfo) error {
+	cfg := &info.Config
+	full := cfg.Discard == jetstream.DiscardOld && (cfg.MaxBytes > 0 || cfg.MaxMsgs > 0)
+	if !f.o.AllowExpiry && (cfg.MaxAge > 0 || full) {
+		f.refuse(ErrExpires)
+		return ErrExpires
+	}
+	return nil
+}
+
+// plan decides whether the bucket is to be loaded whole, or can be followed
+// from where the feed is.
+func (f *Feed) plan(ctx context.Context, info *jetstream.StreamInfo) (whole bool, err error) {
+	first := f.created.IsZero()
+	trust := f.o.AcceptMissing || f.gone
+	if info.State.Msgs == 0 && !trust && (first || f.names.stored()+f.names.missing() > 0) {
+		return false, ErrEmpty
+	}
+	switch {
+	case first, f.reload:
+		return true, nil
+	case !info.Created.Equal(f.created), info.State.LastSeq < f.rev:
+		f.o.Logger.Warn("natsfeed: the bucket was re-created or rolled back", "bucket", f.bucket,
+			"created", info.Created, "last", info.State.LastSeq, "applied", f.rev)
+		return true, nil
+	case info.State.FirstSeq > f.rev+1:
+		f.o.Logger.Info("natsfeed: the bucket no longer has all that happened since; it is loaded", "bucket", f.bucket,
+			"first", info.State.FirstSeq, "applied", f.rev)
+		return true, nil
+	case f.last == 0:
+		return false, nil
+	}
+	// A cluster that lost its last writes gives their numbers to others.
+	rctx, cancel := context.WithTimeout(ctx, f.o.RequestTimeout)
+	defer cancel()
+	stored, err := f.message(rctx, info.Config.Name, f.last, false)
+	switch {
+	case err == nil && !stored.Equal(f.lastTime):
+		f.o.Logger.Warn("natsfeed: the bucket was rolled back", "bucket", f.bucket, "revision", f.last)
+		return true, nil
+	case err == nil || errors.Is(err, jetstream.ErrMsgNotFound): // overwritten since
+		return false, nil
+	}
+	return false, f.requestFailed(ctx, fmt.Errorf("natsfeed: compare the last message: %w", err))
+}
+
+// message returns when the message with the sequence was stored, or the next
+// one behind it. It asks the stream's leader: jetstream.Stream.GetMsg may ask
+// any replica, also one that lags behind.
+func (f *Feed) message(ctx context.Context, stream string, seq uint64, next bool) (time.Time, error) {
+	req := map[string]any{"seq": seq}
+	if next {
+		req["next_by_subj"] = ">"
+	}
+	data, err := json.Marshal(req)
+	if err != nil {
+		return time.Time{}, err
+	}
+	msg, err := f.nc.RequestWithContext(ctx, apiPrefix(f.js)+"STREAM.MSG.GET."+stream, data)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			Time time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(msg.Data, &answer); err != nil {
+		return time.Time{}, err
+	}
+	switch {
+	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return time.Time{}, jetstream.ErrMsgNotFound
+	case answer.Error != nil:
+		return time.Time{}, answer.Error
+	case answer.Message == nil:
+		return time.Time{}, jetstream.ErrInvalidJetStreamResponse
+	}
+	return answer.Message.Time, nil
+}
+
+// apiPrefix is where js sends its requests.
+func apiPrefix(js jetstream.JetStream) string {
+	o := js.Options()
+	switch {
+	case o.Domain != "":
+		return "$JS." + o.Domain + ".API."
+	case o.APIPrefix != "":
+		return strings.TrimSuffix(o.APIPrefix, ".") + "."
+	}
+	return jetstream.DefaultAPIPrefix
+}
+
+// judge draws the conclusions from a check.
+func (f *Feed) judge(s *session, c check) error {
+	switch {
+	case errors.Is(c.err, errStalled), errors.Is(c.err, jetstream.ErrStreamNotFound):
+		return c.err
+	case c.err != nil:
+		f.note(c.err)
+		return nil // heartbeats tell whether the consumer lives
+	case c.none:
+		s.audit.skip()
+		if s.load != nil {
+			s.load.rev = max(s.load.rev, s.audit.target)
+		} else if s.audit.open {
+			f.rev = max(f.rev, s.audit.target)
+			f.moved()
+		}
+		return f.settle(s)
+	}
+	info := c.info
+	if err := f.vet(info); err != nil {
+		return err
+	}
+	created := f.created
+	if s.load != nil {
+		created = s.load.created
+	}
+	if !info.Created.Equal(created) || info.State.LastSeq < s.audit.from {
+		return errOtherBucket
+	}
+	if m := info.Mirror; m != nil {
+		// A mirror is as old as its last contact with the origin.
+		if m.Active < 0 {
+			f.note(errMirror)
+			return nil
+		}
+		c.at = c.at.Add(-m.Active)
+	}
+	f.heard(info.State.LastSeq)
+	s.moved = time.Now()
+	s.audit.answer(info.State.LastSeq, int(info.State.NumSubjects), c.at)
+	return f.settle(s)
+}

@@ -1,0 +1,167 @@
+package natsfeed
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ipallow/ipallow"
+)
+
+// A load collects the whole bucket.
+//
+// The server sends the last message of each name in the order of sequences,
+// and behind them whatever comes in. A value that is overwritten before it was
+// sent is missing at its place and comes later; a Replace without it would
+// open its key for a moment. So a load is complete when an audit says that no
+// name is missing, and not before.
+type load struct {
+	*content
+	names *tracker
+}
+
+func newLoad(info *jetstream.StreamInfo, seed maphash.Seed) *load {
+	l := &load{content: newContent(), names: newTracker(seed, int(min(info.State.NumSubjects, 1<<24)))}
+	l.created = info.Created
+	if info.State.Msgs == 0 {
+		l.rev = info.State.LastSeq
+	}
+	return l
+}
+
+// add takes one message.
+func (l *load) add(f *Feed, m message) {
+	l.rev, l.last, l.lastTime = m.seq, m.seq, m.time
+	if m.name == reservedConfirm {
+		k := kindDeleted
+		if !m.deleted {
+			k, l.confirmed = kindLive, m.time
+		}
+		l.names.set(m.name, k)
+		return
+	}
+	// One allocation for both, and the message's buffer is free.
+	n := len(m.name)
+	text := m.name + string(m.data)
+	name, data := text[:n], text[n:]
+	rec := record{rev: m.seq, kind: kindLive, data: data}
+	delete(l.faults, name)
+	if m.deleted {
+		rec.kind, rec.data = kindDeleted, ""
+	} else if key, _, err := f.read(name, data); err != nil {
+		rec.kind, rec.data = kindFaulty, l.recs[name].data
+		if key == "" {
+			rec.kind = kindForeign
+		}
+		l.faults[name] = Fault{Key: key, Name: name, Revision: m.seq, Time: m.time, Err: err}
+	}
+	l.recs[name] = rec
+	l.names.set(name, rec.kind)
+}
+
+// read decodes a value and holds it against the policy. The key is empty if
+// the name is no key's.
+func (f *Feed) read(name, data string) (key string, v Value, err error) {
+	if key, err = NameKey(name); err != nil {
+		return "", Value{}, err
+	}
+	if v, err = decodeValue(data); err != nil {
+		return key, Value{}, err
+	}
+	if err = f.policy.Validate(v.Entries); err != nil {
+		return key, Value{}, fmt.Errorf("natsfeed: the engine's policy refuses the list: %w", err)
+	}
+	return key, v, nil
+}
+
+// install puts what was loaded in the place of all that the engine has.
+func (f *Feed) install(c *content, names *tracker, source Source) error {
+	first := f.created.IsZero()
+	c.keep = !first && !f.o.AcceptMissing && !f.gone && !c.confirmed.After(f.confirmed)
+	if !first {
+		f.carryOver(c)
+		if c.keep {
+			names.keepMissing(f.names)
+		}
+	}
+	batch := &Batch{Revision: c.rev, Reset: true, content: c}
+	f.o.Before(batch)
+	err := f.engine.ReplaceFunc(func(add func(string, []ipallow.Entry)) error {
+		for name, rec := range c.recs {
+			key, err := NameKey(name)
+			if err != nil || rec.kind == kindDeleted {
+				continue
+			}
+			if rec.data == "" {
+				add(key, []ipallow.Entry{Nobody})
+				continue
+			}
+			v, err := decodeValue(rec.data)
+			if err != nil {
+				return err // it was read before
+			}
+			add(key, v.Entries)
+		}
+		return nil
+	})
+	if err != nil {
+		if errors.Is(err, ipallow.ErrTooManyKeys) {
+			f.refuse(err)
+		}
+		return fmt.Errorf("natsfeed: the engine refuses what was loaded: %w", err)
+	}
+	f.o.After(batch)
+	f.place, f.names = c.place, names
+	f.reload, f.gone = false, false
+	for name, fault := range c.faults {
+		fault.Closed = fault.Key != "" && c.recs[name].data == ""
+		c.faults[name] = fault
+	}
+	f.installed(c, source)
+	f.writeCheckpoint(c, source)
+	return nil
+}
+
+// carryOver adds to what was loaded the values that are in force and must
+// stay: of names that are missing, if they are kept, and of those whose value
+// cannot be read.
+func (f *Feed) carryOver(c *content) {
+	if f.cp != nil {
+		f.cp.each(func(name string, old record) {
+			rec, ok := c.recs[name]
+			switch {
+			case !old.known():
+			case !ok && c.keep:
+				c.recs[name] = record{data: old.data, rev: old.rev, kind: kindMissing}
+			case ok && rec.kind == kindFaulty && rec.data == "":
+				rec.data = old.data
+				c.recs[name] = rec
+			}
+		})
+	}
+	// Without a checkpoint only the engine remembers, and it knows no Meta.
+	for key, entries := range f.engine.Snapshot().All() {
+		name, err := KeyName(key)
+		if err != nil {
+			continue
+		}
+		rec, ok := c.recs[name]
+		switch {
+		case !ok && c.keep:
+			rec = record{rev: c.rev, kind: kindMissing, local: true}
+		case ok && rec.kind == kindFaulty && rec.data == "":
+			rec.local = true
+		default:
+			continue
+		}
+		if len(entries) != 1 || entries[0] != Nobody {
+			data, err := AppendValue(nil, Value{Entries: entries})
+			if err == nil { // or else it is closed
+				rec.data = string(data)
+			}
+		}
+		c.recs[name] = rec
+	}
+}

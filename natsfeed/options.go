@@ -1,0 +1,206 @@
+package natsfeed
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/ipallow/ipallow"
+)
+
+// Options are the choices for [Follow]. The zero value of each field stands
+// for its default.
+type Options struct {
+	// Checkpoint is the path of a file that holds the last known state of the
+	// bucket, so that a node can start while NATS cannot be reached, and need
+	// not load the whole bucket when it can. It is written with mode 0600,
+	// because it holds what Value.Meta holds. Beside it a file with the suffix
+	// ".lock" keeps a second process out. Default (empty): none. Without it, a
+	// node that starts during an outage denies everything until it ends.
+	Checkpoint string
+
+	// CheckpointInterval is how often the file is flushed to the disk, and
+	// how precisely it knows how old it is. Changes are handed to the kernel
+	// at once; a power loss loses those of the last interval, and the feed
+	// gets them again. Default 5 s, at least 10 ms.
+	CheckpointInterval time.Duration
+
+	// StartWait is how long Follow waits for NATS before it starts from the
+	// checkpoint alone. Default 5 s. Negative: not at all.
+	StartWait time.Duration
+
+	// Before is called with each batch before it is in force in the engine,
+	// and After when it is. What makes requests be served belongs into After,
+	// and what takes that away into Before: a key that is new becomes known
+	// when its list is in force, and a key that is deleted is unknown before
+	// its list goes. They are called from one goroutine, one at a time, and
+	// delay the feed. They may read the engine and must not change it; they
+	// must not call Feed.Close.
+	Before, After func(*Batch)
+
+	// OnFault, when not nil, is told about each value that cannot be used. It
+	// is called as Before is.
+	OnFault func(Fault)
+
+	// Heartbeat is the interval in which the server shows that the feed's
+	// consumer is alive; two missed ones end it and begin it anew where it
+	// was. Default 1 s, 500 ms to 15 s.
+	Heartbeat time.Duration
+
+	// CheckInterval is how often the feed asks for the stream's last sequence
+	// and compares it with its own. It bounds how long a consumer that is
+	// alive and delivers nothing goes unnoticed, and how precise
+	// Status.Staleness is. Default 3 s, at least 50 ms. Each check is a
+	// request of 0.1 kB with an answer of about 1 kB.
+	CheckInterval time.Duration
+
+	// RequestTimeout bounds each request to NATS. A connection that does not
+	// answer even a ping in this time is closed and made anew. Default 2 s, at
+	// least 50 ms.
+	RequestTimeout time.Duration
+
+	// MaxBatch is the most messages that become one step of the engine.
+	// Default 4096.
+	MaxBatch int
+
+	// RequireConfirm makes the first load wait until the bucket has been
+	// confirmed with [Confirm]. A node that starts without a checkpoint while
+	// a re-created bucket is being filled would take the keys that are not
+	// there yet for unrestricted ones. Default false, because it waits for
+	// ever where nobody calls Confirm.
+	RequireConfirm bool
+
+	// AcceptMissing takes the bucket's word for it that a key which is missing
+	// has no list: also if the bucket is empty, was re-created, purged, or
+	// rolled back. Default false. Danger: one mistake with the bucket opens
+	// every key on every node.
+	AcceptMissing bool
+
+	// AllowExpiry follows a bucket whose configuration lets lists disappear on
+	// their own: one with a TTL, or one that discards old values when it is
+	// full. It implies AcceptMissing. Default false: Follow refuses them.
+	// Danger: a list that expires opens its key.
+	AllowExpiry bool
+
+	// Logger is told when the feed's state changes: a line a change, none in
+	// normal operation. Default (nil): nothing is logged.
+	Logger *slog.Logger
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var v Options
+	if o != nil {
+		v = *o
+	}
+	def := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	def(&v.CheckpointInterval, 5*time.Second)
+	def(&v.StartWait, 5*time.Second)
+	def(&v.Heartbeat, time.Second)
+	def(&v.CheckInterval, 3*time.Second)
+	def(&v.RequestTimeout, 2*time.Second)
+	if v.MaxBatch == 0 {
+		v.MaxBatch = 4096
+	}
+	if v.AllowExpiry {
+		v.AcceptMissing = true
+	}
+	if v.Logger == nil {
+		v.Logger = slog.New(slog.DiscardHandler)
+	}
+	if v.OnFault == nil {
+		v.OnFault = func(Fault) {}
+	}
+	if v.Before == nil {
+		v.Before = func(*Batch) {}
+	}
+	if v.After == nil {
+		v.After = func(*Batch) {}
+	}
+	switch {
+	case v.CheckpointInterval < 10*time.Millisecond:
+		return v, fmt.Errorf("natsfeed: CheckpointInterval is %v and must be at least 10 ms", v.CheckpointInterval)
+	case v.Heartbeat < 500*time.Millisecond || v.Heartbeat > 15*time.Second:
+		return v, fmt.Errorf("natsfeed: Heartbeat is %v and must be 500 ms to 15 s", v.Heartbeat)
+	case v.CheckInterval < 50*time.Millisecond:
+		return v, fmt.Errorf("natsfeed: CheckInterval is %v and must be at least 50 ms", v.CheckInterval)
+	case v.RequestTimeout < 50*time.Millisecond:
+		return v, fmt.Errorf("natsfeed: RequestTimeout is %v and must be at least 50 ms", v.RequestTimeout)
+	case v.MaxBatch < 1:
+		return v, fmt.Errorf("natsfeed: MaxBatch is %d and must be at least 1", v.MaxBatch)
+	}
+	return v, nil
+}
+
+// Nobody is the entry of a key that must not be served because its value
+// cannot be read: one address of the discard-only block of RFC 6666, from
+// which no connection can come.
+var Nobody = ipallow.Entry{Prefix: netip.MustParsePrefix("100::ffff:ffff:ffff:ffff/128")}
+
+// ConnOptions are options for a connection that a feed can live with: it never
+// gives up reconnecting, the first attempt included, tries again within a
+// second, and notices a dead peer in 20 s. Options of yours may follow.
+func ConnOptions() []nats.Option {
+	return []nats.Option{
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(500 * time.Millisecond),
+		nats.ReconnectJitter(250*time.Millisecond, 500*time.Millisecond),
+		nats.Timeout(2 * time.Second),
+		nats.PingInterval(10 * time.Second),
+		nats.MaxPingsOutstanding(2),
+	}
+}
+
+// Errors of Follow, Feed.Ready, Publish and Unpublish, for errors.Is.
+var (
+	// ErrEmpty says that the bucket holds nothing at all, which is taken for
+	// the loss of its content.
+	ErrEmpty = errors.New("natsfeed: the bucket is empty; publish what it should hold, or call Confirm if it is meant to hold nothing")
+
+	// ErrUnconfirmed says that Options.RequireConfirm is set and the bucket
+	// has not been confirmed.
+	ErrUnconfirmed = errors.New("natsfeed: the bucket has not been confirmed; call Confirm when it holds all lists")
+
+	// ErrMissing says that keys are missing from the bucket and keep their
+	// lists.
+	ErrMissing = errors.New("natsfeed: keys are missing from the bucket and keep their lists; publish them again, or call Confirm if they are meant to be gone")
+
+	// ErrStale says that the feed has not heard from the bucket for too long.
+	ErrStale = errors.New("natsfeed: the lists may be out of date")
+
+	// ErrExpires says that the bucket's configuration lets lists disappear on
+	// their own.
+	ErrExpires = errors.New("natsfeed: lists would disappear from this bucket on their own and open their keys; give it no TTL and let it refuse new values when full, or set Options.AllowExpiry")
+
+	// ErrNotLoaded says that the engine has no lists yet.
+	ErrNotLoaded = errors.New("natsfeed: the lists have not been loaded")
+
+	// ErrConnection says that the connection would give up.
+	ErrConnection = errors.New("natsfeed: the connection gives up after some attempts; connect with nats.MaxReconnects(-1), or with ConnOptions")
+
+	// ErrPolicy says that the engine's policy refuses Nobody.
+	ErrPolicy = errors.New("natsfeed: the engine's policy refuses the entry that closes a key whose value cannot be read; allow at least one entry and IPv6 networks of /128")
+
+	// ErrCheckpoint says that the checkpoint file cannot be used.
+	ErrCheckpoint = errors.New("natsfeed: the checkpoint file cannot be used")
+
+	// ErrLocked says that another feed uses the checkpoint file.
+	ErrLocked = errors.New("natsfeed: another process uses this checkpoint file; give each node its own")
+
+	// ErrClosed says that the feed is closed.
+	ErrClosed = errors.New("natsfeed: the feed is closed")
+
+	// ErrConflict says that the key's revision is not the expected one.
+	ErrConflict = errors.New("natsfeed: somebody else changed the key meanwhile; read it again and repeat the change")
+
+	// ErrNotFound says that the bucket has no value for the key.
+	ErrNotFound = errors.New("natsfeed: the bucket has no value for this key")
+)
