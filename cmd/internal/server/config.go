@@ -1,0 +1,148 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/clientip"
+)
+
+// A Config is what an operator can choose. Defaults gives the defaults.
+type Config struct {
+	Listen       string // the gateway's address
+	AdminListen  string // the management's address
+	AuthzListen  string // Envoy's ext_authz; empty: none
+	Data         string // directory of everything that is kept
+	Upstream     string // URL of the API behind the gateway; empty: the built-in ping
+	AdminToken   string // empty: the file admin-token in Data, made at the first start
+	ReportOnly   bool   // refuse nobody because of an allowlist, only log it
+	LogRetention time.Duration
+	TLSCert      string // PEM files; empty: plain HTTP
+	TLSKey       string
+
+	TrustedProxies []string // networks whose header is believed
+	ClientIPHeader string   // the header that the trusted proxies write
+
+	AllowNonPublic bool // private, loopback and other non-public entries
+	MaxEntries     int
+	MinBits4       int
+	MinBits6       int
+
+	// For measuring, not offered as flags: the same handler with enforcement
+	// and logging off.
+	NoAllowlist, NoLog bool
+}
+
+// Defaults returns the configuration of a start without any flag.
+func Defaults() Config {
+	p := ipallow.DefaultPolicy()
+	return Config{
+		Listen:         "127.0.0.1:8080",
+		AdminListen:    "127.0.0.1:8081",
+		Data:           "ipallowd-data",
+		LogRetention:   30 * 24 * time.Hour,
+		ClientIPHeader: "X-Forwarded-For",
+		MaxEntries:     p.MaxEntries,
+		MinBits4:       p.MinBits4,
+		MinBits6:       p.MinBits6,
+	}
+}
+
+func (c *Config) policy() ipallow.Policy {
+	p := ipallow.DefaultPolicy()
+	p.AllowNonPublic = c.AllowNonPublic
+	p.MaxEntries, p.MinBits4, p.MinBits6 = c.MaxEntries, c.MinBits4, c.MinBits6
+	return p
+}
+
+// source makes the source of client addresses. Without trusted proxies it is
+// the TCP peer.
+func (c *Config) source() (*clientip.Source, error) {
+	var opts clientip.Options
+	for _, text := range c.TrustedProxies {
+		text = strings.TrimSpace(text)
+		if text == "unix" {
+			opts.TrustUnixPeer = true
+			continue
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, err := netip.ParseAddr(text)
+			if err != nil || addr.Zone() != "" {
+				return nil, fmt.Errorf("--trusted-proxies: %q is neither an address nor a network such as 10.20.0.0/24", text)
+			}
+			p = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		opts.TrustedProxies = append(opts.TrustedProxies, p)
+	}
+	if len(opts.TrustedProxies) == 0 && !opts.TrustUnixPeer {
+		if c.ClientIPHeader != Defaults().ClientIPHeader {
+			return nil, errors.New("--client-ip-header needs --trusted-proxies: a header is read from named proxies only")
+		}
+		return clientip.New(nil)
+	}
+	switch {
+	case strings.EqualFold(c.ClientIPHeader, "X-Forwarded-For"):
+		opts.Mode = clientip.XForwardedFor
+	case strings.EqualFold(c.ClientIPHeader, "Forwarded"):
+		opts.Mode = clientip.Forwarded
+	default:
+		opts.Mode, opts.Header = clientip.SingleHeader, c.ClientIPHeader
+	}
+	return clientip.New(&opts)
+}
+
+func (c *Config) upstream() (*url.URL, error) {
+	if c.Upstream == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(c.Upstream)
+	if err != nil {
+		return nil, fmt.Errorf("--upstream: %w", err)
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return nil, fmt.Errorf("--upstream: %q: want http://HOST:PORT or https://HOST:PORT, with a path at most", c.Upstream)
+	}
+	return u, nil
+}
+
+// validate returns every fault of what can be seen before anything is opened.
+func (c *Config) validate() error {
+	var faults []error
+	add := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	for _, l := range []struct{ flag, addr string }{
+		{"--listen", c.Listen}, {"--admin-listen", c.AdminListen}, {"--ext-authz-listen", c.AuthzListen},
+	} {
+		if l.addr == "" && l.flag == "--ext-authz-listen" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(l.addr); err != nil {
+			add("%s: %q: want HOST:PORT, such as 127.0.0.1:8080", l.flag, l.addr)
+		}
+	}
+	if c.Data == "" {
+		add("--data: name a directory")
+	}
+	if c.LogRetention < 0 {
+		add("--log-retention: %v: want 0 (for ever) or more", c.LogRetention)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		add("--tls-cert and --tls-key go together")
+	}
+	if c.MaxEntries < 1 || c.MaxEntries > 100_000 {
+		add("--max-entries: %d: want 1 to 100000", c.MaxEntries)
+	}
+	if c.MinBits4 < 0 || c.MinBits4 > 32 {
+		add("--min-bits4: %d: want 0 to 32", c.MinBits4)
+	}
+	if c.MinBits6 < 0 || c.MinBits6 > 128 {
+		add("--min-bits6: %d: want 0 to 128", c.MinBits6)
+	}
+	return errors.Join(faults...)
+}

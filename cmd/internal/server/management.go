@@ -1,0 +1,119 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/ipallow/ipallow/cmd/internal/api"
+	"github.com/ipallow/ipallow/cmd/internal/page"
+)
+
+// management is the handler of the management listener: health, metrics, the
+// API and the page. Health is the only thing here without a token but the
+// login.
+func (s *Server) management() (http.Handler, error) {
+	apiHandler, err := api.New(api.Options{
+		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Logger: s.logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	pageHandler, err := page.New(page.Options{
+		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Policy: s.cfg.policy(),
+		GatewayURL: s.url(s.listeners[0]), Logger: s.logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { status(w, http.StatusOK, "ok", "") })
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle("GET /metrics", s.bearer(s.metrics.handler()))
+	mux.Handle("/api/", apiHandler)
+	mux.Handle("/", pageHandler)
+	return mux, nil
+}
+
+// readyz says whether requests are answered as they should be.
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	switch {
+	case !s.ready.Load():
+		status(w, http.StatusServiceUnavailable, "not ready", "starting or stopping")
+	case !s.Engine.Snapshot().Loaded():
+		status(w, http.StatusServiceUnavailable, "not ready", "the allowlists are not loaded")
+	default:
+		status(w, http.StatusOK, "ready", "")
+	}
+}
+
+func status(w http.ResponseWriter, code int, text, reason string) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(struct {
+		Status string `json:"status"`
+		Reason string `json:"reason,omitempty"`
+	}{text, reason})
+}
+
+// bearer lets only the administrator through.
+func (s *Server) bearer(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if !strings.EqualFold(scheme, "Bearer") || !s.token.Check(strings.TrimSpace(token)) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="ipallowd management"`)
+			status(w, http.StatusUnauthorized, "unauthorized", "send the administrator's token: Authorization: Bearer TOKEN")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// url returns the address at which a browser on this machine reaches a
+// listener.
+func (s *Server) url(l net.Listener) string {
+	scheme := "http"
+	if s.cfg.TLSCert != "" {
+		scheme = "https"
+	}
+	addr := l.Addr().(*net.TCPAddr)
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+}
+
+// Banner tells the operator where everything is, and what to try first.
+func (s *Server) Banner() string {
+	gateway, management := s.url(s.listeners[0]), s.url(s.listeners[1])
+	behind := "answers GET /v1/ping; --upstream URL puts your API behind it"
+	if s.cfg.Upstream != "" {
+		behind = "in front of " + s.cfg.Upstream
+	}
+	token, read := "IPALLOWD_ADMIN_TOKEN", "$IPALLOWD_ADMIN_TOKEN"
+	if s.TokenFile != "" {
+		token, read = s.TokenFile, "$(cat "+s.TokenFile+")"
+		if s.TokenMade {
+			token = s.tokenText + " (made just now, kept in " + s.TokenFile + ")"
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "ipallowd is ready\n\n")
+	fmt.Fprintf(&b, "  gateway     %s (%s)\n", gateway, behind)
+	if len(s.listeners) > 2 {
+		fmt.Fprintf(&b, "  ext_authz   %s (gRPC)\n", s.listeners[2].Addr())
+	}
+	fmt.Fprintf(&b, "  settings    %s/login\n", management)
+	fmt.Fprintf(&b, "  token       %s\n", token)
+	fmt.Fprintf(&b, "\nTry it: make a key, and use the secret of the answer\n\n")
+	fmt.Fprintf(&b, "  curl -sH \"Authorization: Bearer %s\" -H 'Content-Type: application/json' \\\n", read)
+	fmt.Fprintf(&b, "    -d '{\"name\":\"first key\",\"scopes\":[\"read\"]}' %s/api/v1/keys\n", management)
+	fmt.Fprintf(&b, "  curl -sH 'Authorization: Bearer ipk_...' %s/v1/ping\n\n", gateway)
+	return b.String()
+}

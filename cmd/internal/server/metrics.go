@@ -1,0 +1,94 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/keyring"
+	"github.com/ipallow/ipallow/usagelog"
+)
+
+// metrics are what /metrics shows, in a registry of their own.
+type metrics struct {
+	registry *prometheus.Registry
+	verdicts [ipallow.Unrestricted + 1]prometheus.Counter
+	statuses [6]prometheus.Counter // by class; 0: no status
+	duration prometheus.Histogram
+}
+
+func newMetrics(engine *ipallow.Engine, ring *keyring.Ring, log *usagelog.Writer) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	verdicts := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "ipallowd_verdicts_total", Help: "Authenticated requests by the allowlist's verdict.",
+	}, []string{"verdict"})
+	for v := range m.verdicts {
+		m.verdicts[v] = verdicts.WithLabelValues(ipallow.Verdict(v).String())
+	}
+	statuses := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "ipallowd_requests_total", Help: "Requests to the gateway by the class of their status; none for those cut off.",
+	}, []string{"status"})
+	for i, class := range []string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"} {
+		m.statuses[i] = statuses.WithLabelValues(class)
+	}
+	m.duration = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "ipallowd_request_duration_seconds", Help: "From a request's header to the end of its answer.",
+		Buckets: []float64{1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+	})
+	gauge := func(name, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
+	}
+	counter := func(name, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, f)
+	}
+	m.registry.MustRegister(verdicts, statuses, m.duration,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		gauge("ipallowd_keys", "Active API keys.", func() float64 { return float64(ring.Len()) }),
+		gauge("ipallowd_snapshot_keys", "Keys with an allowlist in the present snapshot.", func() float64 { return float64(engine.Snapshot().Len()) }),
+		gauge("ipallowd_snapshot_revision", "Revision of the present snapshot.", func() float64 { return float64(engine.Snapshot().Revision()) }),
+	)
+	if log == nil {
+		return m
+	}
+	m.registry.MustRegister(
+		counter("ipallowd_log_records_stored_total", "Usage records in the store.", func() float64 { return float64(log.Stats().Stored) }),
+		gauge("ipallowd_log_records_spilled", "Usage records in a write-ahead file that the store does not have yet.", func() float64 { return float64(log.Stats().Spilled) }),
+		gauge("ipallowd_log_records_pending", "Usage records that are not in the store yet.", func() float64 { return float64(log.Stats().Pending) }),
+		counter("ipallowd_log_store_errors_total", "Failures of the store, each of which is tried again.", func() float64 { return float64(log.Stats().StoreErrors) }),
+		counter("ipallowd_log_wal_errors_total", "Failures of the write-ahead file, each of which is tried again.", func() float64 { return float64(log.Stats().WALErrors) }),
+		lostCollector{log},
+	)
+	return m
+}
+
+// lostCollector counts lost records by their cause.
+type lostCollector struct{ log *usagelog.Writer }
+
+var lostDesc = prometheus.NewDesc("ipallowd_log_records_lost_total", "Usage records that could not be kept, by cause.", []string{"cause"}, nil)
+
+func (c lostCollector) Describe(ch chan<- *prometheus.Desc) { ch <- lostDesc }
+
+func (c lostCollector) Collect(ch chan<- prometheus.Metric) {
+	for cause, n := range c.log.Stats().Lost.All() {
+		ch <- prometheus.MustNewConstMetric(lostDesc, prometheus.CounterValue, float64(n), cause.String())
+	}
+}
+
+// observe counts one request.
+func (m *metrics) observe(authenticated bool, verdict ipallow.Verdict, status int, took time.Duration) {
+	if authenticated && int(verdict) < len(m.verdicts) {
+		m.verdicts[verdict].Inc()
+	}
+	if class := status / 100; class < len(m.statuses) {
+		m.statuses[class].Inc()
+	}
+	m.duration.Observe(took.Seconds())
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}

@@ -1,0 +1,325 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const testToken = "adm_test-token-0123456789"
+
+// TestMain runs the program itself where a test started it as a child.
+func TestMain(m *testing.M) {
+	if os.Getenv("IPALLOWD_TEST_CHILD") == "1" {
+		os.Unsetenv("IPALLOWD_TEST_CHILD")
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// A process is a running ipallowd.
+type process struct {
+	t                   *testing.T
+	cmd                 *exec.Cmd
+	stderr              *bytes.Buffer
+	gateway, management string
+	client              *http.Client
+}
+
+var bannerURL = regexp.MustCompile(`(?m)^  (gateway|settings) +(https?://[^/ \n]+)`)
+
+// start runs "ipallowd serve" as a process of its own on free ports.
+func start(t *testing.T, data string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, stderr: new(bytes.Buffer), client: &http.Client{
+		Timeout:   10 * time.Second,
+		Transport: &http.Transport{MaxIdleConnsPerHost: 16},
+	}}
+	p.cmd = exec.Command(os.Args[0], append([]string{
+		"serve", "--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--allow-non-public",
+	}, args...)...)
+	p.cmd.Env = append(os.Environ(), "IPALLOWD_TEST_CHILD=1", "IPALLOWD_ADMIN_TOKEN="+testToken)
+	p.cmd.Stderr = p.stderr
+	out, err := p.cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.cmd.Start())
+	t.Cleanup(p.kill)
+	lines := bufio.NewScanner(out)
+	for p.gateway == "" || p.management == "" {
+		if !lines.Scan() {
+			p.kill()
+			t.Fatalf("ipallowd ended before it was ready:\n%s", p.stderr)
+		}
+		switch m := bannerURL.FindStringSubmatch(lines.Text()); {
+		case m == nil:
+		case m[1] == "gateway":
+			p.gateway = m[2]
+		default:
+			p.management = m[2]
+		}
+	}
+	go io.Copy(io.Discard, out)
+	return p
+}
+
+// kill ends the process as kill -9 does.
+func (p *process) kill() {
+	p.cmd.Process.Kill()
+	p.cmd.Wait()
+	p.client.CloseIdleConnections()
+}
+
+// api calls the management API and decodes the answer into into.
+func (p *process) api(method, path string, body, into any) (status int, err error) {
+	var r io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return 0, err
+		}
+		r = bytes.NewReader(b)
+	}
+	req, err := http.NewRequest(method, p.management+"/api/v1"+path, r)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+testToken)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if into == nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+		return resp.StatusCode, err
+	}
+	return resp.StatusCode, json.NewDecoder(resp.Body).Decode(into)
+}
+
+// ping calls the gateway with a key.
+func (p *process) ping(secret string) (status int, requestID string, err error) {
+	req, err := http.NewRequest("GET", p.gateway+"/v1/ping", nil)
+	if err != nil {
+		return 0, "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+secret)
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return 0, "", err
+	}
+	return resp.StatusCode, resp.Header.Get("X-Request-Id"), nil
+}
+
+type entry struct {
+	Entry string `json:"entry"`
+	Label string `json:"label"`
+}
+
+type createdKey struct {
+	ID     string `json:"id"`
+	Secret string `json:"secret"`
+}
+
+// create makes a key and demands that it was made.
+func (p *process) create(name string, list ...entry) createdKey {
+	p.t.Helper()
+	var k createdKey
+	status, err := p.api("POST", "/keys", map[string]any{"name": name, "scopes": []string{"read"}, "allowlist": append([]entry{}, list...)}, &k)
+	require.NoError(p.t, err)
+	require.Equal(p.t, http.StatusCreated, status)
+	return k
+}
+
+func TestServe(t *testing.T) {
+	p := start(t, t.TempDir())
+	open := p.create("open")
+	here := p.create("here", entry{"127.0.0.1", "this machine"})
+	elsewhere := p.create("elsewhere", entry{"203.0.113.0/24", "office"})
+	for _, test := range []struct {
+		secret string
+		want   int
+	}{
+		{open.Secret, 200}, {here.Secret, 200}, {elsewhere.Secret, 403}, {here.Secret + "x", 401}, {"", 401},
+	} {
+		status, id, err := p.ping(test.secret)
+		require.NoError(t, err)
+		require.Equal(t, test.want, status)
+		require.NotEmpty(t, id)
+	}
+	// A change that was acknowledged is enforced by the next request.
+	for i := range 20 {
+		list, want := []entry{{"203.0.113.7", ""}}, 403
+		if i%2 == 1 {
+			list, want = []entry{{"127.0.0.0/9", ""}}, 200
+		}
+		status, err := p.api("PUT", "/keys/"+here.ID+"/allowlist", map[string]any{"entries": list, "confirm_lockout": true}, nil)
+		require.NoError(t, err)
+		require.Equal(t, 200, status)
+		status, _, err = p.ping(here.Secret)
+		require.NoError(t, err)
+		require.Equal(t, want, status)
+	}
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 401, "/api/openapi.json": 401, "/login": 200} {
+		resp, err := p.client.Get(p.management + path)
+		require.NoError(t, err)
+		resp.Body.Close()
+		require.Equal(t, want, resp.StatusCode, path)
+	}
+	req, err := http.NewRequest("GET", p.management+"/metrics", nil)
+	require.NoError(t, err)
+	req.Header.Set("Authorization", "Bearer "+testToken)
+	resp, err := p.client.Do(req)
+	require.NoError(t, err)
+	text, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	require.NoError(t, err)
+	for _, want := range []string{
+		"ipallowd_keys 3\n", "ipallowd_snapshot_keys 2\n", `ipallowd_verdicts_total{verdict="denied"} 11`,
+		`ipallowd_requests_total{status="4xx"} 13`, `ipallowd_log_records_lost_total{cause="queue_full"} 0`,
+		"ipallowd_request_duration_seconds_count 25",
+	} {
+		require.Contains(t, string(text), want)
+	}
+	require.NotContains(t, p.stderr.String(), here.Secret)
+}
+
+// The program stops by itself when it is told to, and what it kept is there
+// at the next start.
+func TestStopAndStart(t *testing.T) {
+	data := t.TempDir()
+	p := start(t, data)
+	k := p.create("k", entry{"203.0.113.9", "x"})
+	status, id, err := p.ping(k.Secret)
+	require.NoError(t, err)
+	require.Equal(t, 403, status)
+	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
+	require.NoError(t, p.cmd.Wait(), "%s", p.stderr)
+
+	p = start(t, data)
+	status, _, err = p.ping(k.Secret)
+	require.NoError(t, err)
+	require.Equal(t, 403, status)
+	require.Contains(t, p.requestIDs(), id)
+}
+
+// requestIDs returns how often each request is in the log.
+func (p *process) requestIDs() map[string]int {
+	p.t.Helper()
+	ids := map[string]int{}
+	for path := "/logs?limit=1000"; ; {
+		var page struct {
+			Records []struct {
+				RequestID string `json:"request_id"`
+			} `json:"records"`
+			Next string `json:"next"`
+		}
+		status, err := p.api("GET", path, nil, &page)
+		require.NoError(p.t, err)
+		require.Equal(p.t, 200, status)
+		for _, r := range page.Records {
+			ids[r.RequestID]++
+		}
+		if page.Next == "" {
+			return ids
+		}
+		path = "/logs?limit=1000&cursor=" + page.Next
+	}
+}
+
+// fails runs the program and returns its status and what it says.
+func fails(t *testing.T, args ...string) (int, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var out, errOut bytes.Buffer
+	code := run(ctx, args, &out, &errOut)
+	require.NoError(t, ctx.Err(), "it should have ended by itself")
+	return code, errOut.String()
+}
+
+func TestFaults(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer busy.Close()
+	serve := func(args ...string) []string {
+		return append([]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, args...)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for _, test := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"serve", "--no-such"}, exitUsage, "ipallowd serve --help"},
+		{[]string{"nothing"}, exitUsage, "unknown command"},
+		{serve("extra"), exitUsage, "unknown command"},
+		{serve("--listen", busy.Addr().String()), exitFailed, "--listen"},
+		{serve("--admin-listen", "nowhere"), exitFailed, "HOST:PORT"},
+		{serve("--trusted-proxies", "proxy.example"), exitFailed, "neither an address nor a network"},
+		{serve("--trusted-proxies", "0.0.0.0/0"), exitFailed, "every address"},
+		{serve("--client-ip-header", "X-Real-IP"), exitFailed, "needs --trusted-proxies"},
+		{serve("--upstream", "ftp://x"), exitFailed, "--upstream"},
+		{serve("--log-retention", "soon"), exitUsage, "30d"},
+		{serve("--log-level", "loud"), exitUsage, "debug, info, warn or error"},
+		{serve("--tls-cert", file), exitFailed, "go together"},
+		{serve("--tls-cert", file, "--tls-key", file), exitFailed, "--tls-cert"},
+		{serve("--data", filepath.Join(file, "x")), exitFailed, "--data"},
+	} {
+		code, text := fails(t, test.args...)
+		require.Equal(t, test.code, code, "%q: %s", test.args, text)
+		require.Contains(t, text, test.want, "%q", test.args)
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	cmd := newServeCommand()
+	env := map[string]string{
+		"IPALLOWD_LISTEN": "127.0.0.1:1", "IPALLOWD_TRUSTED_PROXIES": "10.0.0.0/8,10.1.2.3",
+		"IPALLOWD_REPORT_ONLY": "true", "IPALLOWD_LOG_RETENTION": "7d", "IPALLOWD_DATA": "from-environment",
+	}
+	require.NoError(t, cmd.Flags().Parse([]string{"--data", "from-flag"}))
+	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
+	require.NoError(t, fromEnvironment(cmd.Flags(), lookup))
+	for flag, want := range map[string]string{
+		"listen": "127.0.0.1:1", "trusted-proxies": "[10.0.0.0/8,10.1.2.3]", "report-only": "true",
+		"log-retention": "7d", "data": "from-flag", "admin-listen": "127.0.0.1:8081",
+	} {
+		require.Equal(t, want, cmd.Flags().Lookup(flag).Value.String(), flag)
+	}
+	env["IPALLOWD_REPORT_ONLY"] = "perhaps"
+	err := fromEnvironment(newServeCommand().Flags(), lookup)
+	require.ErrorContains(t, err, "IPALLOWD_REPORT_ONLY")
+	require.ErrorAs(t, err, new(usageError))
+}
+
+// The help shows every flag, and examples.
+func TestHelp(t *testing.T) {
+	var out bytes.Buffer
+	require.Zero(t, run(context.Background(), []string{"serve", "--help"}, &out, io.Discard))
+	for _, want := range []string{"--listen", "--admin-listen", "--data", "--upstream", "--trusted-proxies", "--client-ip-header", "--report-only", "--log-retention", "Examples:"} {
+		require.Contains(t, out.String(), want)
+	}
+	require.False(t, strings.Contains(out.String(), "%!"))
+}
