@@ -44,7 +44,7 @@ func (r *row) state() string {
 
 // auditPageBytes ends a page early whose records are large: with a policy of
 // 100,000 entries a list, one record has 10 MB.
-const auditPageBytes = 8 << 20
+const auditPageBytes = 4 << 20
 
 // Audit returns a page of the audit trail, newest first. A KeyID that no key
 // has gives an empty page.

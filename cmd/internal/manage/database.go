@@ -92,7 +92,7 @@ func lockDatabase(ctx context.Context, path string) (*sql.DB, error) {
 	if err := private(path); err != nil {
 		return nil, err
 	}
-	db, err := connect(path, 1, "busy_timeout(0)")
+	db, err := connect(path, 1, "busy_timeout(0)&_pragma=journal_mode(OFF)")
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package manage
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/ipallow/ipallow"
@@ -51,6 +52,10 @@ func (s *Service) load(ctx context.Context) error {
 		}
 		return nil
 	})
+	var fault *ipallow.KeyError
+	if errors.As(err, &fault) {
+		return fmt.Errorf("the policy refuses allowlists that it accepted before; widen it, or correct them under the old one: %w", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package manage_test
 
 import (
-	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,13 +9,6 @@ import (
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 	"github.com/ipallow/ipallow/cmd/internal/manage/managetest"
-)
-
-var (
-	by      = manage.Actor{Name: "token"}
-	inside  = netip.MustParseAddr("203.0.113.7")
-	outside = netip.MustParseAddr("198.51.100.7")
-	office  = []manage.ListEntry{{Entry: "203.0.113.0/24", Label: "office"}, {Entry: "2001:db8::1"}}
 )
 
 // TestLife takes one key from its creation to its end.
@@ -49,8 +41,7 @@ func TestLife(t *testing.T) {
 	_, err = s.SetAllowlist(ctx, by, id, manage.ListEdit{IfMatch: l.Tag})
 	require.ErrorIs(t, err, manage.ErrConflict)
 
-	name := "build"
-	k, err = s.Edit(ctx, by, id, manage.KeyEdit{Name: &name, Scopes: &[]string{"write", "read"}})
+	k, err = s.Edit(ctx, by, id, manage.KeyEdit{Name: ptr("build"), Scopes: &[]string{"write", "read"}})
 	require.NoError(t, err)
 	require.Equal(t, "build", k.Name)
 	require.Equal(t, keyring.Read|keyring.Write, ring.Get(id).Scopes)
