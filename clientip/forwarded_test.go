@@ -77,20 +77,21 @@ func TestForwardedCostIsLinear(t *testing.T) {
 	for _, piece := range []string{`"`, `\`, `\"`, `",`, `,"`, ",", `"\\"`, ";", "for=10.0.0.1,", `x="`, " ", "\t;", `"\,"`} {
 		cost := func(size int) time.Duration {
 			line := strings.Repeat(piece, size/len(piece))
+			// The best of many short measurements is one that nothing else on
+			// the machine interrupted.
 			best := time.Duration(math.MaxInt64)
-			for range 5 {
+			for range 100 {
 				start := time.Now()
-				for range 50 {
-					countForwarded([]string{line})
-					if got := src.FromValues("10.0.0.1:1", []string{line}); got.OK() {
-						t.Fatalf("%q repeated: got %v", piece, got)
-					}
-				}
+				countForwarded([]string{line})
+				got := src.FromValues("10.0.0.1:1", []string{line})
 				best = min(best, time.Since(start))
+				if got.OK() {
+					t.Fatalf("%q repeated: got %v", piece, got)
+				}
 			}
 			return best
 		}
-		if small, large := cost(MaxHeaderBytes/8), cost(MaxHeaderBytes); large > 24*small+time.Millisecond {
+		if small, large := cost(MaxHeaderBytes/8), cost(MaxHeaderBytes); large > 24*small+20*time.Microsecond {
 			t.Errorf("%q repeated: %v for %d bytes, %v for %d", piece, small, MaxHeaderBytes/8, large, MaxHeaderBytes)
 		}
 	}
