@@ -24,9 +24,9 @@ type exchange struct {
 	status        int
 	front         Front
 	authenticated bool
-	returned      bool // the handler came to its end
-	client        clientBody
-	buf           [256]byte // for the ping's answer
+	returned      bool        // the handler came to its end
+	body          *clientBody // nil where the request has none, or is not passed on
+	buf           [128]byte   // for the ping's answer, which is shorter
 }
 
 // note keeps the decision for the record.

@@ -150,7 +150,8 @@ func LogPath(u *url.URL) string {
 	return path
 }
 
-// blotTokens replaces what stands where the secret of a token would.
+// blotTokens replaces what stands where the secret of a token would, and all that
+// could belong to it.
 func blotTokens(s string) string {
 	const public = len(keyring.Prefix) + keyring.IDLen
 	var b strings.Builder
@@ -162,6 +163,6 @@ func blotTokens(s string) string {
 		}
 		b.WriteString(s[:i+public])
 		b.WriteString("...")
-		s = s[min(len(s), i+keyring.TokenLen):]
+		s = strings.TrimLeft(s[i+public:], "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 	}
 }

@@ -238,7 +238,7 @@ func serve(t testing.TB, handler http.Handler, said io.Writer) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	server := &http.Server{
-		Handler: handler, MaxHeaderBytes: 64 << 10, ReadHeaderTimeout: time.Second, DisableGeneralOptionsHandler: true,
+		Handler: handler, MaxHeaderBytes: 64 << 10, ReadHeaderTimeout: 700 * time.Millisecond, IdleTimeout: 400 * time.Millisecond, DisableGeneralOptionsHandler: true,
 		ErrorLog: slog.NewLogLogger(slog.NewTextHandler(said, nil), slog.LevelError),
 	}
 	done := make(chan error, 1)

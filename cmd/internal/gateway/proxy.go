@@ -111,8 +111,8 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 		delete(h, "Connection")
 	}
 	if out.Body != nil {
-		x.client.ReadCloser = out.Body
-		out.Body = &x.client
+		x.body = &clientBody{ReadCloser: out.Body}
+		out.Body = x.body
 	}
 }
 
@@ -142,7 +142,7 @@ func (p *proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	answer := failed
 	var timeout net.Error
 	switch {
-	case x.client.failed():
+	case x.body.failed():
 		answer = badBody
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		answer = timedOut
@@ -174,6 +174,9 @@ func (b *clientBody) Read(p []byte) (int, error) {
 }
 
 func (b *clientBody) failed() bool {
+	if b == nil {
+		return false
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.err != nil

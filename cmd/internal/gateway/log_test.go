@@ -1,0 +1,163 @@
+package gateway_test
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/gateway"
+	"github.com/ipallow/ipallow/cmd/internal/keyring"
+	"github.com/ipallow/ipallow/usagelog"
+)
+
+// Paths are recorded as they were sent, without the query, and with nothing in
+// them that opens a door.
+func TestRecordedPaths(t *testing.T) {
+	w := newWorld(t, nil)
+	id, secret, _ := keyring.ParseToken(w.full.token)
+	blotted := "ipk_" + id + "..."
+	for _, test := range []struct{ target, want string }{
+		{"/v1/ping?key=" + w.full.token, "/v1/ping"},
+		{"/a%2Fb/%2e%2e/c", "/a%2Fb/%2e%2e/c"},
+		{"//a//b", "//a//b"},
+		{"/%3Fa=b", "/"}, // the log keeps nothing that could be a query
+		{"/by-mistake/" + w.full.token, "/by-mistake/" + blotted},
+		{"/" + w.full.token + "/x/" + w.full.token, "/" + blotted + "/x/" + blotted},
+		{"/" + w.full.token[:30], "/" + blotted},
+		{"/ipk_short", "/ipk_short"},
+		{"/ipk_" + w.full.token + ";v=1", "/ipk_" + w.full.token[:16] + "...;v=1"},
+		{"/" + w.full.token + secret, "/" + blotted},
+		{"/" + strings.Repeat("a", 3000), "/" + strings.Repeat("a", usagelog.MaxPath-1-len(usagelog.TruncationMark)) + usagelog.TruncationMark},
+	} {
+		a := w.do(inside, "GET", test.target, "X-API-Key", w.full.token)
+		got := w.record(a.header.Get("X-Request-Id")).Path
+		require.Equal(t, test.want, got)
+	}
+}
+
+// Identifiers of requests are the server's, whatever the client sends.
+func TestRequestIDs(t *testing.T) {
+	w := newWorld(t, nil)
+	seen := map[string]bool{}
+	for range 20 {
+		a := w.do(inside, "GET", "/v1/ping", "X-Request-Id", "chosen-by-the-client")
+		id := a.header.Get("X-Request-Id")
+		require.Len(t, a.header["X-Request-Id"], 1)
+		require.Regexp(t, "^[0-9a-f]{32}$", id)
+		require.False(t, seen[id])
+		seen[id] = true
+	}
+}
+
+// The observer is told of each request once, with what the log is told.
+func TestObserve(t *testing.T) {
+	var mu sync.Mutex
+	var events []gateway.Event
+	w := newWorld(t, func(o *gateway.Options) {
+		o.Observe = func(e gateway.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			events = append(events, e)
+		}
+	})
+	w.do(inside, "GET", "/v1/ping")
+	w.do(outside, "GET", "/v1/ping", "X-API-Key", w.full.token)
+	w.do(inside, "GET", "/v1/ping", "X-API-Key", w.full.token)
+	w.records() // the answer may be there before its record
+	mu.Lock()
+	defer mu.Unlock()
+	require.Len(t, events, 3)
+	for i, want := range []gateway.Event{
+		{Authenticated: false, Verdict: ipallow.Denied, Status: 401},
+		{Authenticated: true, Verdict: ipallow.Denied, Status: 403},
+		{Authenticated: true, Verdict: ipallow.Allowed, Status: 200},
+	} {
+		require.Positive(t, events[i].Duration)
+		want.Duration = events[i].Duration
+		require.Equal(t, want, events[i])
+	}
+}
+
+// A handler that panics is recorded: here the observer of another gateway's
+// request stands in for a fault anywhere behind the decision.
+func TestPanicIsRecorded(t *testing.T) {
+	w := newWorld(t, nil)
+	addr := serve(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.gate.ServeHTTP(&faulty{rw}, r)
+	}), w.said)
+	got := raw(t, addr, inside, "GET /v1/ping HTTP/1.1\r\nHost: a\r\nX-API-Key: "+w.full.token+"\r\n\r\n")
+	require.Empty(t, got)
+	r := w.recordOf("/v1/ping")
+	require.Equal(t, w.full.ID, r.KeyID)
+	require.Equal(t, 200, r.Status, "it was being written")
+	require.Contains(t, w.said.String(), "panic serving")
+}
+
+type faulty struct{ http.ResponseWriter }
+
+func (f *faulty) Write([]byte) (int, error) { panic("a fault") }
+
+// Many clients at once, while lists and keys change: every answer is one that
+// some moment allows, and every request is recorded once.
+func TestConcurrency(t *testing.T) {
+	w := newWorld(t, nil)
+	entries := [2][]ipallow.Entry{}
+	for i, addr := range []string{inside, outside} {
+		var err error
+		entries[i], err = w.engine.Policy().ParseList([]string{addr})
+		require.NoError(t, err)
+	}
+	stop := make(chan struct{})
+	var changes sync.WaitGroup
+	changes.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := w.engine.Set(w.full.ID, entries[i%2]); err != nil {
+				t.Error(err)
+				return
+			}
+			w.ring.Remove(w.open.ID)
+			w.ring.Put(w.open.Key)
+		}
+	})
+	const clients, each = 8, 25
+	var sent sync.WaitGroup
+	var served, refused atomic.Int64
+	for c := range clients {
+		from := []string{inside, outside}[c%2]
+		sent.Go(func() {
+			for range each {
+				for _, k := range []testKey{w.full, w.open, w.reader} {
+					switch status := w.do(from, "GET", "/v1/ping", "X-API-Key", k.token).status; status {
+					case 200:
+						served.Add(1)
+					case 401, 403:
+						refused.Add(1)
+					default:
+						t.Errorf("status %d", status)
+					}
+				}
+			}
+		})
+	}
+	sent.Wait()
+	close(stop)
+	changes.Wait()
+	require.Positive(t, served.Load())
+	require.Positive(t, refused.Load())
+	seen := map[string]bool{}
+	for _, r := range w.records() {
+		seen[r.RequestID] = true
+	}
+	require.Len(t, seen, clients*each*3)
+	require.Zero(t, w.log.Stats().Lost.Total())
+}
