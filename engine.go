@@ -46,7 +46,7 @@ type Options struct {
 	// fails with ErrTooManyKeys. Default (0): DefaultMaxKeys. Negative: none.
 	MaxKeys int
 
-	// CompileCache is how many compiled lists of more than 40 entries are
+	// CompileCache is how many compiled lists of more than 31 entries are
 	// kept so that equal ones share their table. Default (0): 128. Negative:
 	// no cache.
 	CompileCache int
