@@ -57,7 +57,8 @@ type Store interface {
 }
 
 // A Filter chooses records. Every field that is not zero must match, so the
-// zero Filter matches every record.
+// zero Filter matches every record. Texts are compared with those that are
+// recorded, which [Record.Normalize] has made safe and cut to their limits.
 type Filter struct {
 	KeyID       string           // exactly this key
 	Method      string           // exactly this method

@@ -183,6 +183,7 @@ func TestCloseDuringUse(t *testing.T) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	acked := make(map[string]bool)
+	begun := make(chan struct{}) // closed when 20 records are acknowledged
 	stop := make(chan struct{})
 	wg.Go(func() {
 		for {
@@ -204,14 +205,17 @@ func TestCloseDuringUse(t *testing.T) {
 				} else if w.Append(context.Background(), r) == nil {
 					mu.Lock()
 					acked[r.RequestID] = true
+					if len(acked) == 20 {
+						close(begun)
+					}
 					mu.Unlock()
 				}
 			}
 		})
 	}
-	for i := range 3 {
+	for range 3 {
 		users.Go(func() {
-			time.Sleep(time.Duration(3+i) * time.Millisecond)
+			<-begun
 			if err := w.Close(within(t)); err != nil {
 				t.Errorf("Close: %v", err)
 			}
