@@ -135,9 +135,14 @@ func ifMatch(head http.Header) ([]string, error) {
 	if len(lines) == 0 {
 		return nil, nil
 	}
+	malformed := &apiError{status: http.StatusBadRequest, Code: "INVALID_HEADER",
+		Message: `If-Match must be "*", or an ETag with its quotation marks as an answer gave it.`}
 	rest := strings.Trim(strings.Join(lines, ","), " \t,")
-	if rest == "*" {
+	switch rest {
+	case "*":
 		return nil, nil
+	case "":
+		return nil, malformed
 	}
 	var tags []string
 	for rest != "" {
@@ -146,8 +151,7 @@ func ifMatch(head http.Header) ([]string, error) {
 		tag, behind, closed := strings.Cut(opaque, `"`)
 		next := strings.TrimLeft(behind, " \t")
 		if !quoted || !closed || tag == "" || next != "" && next[0] != ',' {
-			return nil, &apiError{status: http.StatusBadRequest, Code: "INVALID_HEADER",
-				Message: `If-Match must be "*", or an ETag with its quotation marks as an answer gave it.`}
+			return nil, malformed
 		}
 		if !weak {
 			tags = append(tags, tag)

@@ -57,6 +57,7 @@ type handler struct {
 	source  *clientip.Source
 	logger  *slog.Logger
 	timeout time.Duration // of everything but the export
+	stall   time.Duration // exportStall, but in tests
 	guard   *guard
 	mux     *http.ServeMux
 }
@@ -74,6 +75,7 @@ func New(opts Options) (http.Handler, error) {
 		source:  opts.Source,
 		logger:  opts.Logger,
 		timeout: opts.Timeout,
+		stall:   exportStall,
 		guard:   newGuard(opts.Authenticate),
 		mux:     http.NewServeMux(),
 	}

@@ -104,7 +104,7 @@ func decode(body []byte, v any) error {
 // scan refuses what is no single JSON object, or has a null in it.
 func scan(body []byte) error {
 	dec := jsontext.NewDecoder(bytes.NewReader(body))
-	if kind := dec.PeekKind(); kind != '{' && kind > 0 {
+	if kind := dec.PeekKind(); kind != '{' && kindName(kind) != "" {
 		return badJSON("", "The body is %s, but must be an object.", kindName(kind))
 	}
 	for {
@@ -170,6 +170,7 @@ func fieldNames(t reflect.Type) string {
 	return strings.Join(names, ", ")
 }
 
+// kindName returns "" for what begins no value.
 func kindName(k jsontext.Kind) string {
 	switch k {
 	case '{':
@@ -185,7 +186,7 @@ func kindName(k jsontext.Kind) string {
 	case 'n':
 		return "null"
 	}
-	return "unreadable"
+	return ""
 }
 
 func typeName(t reflect.Type) string {

@@ -112,7 +112,7 @@ func parseAddrs(field string, texts []string) ([]netip.Addr, error) {
 	if len(texts) > manage.MaxTrial {
 		return nil, invalid(fault{Field: field, Index: -1, Code: faultTooMany,
 			Reason:     fmt.Sprintf("%d addresses are too many for one request; send some of them in another", len(texts)),
-			Suggestion: fmt.Sprint(manage.MaxTrial)})
+			Suggestion: fmt.Sprintf("at most %d addresses", manage.MaxTrial)})
 	}
 	addrs := make([]netip.Addr, len(texts))
 	var faults []fault

@@ -23,7 +23,7 @@ func (h *handler) exportLogs(w http.ResponseWriter, r *http.Request) error {
 	if q.err != nil {
 		return q.err
 	}
-	out := &export{w: w, control: http.NewResponseController(w)}
+	out := &export{w: w, control: http.NewResponseController(w), stall: h.stall}
 	if r.Method == http.MethodHead {
 		out.begin()
 		return nil
@@ -35,9 +35,11 @@ func (h *handler) exportLogs(w http.ResponseWriter, r *http.Request) error {
 	if err == nil || !out.begun {
 		return err
 	}
-	if r.Context().Err() == nil {
-		h.logger.ErrorContext(r.Context(), "the export of the usage log broke off",
-			"request_id", w.Header().Get("X-Request-Id"), "error", err)
+	id := w.Header().Get("X-Request-Id")
+	if out.fault != nil && r.Context().Err() == nil {
+		h.logger.ErrorContext(r.Context(), "the export of the usage log broke off", "request_id", id, "error", err)
+	} else {
+		h.logger.InfoContext(r.Context(), "the client of an export did not take it to its end", "request_id", id, "error", err)
 	}
 	panic(http.ErrAbortHandler)
 }
@@ -48,6 +50,7 @@ func (h *handler) exportLogs(w http.ResponseWriter, r *http.Request) error {
 type export struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	stall   time.Duration
 	begun   bool
 	fault   error // of the store
 }
@@ -83,7 +86,7 @@ func (e *export) Write(b []byte) (int, error) {
 	}
 	// The server's own limit would end a long export, and no limit would let a
 	// client hold it for ever. A writer that knows no deadlines goes without.
-	_ = e.control.SetWriteDeadline(time.Now().Add(exportStall))
+	_ = e.control.SetWriteDeadline(time.Now().Add(e.stall))
 	return e.w.Write(b)
 }
 

@@ -49,9 +49,11 @@ type world struct {
 // settings are what a test's world has of its own; the zero settings are the
 // common ones.
 type settings struct {
-	engine      *ipallow.Options
-	timeout     time.Duration // Options.Timeout
-	readTimeout time.Duration // of the server
+	engine       *ipallow.Options
+	timeout      time.Duration // Options.Timeout
+	stall        time.Duration // exportStall
+	readTimeout  time.Duration // of the server
+	writeTimeout time.Duration // of the server
 }
 
 // newWorld starts a world. Its clients' address is that of their connection,
@@ -87,8 +89,12 @@ func newWorld(t testing.TB, with ...settings) *world {
 	})
 	require.NoError(t, err)
 	w.handler = h.(*handler)
+	if set.stall > 0 {
+		w.handler.stall = set.stall
+	}
 	w.server = httptest.NewUnstartedServer(h)
 	w.server.Config.ReadTimeout = set.readTimeout
+	w.server.Config.WriteTimeout = set.writeTimeout
 	w.server.Config.ErrorLog = slog.NewLogLogger(logger.Handler(), slog.LevelError)
 	w.server.Start()
 	t.Cleanup(w.server.Close)
@@ -221,7 +227,7 @@ func (a *answer) fails(status int, code string) *apiError {
 	a.ok(status, &body)
 	require.Equal(a.t, code, body.Error.Code, a.text)
 	require.Equal(a.t, a.Header.Get("X-Request-Id"), body.Error.RequestID)
-	require.Regexp(a.t, `^[A-Z].*[.!]$`, body.Error.Message, "a message is a sentence")
+	require.True(a.t, strings.HasSuffix(body.Error.Message, "."), "a message is a sentence: %s", body.Error.Message)
 	return &body.Error
 }
 
