@@ -33,8 +33,8 @@ type entry struct {
 
 // newestFirst orders entries as a query returns records.
 func newestFirst(a, b entry) int {
-	if c := cmp.Compare(b.ns, a.ns); c != 0 {
-		return c
+	if a.ns != b.ns {
+		return cmp.Compare(b.ns, a.ns)
 	}
 	return b.rec.ID().Compare(a.rec.ID())
 }

@@ -15,6 +15,7 @@ type candidates struct {
 	tx    *sql.Tx
 	rows  *sql.Rows
 	data  *sql.Stmt
+	tally *sql.Stmt // prepared when it is needed
 	bloom sql.RawBytes
 
 	// The block that next has found.
@@ -71,7 +72,36 @@ func (c *candidates) load(ctx context.Context) (*block, error) {
 	return b, err
 }
 
+// within reports whether all records of the block are in the time of r.
+func (c *candidates) within(r *reader) bool {
+	return c.oldest >= r.from && (!r.to.set || c.newest < r.to.ns)
+}
+
+// tallies returns the tallies of a key in the block. ok is false when the records must be read.
+func (c *candidates) tallies(ctx context.Context, key term) (found []tally, ok bool, err error) {
+	if c.records < blockRecords {
+		return nil, false, nil
+	}
+	if c.tally == nil {
+		if c.tally, err = c.tx.PrepareContext(ctx, "SELECT tallies FROM frames WHERE id = ?"); err != nil {
+			return nil, false, err
+		}
+	}
+	b, err := readBlob(ctx, c.tally, c.id)
+	if err != nil {
+		if isDamage(err) {
+			return nil, false, nil // load will tell of it
+		}
+		return nil, false, err
+	}
+	found, ok = findTallies(b, key, c.newest)
+	return found, ok, nil
+}
+
 func (c *candidates) close() {
+	if c.tally != nil {
+		c.tally.Close()
+	}
 	if c.rows != nil {
 		c.rows.Close()
 	}

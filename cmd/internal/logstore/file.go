@@ -22,14 +22,8 @@ var ErrNewer = errors.New("the database was written by a newer version: use that
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-const (
-	// pageBytes is the size of a page of a new database. A block of 512
-	// records takes a few pages then rather than dozens (BenchmarkAppend).
-	pageBytes = 16384
-
-	// readers bounds the queries that read at once; others wait.
-	readers = 4
-)
+// readers bounds the queries that read at once; others wait.
+const readers = 4
 
 // openFile opens the database twice: for the one writer and for the readers.
 func openFile(ctx context.Context, path string) (write, read *sql.DB, err error) {
@@ -74,10 +68,10 @@ func openDB(path string, conns int, query url.Values) (*sql.DB, error) {
 	}
 	query["_pragma"] = []string{
 		"busy_timeout(10000)",
-		fmt.Sprintf("page_size(%d)", pageBytes),
 		"journal_mode(WAL)",
 		"synchronous(FULL)",
 		"trusted_schema(0)",
+		"cell_size_check(1)",
 		"journal_size_limit(67108864)",
 	}
 	name := url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: query.Encode()}

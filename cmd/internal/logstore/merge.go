@@ -5,22 +5,27 @@ import (
 	"time"
 )
 
+// classLimits are the sizes up to which a block is merged with others: when
+// those of a class have together as many records as the limit, they become one.
+// So there are fewer than 16 blocks of the first class, and than 8 of the others,
+// and a record is written 4 times at most.
+var classLimits = [...]int{16, 128, blockRecords}
+
 const (
-	// mergeBlocks small blocks, or fewer that together are of the next class, become one.
-	mergeBlocks = 16
+	// blockRecords is where merging ends. A merged block has fewer than twice as many.
+	blockRecords = 1024
 
-	// blockRecords is where merging ends. A block has fewer than twice as many.
-	blockRecords = 4096
+	// batchRecords is the most of one batch that becomes one block.
+	batchRecords = 4096
 
-	// classes are the sizes in which a block is still merged: fewer than 16,
-	// 256, and 4096 records.
-	classes = 3
+	classes = len(classLimits)
 )
 
-// classOf returns the class of a block of n records.
+// classOf returns the class of a block of n records, or classes when it is not
+// merged any more.
 func classOf(n int) int {
 	class := 0
-	for limit := mergeBlocks; class < classes && n >= limit; limit *= mergeBlocks {
+	for class < classes && n >= classLimits[class] {
 		class++
 	}
 	return class
@@ -48,7 +53,7 @@ func (w *writer) put(entries []entry, cutoff int64) error {
 	for len(entries) > 0 {
 		lane := laneOf(newest - entries[0].ns)
 		n := 1
-		for n < len(entries) && n < blockRecords && laneOf(newest-entries[n].ns) == lane {
+		for n < len(entries) && n < batchRecords && laneOf(newest-entries[n].ns) == lane {
 			n++
 		}
 		if err := w.putBlock(lane, entries[:n], cutoff); err != nil {
@@ -67,7 +72,7 @@ func (w *writer) putBlock(lane int, entries []entry, cutoff int64) error {
 		if err != nil {
 			return err
 		}
-		if len(small) == 0 || len(small)+1 < mergeBlocks && classOf(records+len(entries)) == class {
+		if len(small) == 0 || classOf(records+len(entries)) == class {
 			break
 		}
 		w.merged = append(w.merged[:0], entries...)
@@ -85,6 +90,7 @@ func (w *writer) putBlock(lane int, entries []entry, cutoff int64) error {
 // A blockRow is what the writer needs to know of a block.
 type blockRow struct {
 	id      int64
+	lane    int
 	records int
 }
 
@@ -97,7 +103,7 @@ func (w *writer) ofClass(lane, class int) (small []blockRow, records int, err er
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var b blockRow
+		b := blockRow{lane: lane}
 		if err := rows.Scan(&b.id, &b.records); err != nil {
 			return nil, 0, err
 		}
@@ -110,7 +116,7 @@ func (w *writer) ofClass(lane, class int) (small []blockRow, records int, err er
 // takeApart moves the records of a block to w.merged, but for those before
 // cutoff, and removes the block. A damaged one it marks and leaves as it is.
 func (w *writer) takeApart(row blockRow, cutoff int64) error {
-	b, damaged, err := w.s.load(background, w.data, row.id, row.records)
+	b, damaged, err := w.s.load(background, w.frames, row.id, row.records)
 	if err != nil {
 		return err
 	}
@@ -136,7 +142,7 @@ func (w *writer) removeBlock(id int64) error {
 	w.delta.Blocks--
 	w.delta.Records -= records
 	w.delta.Bytes -= bytes
-	_, err := w.removeData.ExecContext(background, id)
+	_, err := w.removeFrames.ExecContext(background, id)
 	return err
 }
 
@@ -145,16 +151,22 @@ func (w *writer) write(lane int, entries []entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
+	class := classOf(len(entries))
+	newest, oldest := entries[0].ns, entries[len(entries)-1].ns
 	var c counts
 	w.terms.reset(len(entries))
+	w.tallies.reset(len(entries))
 	for i := range entries {
-		c.add(entries[i].rec)
-		w.terms.addRecord(entries[i].rec)
+		rec := entries[i].rec
+		c.add(rec)
+		if key := w.terms.addRecord(rec); key >= 0 && class == classes {
+			w.tallies.add(key, rec)
+		}
 	}
 	w.bloom = appendBloom(w.bloom[:0], w.terms.list)
-	w.blob, w.raw = appendData(w.blob[:0], w.raw, entries)
-	res, err := w.insert.ExecContext(background, lane, classOf(len(entries)), len(entries),
-		entries[0].ns, entries[len(entries)-1].ns, c.served, c.blocked, len(w.blob), w.bloom)
+	w.data, w.raw = appendData(w.data[:0], w.raw, entries)
+	res, err := w.insert.ExecContext(background, lane, class, len(entries),
+		newest, oldest, c.served, c.blocked, len(w.data), w.bloom)
 	if err != nil {
 		return err
 	}
@@ -162,17 +174,39 @@ func (w *writer) write(lane int, entries []entry) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.insertData.ExecContext(background, id, w.blob); err != nil {
+	var tallies []byte // NULL
+	if class == classes {
+		w.tallyBlob = w.tallies.appendTo(w.tallyBlob[:0], w.terms.list, newest)
+		tallies = w.tallyBlob
+	}
+	if _, err := w.insertFrames.ExecContext(background, id, tallies, w.data); err != nil {
 		return err
 	}
 	w.delta.Blocks++
 	w.delta.Records += int64(len(entries))
-	w.delta.Bytes += int64(len(w.blob))
-	if oldest := time.Unix(0, entries[len(entries)-1].ns).UTC(); w.delta.Oldest.IsZero() || oldest.Before(w.delta.Oldest) {
-		w.delta.Oldest = oldest
+	w.delta.Bytes += int64(len(w.data))
+	if t := time.Unix(0, oldest).UTC(); w.delta.Oldest.IsZero() || t.Before(w.delta.Oldest) {
+		w.delta.Oldest = t
 	}
 	return nil
 }
 
-// sortEntries sorts newest first.
-func sortEntries(entries []entry) { slices.SortFunc(entries, newestFirst) }
+// sortEntries sorts newest first. Entries come nearly sorted: a request that
+// took a little longer is a few places away from where it belongs, and blocks
+// follow one another. Moving those few costs less than a sort that does not
+// know it, as long as the way is short.
+func sortEntries(entries []entry) {
+	steps := 16 * len(entries)
+	for i := 1; i < len(entries); i++ {
+		e := entries[i]
+		j := i
+		for ; j > 0 && newestFirst(entries[j-1], e) > 0; j-- {
+			entries[j] = entries[j-1]
+		}
+		entries[j] = e
+		if steps -= i - j; steps < 0 {
+			slices.SortFunc(entries, newestFirst)
+			return
+		}
+	}
+}

@@ -16,13 +16,17 @@ func (s *Store) Query(ctx context.Context, q usagelog.Query) (usagelog.Page, err
 	if err != nil {
 		return usagelog.Page{}, err
 	}
-	recs, more, err := s.newReader(q.Filter, after).page(ctx, limit, nil)
-	if err != nil {
-		return usagelog.Page{}, s.explain(ctx, err)
+	r := s.newReader(q.Filter, after)
+	var page usagelog.Page
+	// One more than asked for, to know whether there is another page.
+	for more := true; more && len(page.Records) <= limit; {
+		if page.Records, more, err = r.page(ctx, limit+1, page.Records); err != nil {
+			return usagelog.Page{}, s.explain(ctx, err)
+		}
 	}
-	page := usagelog.Page{Records: recs}
-	if more {
-		page.Next = recs[limit-1].Position().Cursor()
+	if len(page.Records) > limit {
+		page.Records = page.Records[:limit]
+		page.Next = page.Records[limit-1].Position().Cursor()
 	}
 	return page, nil
 }
@@ -112,8 +116,12 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// page appends up to limit records to recs. more says that there are others behind
-// them.
+// pageBlocks is how many blocks are read in one transaction: one that goes on
+// for long keeps SQLite from using its write-ahead log anew, and that grows.
+const pageBlocks = 256
+
+// page appends records to recs until they are limit, or a transaction has taken
+// long enough, or there are no more, which it reports.
 func (r *reader) page(ctx context.Context, limit int, recs []usagelog.Record) (_ []usagelog.Record, more bool, err error) {
 	c, err := r.s.candidates(ctx, r.from, r.to, r.terms)
 	if err != nil {
@@ -123,12 +131,18 @@ func (r *reader) page(ctx context.Context, limit int, recs []usagelog.Record) (_
 	kept := r.kept
 	r.kept, r.heap = make(map[int64]*block), r.heap[:0]
 	ok, err := c.next(ctx)
-	for {
+	for read := 0; len(recs) < limit; {
 		// The newest record of all blocks is on top when no block that is not
 		// open can have a newer one.
 		for err == nil && ok && (len(r.heap) == 0 || c.newest >= r.heap[0].ns) {
 			b := kept[c.id]
 			if b == nil {
+				if read++; read > pageBlocks && c.newest < math.MaxInt64 {
+					// All records that are newer than this block have been seen.
+					r.to = bound{set: true, ns: c.newest + 1}
+					r.keep()
+					return recs, true, nil
+				}
 				b, err = c.load(ctx)
 			}
 			if err == nil {
@@ -142,16 +156,18 @@ func (r *reader) page(ctx context.Context, limit int, recs []usagelog.Record) (_
 		if len(r.heap) == 0 {
 			return recs, false, nil
 		}
-		if len(recs) == limit {
-			break
-		}
-		recs = append(recs, r.heap[0].rec.Decode())
+		rec := r.heap[0].rec
+		recs = append(recs, rec.Decode())
+		r.to = bound{true, r.heap[0].ns, rec.ID()}
 		r.advance()
 	}
-	last := &recs[limit-1]
-	r.to = bound{true, last.Time.UnixNano(), last.ID}
+	r.keep()
+	return recs, true, nil
+}
+
+// keep keeps the open blocks for the next page.
+func (r *reader) keep() {
 	for i := range r.heap {
 		r.kept[r.heap[i].id] = r.heap[i].b
 	}
-	return recs, true, nil
 }

@@ -2,6 +2,8 @@ package logstore
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"time"
 )
 
@@ -34,52 +36,111 @@ func (s *Store) retain(ctx context.Context) {
 // waits for no more.
 const expireBlocks = 8
 
-// expire deletes what is older than the retention in small steps.
+// expire deletes what is older than the retention, in small steps.
 func (s *Store) expire(ctx context.Context) error {
-	for more := true; more; {
-		w, err := s.take(ctx)
-		if err != nil {
-			return err
-		}
-		cutoff := s.cutoff()
-		err = w.transaction(ctx, func() error {
-			more, err = w.expireStep(cutoff)
-			return err
-		})
-		if err == nil && !more {
-			err = s.count(ctx) // for the oldest one that is left
-		}
-		s.turn <- w
-		if err != nil {
-			return err
+	cutoff := s.cutoff()
+	// A block that holds some records which are to be kept is written anew
+	// without the others, when they are a sixteenth of the retention too old.
+	late := cutoff - int64(s.opt.Retention/16)
+	steps := []struct {
+		query string
+		args  []any
+		apply func(w *writer, row blockRow) error
+	}{
+		{
+			"SELECT id, lane, records FROM blocks INDEXED BY blocks_newest WHERE newest < ? LIMIT ?",
+			[]any{cutoff, expireBlocks},
+			func(w *writer, row blockRow) error { return w.removeBlock(row.id) },
+		},
+		{
+			"SELECT id, lane, records FROM blocks INDEXED BY blocks_newest WHERE newest >= ? AND oldest < ? AND class >= 0 LIMIT 1",
+			[]any{cutoff, late},
+			func(w *writer, row blockRow) error { return w.trim(row.id, cutoff) },
+		},
+	}
+	changed := false
+	for _, step := range steps {
+		for {
+			rows, err := s.blocks(ctx, step.query, step.args...)
+			if err != nil {
+				return err
+			}
+			if len(rows) == 0 {
+				break
+			}
+			changed = true
+			err = s.change(ctx, func(w *writer) error {
+				for _, row := range rows {
+					// It may have been merged since it was found.
+					if err := step.apply(w, row); err != nil && !errors.Is(err, sql.ErrNoRows) {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	if !changed {
+		return nil
+	}
+	return s.change(ctx, func(w *writer) error { return w.forgetBefore(cutoff) })
 }
 
-// expireStep deletes some blocks whose records are all before cutoff. When there are
-// none, it takes one apart that has not been in time for long, and says so.
-func (w *writer) expireStep(cutoff int64) (more bool, err error) {
-	rows, err := w.expired.QueryContext(background, cutoff, expireBlocks)
+// trim writes a block anew without the records before cutoff.
+func (w *writer) trim(id, cutoff int64) error {
+	row := blockRow{id: id}
+	if err := w.block.QueryRowContext(background, id).Scan(&row.lane, &row.records); err != nil {
+		return err
+	}
+	w.merged = w.merged[:0]
+	if err := w.takeApart(row, cutoff); err != nil {
+		return err
+	}
+	return w.putBlock(row.lane, w.merged, cutoff)
+}
+
+// forgetBefore forgets the IDs of records of which none is kept: all are older
+// than cutoff, and Append leaves such a record out if it is given again.
+func (w *writer) forgetBefore(cutoff int64) error {
+	var oldest sql.NullInt64
+	if err := w.oldest.QueryRowContext(background).Scan(&oldest); err != nil {
+		return err
+	}
+	w.s.setOldest(oldest)
+	if oldest.Valid {
+		cutoff = min(cutoff, oldest.Int64)
+	}
+	_, err := w.forgetOld.ExecContext(background, cutoff)
+	return err
+}
+
+// change runs f in a transaction, when the writer's turn has come.
+func (s *Store) change(ctx context.Context, f func(w *writer) error) error {
+	w, err := s.take(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
-	var ids []int64
+	defer func() { s.turn <- w }()
+	return w.transaction(ctx, func() error { return f(w) })
+}
+
+// blocks runs a query for blocks.
+func (s *Store) blocks(ctx context.Context, query string, args ...any) ([]blockRow, error) {
+	rows, err := s.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []blockRow
 	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			rows.Close()
-			return false, err
+		var b blockRow
+		if err := rows.Scan(&b.id, &b.lane, &b.records); err != nil {
+			return nil, err
 		}
-		ids = append(ids, id)
+		found = append(found, b)
 	}
-	if err := rows.Close(); err != nil {
-		return false, err
-	}
-	for _, id := range ids {
-		if err := w.removeBlock(id); err != nil {
-			return false, err
-		}
-	}
-	return len(ids) > 0, nil
+	return found, rows.Err()
 }

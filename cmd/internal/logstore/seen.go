@@ -39,6 +39,18 @@ func (s *Store) Seen(ctx context.Context, keyID string, since time.Time, limit i
 				return false, nil
 			}
 		}
+		if c.within(r) {
+			tallies, ok, err := c.tallies(ctx, r.terms[0])
+			for _, t := range tallies {
+				if t.addr.IsValid() && t.seen > 0 {
+					v := found[t.addr]
+					found[t.addr] = seen{max(v.last, t.last), v.served + t.seen}
+				}
+			}
+			if ok || err != nil {
+				return ok, err
+			}
+		}
 		b, err := c.load(ctx)
 		if err != nil {
 			return false, err
@@ -62,11 +74,6 @@ func (s *Store) Seen(ctx context.Context, keyID string, since time.Time, limit i
 		return cmp.Or(b.Last.Compare(a.Last), a.Addr.Compare(b.Addr))
 	})
 	return list[:min(limit, len(list))], nil
-}
-
-func wasServed(rec usagelog.Binary) bool {
-	status := rec.Status()
-	return rec.Verdict().OK() || status != 401 && status != 403
 }
 
 // eachBlock calls f for each block that may have records for the filter, until

@@ -8,9 +8,6 @@ import (
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
-
-	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/usagelog"
 )
 
 // Stats are counts of what the file holds.
@@ -37,7 +34,7 @@ func (s *Store) Stats() Stats {
 	return st
 }
 
-// count sets the counts from the file. Nobody else writes meanwhile.
+// count sets the counts from the file.
 func (s *Store) count(ctx context.Context) error {
 	var st Stats
 	var oldest sql.NullInt64
@@ -46,13 +43,19 @@ func (s *Store) count(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if oldest.Valid {
-		st.Oldest = time.Unix(0, oldest.Int64).UTC()
-	}
 	s.mu.Lock()
 	s.stats = st
 	s.mu.Unlock()
+	s.setOldest(oldest)
 	return nil
+}
+
+func (s *Store) setOldest(ns sql.NullInt64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stats.Oldest = (time.Time{}); ns.Valid {
+		s.stats.Oldest = time.Unix(0, ns.Int64).UTC()
+	}
 }
 
 // add adds what a transaction has added.
@@ -71,19 +74,22 @@ func (s *Store) add(delta Stats) {
 // which has been counted and logged.
 func (s *Store) load(ctx context.Context, data *sql.Stmt, id int64, records int) (b *block, damaged bool, err error) {
 	raw, err := readBlob(ctx, data, id)
-	var fault *sqlite.Error
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-	case errors.As(err, &fault) && fault.Code()&0xff == sqlite3.SQLITE_CORRUPT:
-	case err != nil:
+	if err != nil && !isDamage(err) {
 		return nil, false, err
 	}
 	b = readData(raw, records)
-	if lost := records - b.len(); lost != 0 {
+	if lost := records - b.len(); lost > 0 {
 		s.report(id, lost, records, err)
 		return b, true, nil
 	}
 	return b, false, nil
+}
+
+// isDamage reports whether err says that the file is damaged, rather than that
+// it cannot be read now.
+func isDamage(err error) bool {
+	var fault *sqlite.Error
+	return errors.Is(err, sql.ErrNoRows) || errors.As(err, &fault) && fault.Code()&0xff == sqlite3.SQLITE_CORRUPT
 }
 
 // readBlob runs a query for one blob by its ID. The blob is a copy.
@@ -113,19 +119,5 @@ func (s *Store) report(id int64, lost, records int, cause error) {
 	if !known {
 		s.opt.Logger.Error("usage log: a block is damaged: what can be read of it is shown",
 			"file", s.opt.Path, "block", id, "records", records, "lost", lost, "cause", cause)
-	}
-}
-
-// counts are the records of a block as a Bucket counts them.
-type counts struct{ served, blocked, other int64 }
-
-func (c *counts) add(rec usagelog.Binary) {
-	switch status := rec.Status(); {
-	case status != 401 && status != 403:
-		c.served++
-	case status == 403 && rec.Verdict() == ipallow.Denied:
-		c.blocked++
-	default:
-		c.other++
 	}
 }

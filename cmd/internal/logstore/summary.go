@@ -46,12 +46,22 @@ func (s *Store) Summary(ctx context.Context, f usagelog.Filter, width time.Durat
 	}
 	at := func(ns int64) int64 { return int64(time.Unix(0, ns).Sub(f.From) / width) }
 	r := s.newReader(f, nil)
-	plain := len(r.terms) == 0
+	keyOnly := f.KeyID != "" && len(r.terms) == 1
 	err := r.eachBlock(ctx, func(c *candidates) (bool, error) {
-		newest, oldest := time.Unix(0, c.newest), time.Unix(0, c.oldest)
-		if plain && !oldest.Before(r.f.From) && newest.Before(f.To) && at(c.oldest) == at(c.newest) {
-			buckets[at(c.newest)].add(c.counts)
-			return true, nil
+		if c.within(r) && at(c.oldest) == at(c.newest) {
+			if len(r.terms) == 0 {
+				buckets[at(c.newest)].add(c.counts)
+				return true, nil
+			}
+			if keyOnly {
+				tallies, ok, err := c.tallies(ctx, r.terms[0])
+				for _, t := range tallies {
+					buckets[at(c.newest)].add(t.counts)
+				}
+				if ok || err != nil {
+					return ok, err
+				}
+			}
 		}
 		b, err := c.load(ctx)
 		if err != nil {

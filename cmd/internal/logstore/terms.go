@@ -9,28 +9,33 @@ import (
 )
 
 // A term is the hash of something a filter can ask for by its exact value. The
-// hash is part of the file's format.
+// hash is part of the file's format. Two keys with the same term would be
+// counted as one in tallies: with a million keys, that happens in one of 30
+// million logs.
 type term uint64
 
-func keyTerm(id []byte) term { return term(xxhash.Sum64(id)) }
+func keyTerm[S string | []byte](id S) term { return term(xxhash.Sum64([]byte(id))) }
 
-func methodTerm(method []byte) term { return term(xxhash.Sum64(method))*0x9e3779b97f4a7c15 + 1 }
+func methodTerm[S string | []byte](method S) term {
+	return term(xxhash.Sum64([]byte(method)))*0x9e3779b97f4a7c15 + 1
+}
 
-// smallTerm is for numbers; kinds are 's' status, 'c' its class, 'v' verdict.
+// smallTerm is for numbers; the kinds are 's' for a status, 'c' for its class
+// and 'v' for a verdict.
 func smallTerm(kind byte, n int) term {
 	var b [16]byte
 	return term(xxhash.Sum64(strconv.AppendInt(append(b[:0], 0xff, kind), int64(n), 10)))
 }
 
 // filterTerms returns the terms of which a block that has a record for f has
-// every one.
+// every one. That of the key is the first.
 func filterTerms(f *usagelog.Filter) []term {
 	var ts []term
 	if f.KeyID != "" {
-		ts = append(ts, keyTerm([]byte(f.KeyID)))
+		ts = append(ts, keyTerm(f.KeyID))
 	}
 	if f.Method != "" {
-		ts = append(ts, methodTerm([]byte(f.Method)))
+		ts = append(ts, methodTerm(f.Method))
 	}
 	if f.Status != 0 {
 		ts = append(ts, smallTerm('s', f.Status))
@@ -51,14 +56,13 @@ const bloomHashes = 7
 // appendBloom appends a Bloom filter of the terms.
 func appendBloom(b []byte, terms []term) []byte {
 	at := len(b)
-	n := (10*len(terms) + 63) / 64 * 8
-	b = append(b, make([]byte, n)...)
+	b = append(b, make([]byte, (10*len(terms)+63)/64*8)...)
 	bloom := b[at:]
-	bits := uint32(8 * len(bloom))
+	bits := uint64(8 * len(bloom))
 	for _, t := range terms {
 		h, step := uint32(t), uint32(t>>32)|1
 		for range bloomHashes {
-			bit := uint32(uint64(h) * uint64(bits) >> 32)
+			bit := uint64(h) * bits >> 32
 			bloom[bit/8] |= 1 << (bit % 8)
 			h += step
 		}
@@ -66,17 +70,17 @@ func appendBloom(b []byte, terms []term) []byte {
 	return b
 }
 
-// mayHave reports whether all terms may be in the Bloom filter. A filter of no
-// bits is damaged and may have everything.
+// mayHave reports whether all terms may be in the Bloom filter. One without a
+// bit is damaged, and may have everything.
 func mayHave(bloom []byte, terms []term) bool {
-	bits := uint32(8 * len(bloom))
+	bits := uint64(8 * len(bloom))
 	if bits == 0 {
 		return true
 	}
 	for _, t := range terms {
 		h, step := uint32(t), uint32(t>>32)|1
 		for range bloomHashes {
-			bit := uint32(uint64(h) * uint64(bits) >> 32)
+			bit := uint64(h) * bits >> 32
 			if bloom[bit/8]&(1<<(bit%8)) == 0 {
 				return false
 			}
@@ -86,11 +90,12 @@ func mayHave(bloom []byte, terms []term) bool {
 	return true
 }
 
-// A termSet collects distinct terms. It is used again and again.
+// A termSet collects the distinct terms of a block. It is used again and again.
 type termSet struct {
-	table []term // open addressing; 0 is free
-	list  []term
-	small [1024 + 256]bool // statuses and verdicts seen
+	list     []term
+	table    []int32 // open addressing: index in list, and 1; 0 is free
+	statuses [1000]bool
+	verdicts [256]bool
 }
 
 func (s *termSet) reset(records int) {
@@ -99,44 +104,48 @@ func (s *termSet) reset(records int) {
 		size *= 2
 	}
 	if cap(s.table) < size {
-		s.table = make([]term, size)
+		s.table = make([]int32, size)
 	}
-	s.table = s.table[:size]
+	s.table, s.list = s.table[:size], s.list[:0]
 	clear(s.table)
-	s.list = s.list[:0]
-	clear(s.small[:])
+	clear(s.statuses[:])
+	clear(s.verdicts[:])
 }
 
-func (s *termSet) add(t term) {
-	mask := term(len(s.table) - 1)
-	for i := t & mask; ; i = (i + 1) & mask {
-		switch s.table[i] {
-		case t:
-			return
-		case 0:
-			s.table[i] = t
-			s.list = append(s.list, t)
-			return
-		}
-	}
-}
-
-// addRecord adds the terms of rec.
-func (s *termSet) addRecord(rec usagelog.Binary) {
-	if key := rec.KeyID(); len(key) > 0 {
-		s.add(keyTerm(key))
+// addRecord adds the terms of a record and returns the index of its key in the
+// list, or -1 if it has none.
+func (s *termSet) addRecord(rec usagelog.Binary) (key int) {
+	key = -1
+	if id := rec.KeyID(); len(id) > 0 {
+		key = s.add(keyTerm(id))
 	}
 	if m := rec.Method(); len(m) > 0 {
 		s.add(methodTerm(m))
 	}
-	status, verdict := rec.Status(), int(rec.Verdict())
-	if seen := &s.small[status&1023]; !*seen && status != 0 {
-		*seen = true
+	if status := rec.Status(); status != 0 && !s.statuses[status] {
+		s.statuses[status] = true
 		s.add(smallTerm('s', status))
 		s.add(smallTerm('c', status/100))
 	}
-	if seen := &s.small[1024+verdict]; !*seen {
-		*seen = true
-		s.add(smallTerm('v', verdict))
+	if v := rec.Verdict(); !s.verdicts[v] {
+		s.verdicts[v] = true
+		s.add(smallTerm('v', int(v)))
+	}
+	return key
+}
+
+// add adds a term, if it is not there yet, and returns its index in the list.
+func (s *termSet) add(t term) int {
+	mask := term(len(s.table) - 1)
+	for at := t & mask; ; at = (at + 1) & mask {
+		i := s.table[at]
+		if i == 0 {
+			s.list = append(s.list, t)
+			s.table[at] = int32(len(s.list))
+			return len(s.list) - 1
+		}
+		if s.list[i-1] == t {
+			return int(i) - 1
+		}
 	}
 }

@@ -16,22 +16,28 @@ type writer struct {
 	db   *sql.DB
 	conn *sql.Conn
 
-	begin, commit, rollback                *sql.Stmt
-	taken, take, forget                    *sql.Stmt
-	class, insert, insertData              *sql.Stmt
-	data, remove, removeData, markDamaged  *sql.Stmt
-	expired, straddling, forgetOld, oldest *sql.Stmt
+	begin, commit, rollback        *sql.Stmt
+	taken, take, forget, forgetOld *sql.Stmt
+	class, block, oldest           *sql.Stmt
+	insert, insertFrames           *sql.Stmt
+	frames, markDamaged            *sql.Stmt
+	remove, removeFrames           *sql.Stmt
 
 	delta Stats // what the transaction adds
 
-	buf     []byte // records of the batch
-	blob    []byte // data of the block being written
-	raw     []byte
-	bloom   []byte
+	// Of the batch.
+	buf     []byte
 	entries []entry
 	byID    []int32
-	merged  []entry
-	terms   termSet
+	merged  []entry // those of blocks that are merged with it
+
+	// Of the block that is written.
+	terms     termSet
+	tallies   tallySet
+	bloom     []byte
+	tallyBlob []byte
+	data      []byte
+	raw       []byte
 }
 
 func newWriter(ctx context.Context, s *Store, db *sql.DB) (*writer, error) {
@@ -52,17 +58,16 @@ func newWriter(ctx context.Context, s *Store, db *sql.DB) (*writer, error) {
 		&w.class: "SELECT id, records FROM blocks WHERE lane = ? AND class = ? AND class BETWEEN 0 AND 2 ORDER BY id DESC",
 		&w.insert: `INSERT INTO blocks (lane, class, records, newest, oldest, served, blocked, bytes, terms)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		&w.insertData: "INSERT INTO frames (id, data) VALUES (?, ?)",
+		&w.insertFrames: "INSERT INTO frames (id, tallies, data) VALUES (?, ?, ?)",
 
-		&w.data:        "SELECT data FROM frames WHERE id = ?",
-		&w.remove:      "DELETE FROM blocks WHERE id = ? RETURNING records, bytes",
-		&w.removeData:  "DELETE FROM frames WHERE id = ?",
-		&w.markDamaged: "UPDATE blocks SET class = -1 WHERE id = ?",
+		&w.frames:       "SELECT data FROM frames WHERE id = ?",
+		&w.remove:       "DELETE FROM blocks WHERE id = ? RETURNING records, bytes",
+		&w.removeFrames: "DELETE FROM frames WHERE id = ?",
+		&w.markDamaged:  "UPDATE blocks SET class = -1 WHERE id = ?",
 
-		&w.expired:    "SELECT id FROM blocks WHERE newest < ? LIMIT ?",
-		&w.straddling: "SELECT id, lane, records FROM blocks WHERE newest >= ? AND oldest < ? AND class >= 0 LIMIT 1",
-		&w.forgetOld:  "DELETE FROM taken WHERE newest < ?",
-		&w.oldest:     "SELECT min(oldest) FROM blocks",
+		&w.block:     "SELECT lane, records FROM blocks WHERE id = ? AND class >= 0",
+		&w.forgetOld: "DELETE FROM taken WHERE newest < ?",
+		&w.oldest:    "SELECT min(oldest) FROM blocks",
 	} {
 		if *stmt, err = conn.PrepareContext(ctx, text); err != nil {
 			return nil, errors.Join(err, conn.Close())
