@@ -3,6 +3,7 @@ package natsfeed
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ipallow/ipallow"
 )
@@ -96,7 +97,7 @@ func (f *Feed) apply(s *session, msgs []message) error {
 		return nil
 	}
 	st := step{changes: f.changes[:0], at: make(map[string]int, len(msgs)), faults: make(map[string]Fault)}
-	confirmed := false
+	var confirmed time.Time
 	for _, m := range msgs {
 		if m.seq <= f.rev {
 			return errOtherBucket
@@ -109,21 +110,24 @@ func (f *Feed) apply(s *session, msgs []message) error {
 		case m.deleted:
 			k = kindDeleted
 		default:
-			k, confirmed, f.confirmed = kindLive, true, m.time
+			k, confirmed = kindLive, m.time
 		}
 		f.names.set(m.name, k)
 		s.audit.note(m.seq, f.names)
 		if f.cp != nil {
-			st.saved = append(st.saved, saved{name: m.name, rev: m.seq, kind: k, data: m.data})
+			st.saved = append(st.saved, st.save(m, k))
 		}
 	}
 	f.heard(f.rev + msgs[len(msgs)-1].pending)
 	f.commit(&st)
 	clear(st.changes[:cap(st.changes)])
 	f.changes = st.changes[:0]
-	if confirmed && f.names.missing() > 0 {
-		f.gone, f.reload = true, true
-		return errReload
+	if !confirmed.IsZero() {
+		if f.names.missing() > 0 {
+			f.gone, f.reload = true, true
+			return errReload // which takes note of the Confirm
+		}
+		f.confirmed = confirmed
 	}
 	return f.settle(s)
 }
@@ -160,6 +164,18 @@ func (st *step) add(f *Feed, m message) kind {
 	st.at[m.name] = len(st.changes)
 	st.changes = append(st.changes, c)
 	return k
+}
+
+// save returns what the checkpoint keeps of a message.
+func (st *step) save(m message, k kind) saved {
+	s := saved{name: m.name, rev: m.seq, kind: k}
+	switch {
+	case k == kindFaulty || k == kindForeign:
+		s.why = st.faults[m.name].Err.Error()
+	case k == kindLive && m.name != reservedConfirm:
+		s.data = m.data
+	}
+	return s
 }
 
 // commit brings a step into force, and closes the keys that have a faulty

@@ -114,7 +114,9 @@ func (f *Feed) install(c *content, names *tracker, source Source) error {
 	}
 	f.o.After(batch)
 	f.place, f.names = c.place, names
-	f.reload, f.gone = false, false
+	if source == SourceBucket {
+		f.reload, f.gone = false, false
+	}
 	for name, fault := range c.faults {
 		fault.Closed = fault.Key != "" && c.recs[name].data == ""
 		c.faults[name] = fault
