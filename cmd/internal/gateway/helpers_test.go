@@ -235,12 +235,16 @@ func dialer(from string) *net.Dialer {
 
 // serve serves handler until the test ends and returns the address.
 func serve(t testing.TB, handler http.Handler, said io.Writer) string {
+	return serveWith(t, &http.Server{Handler: handler}, said)
+}
+
+func serveWith(t testing.TB, server *http.Server, said io.Writer) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	server := &http.Server{
-		Handler: handler, MaxHeaderBytes: 64 << 10, ReadHeaderTimeout: 700 * time.Millisecond, IdleTimeout: 400 * time.Millisecond, DisableGeneralOptionsHandler: true,
-		ErrorLog: slog.NewLogLogger(slog.NewTextHandler(said, nil), slog.LevelError),
-	}
+	server.MaxHeaderBytes = 64 << 10
+	server.IdleTimeout = 400 * time.Millisecond // what raw waits for, where a connection is kept alive
+	server.DisableGeneralOptionsHandler = true
+	server.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(said, nil), slog.LevelError)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	t.Cleanup(func() {

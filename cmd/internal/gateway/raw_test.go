@@ -140,7 +140,8 @@ func TestLargeHeaders(t *testing.T) {
 // A client that does not finish its header is cut off, and keeps nobody waiting.
 func TestSlowHeader(t *testing.T) {
 	w := newWorld(t, nil)
-	conn, err := dialer(inside).Dial("tcp", w.addr)
+	addr := serveWith(t, &http.Server{Handler: w.gate, ReadHeaderTimeout: 100 * time.Millisecond}, w.said)
+	conn, err := dialer(inside).Dial("tcp", addr)
 	require.NoError(t, err)
 	defer conn.Close()
 	_, err = io.WriteString(conn, "GET /v1/ping HTTP/1.1\r\nHost: a\r\nX-API-Key: ")

@@ -13,7 +13,7 @@ const ownPrefix = "x-ipallow-"
 // A client's own would be believed by what stands behind the gateway, so none
 // passes; the gateway sets those that it vouches for.
 var claims = nameSet(`
-	authorization x-api-key x-request-id
+	authorization proxy-authorization x-api-key x-request-id
 	forwarded x-forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-scheme
 	x-forwarded-port x-forwarded-server x-forwarded-prefix x-forwarded-by x-forwarded-ssl
 	x-forwarded-user x-forwarded-email x-forwarded-client-cert x-forwarded-method x-forwarded-uri
