@@ -166,7 +166,7 @@ func beginsFormula(s string) bool {
 			}
 		case '"':
 		default:
-			if !unicode.IsSpace(r) && unicode.IsGraphic(r) && !unicode.Is(unicode.Z, r) {
+			if unicode.IsGraphic(r) && !unicode.Is(unicode.Z, r) {
 				return false
 			}
 		}
