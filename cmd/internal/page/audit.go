@@ -28,7 +28,6 @@ type auditView struct {
 type auditRow struct {
 	manage.AuditRecord
 	What   string
-	Who    string
 	Fields []fieldChange
 	Lists  []change // entries that differ
 	More   int      // entries that differ and are not shown
@@ -76,16 +75,22 @@ var actionWords = map[manage.Action]string{
 	manage.ActionList:   "Allowlist changed",
 }
 
-var actorWords = map[string]string{"page": "Settings page", "token": "API"}
+// who puts an actor into words.
+func who(actor string) string {
+	switch actor {
+	case "page":
+		return "the settings page"
+	case "token":
+		return "the API"
+	}
+	return visible(actor)
+}
 
 // tellChange puts a record into words.
 func tellChange(rec manage.AuditRecord) auditRow {
-	row := auditRow{AuditRecord: rec, What: actionWords[rec.Action], Who: actorWords[rec.Actor]}
+	row := auditRow{AuditRecord: rec, What: actionWords[rec.Action]}
 	if row.What == "" {
 		row.What = string(rec.Action)
-	}
-	if row.Who == "" {
-		row.Who = rec.Actor
 	}
 	before, after := rec.Before, rec.After
 	if after == nil {

@@ -167,7 +167,7 @@ func (p *Page) secret(w http.ResponseWriter, r *http.Request, s *session) error 
 	if err != nil {
 		return err
 	}
-	v := secretView{Key: key, Current: "secret"}
+	v := &secretView{Key: key, Current: "secret"}
 	title := "Secret of " + visible(key.Name)
 	if r.Method == http.MethodHead {
 		p.render(w, r, s, http.StatusOK, "secret", title, "keys", v)
@@ -195,7 +195,7 @@ func (p *Page) editForm(w http.ResponseWriter, r *http.Request, s *session) erro
 	}
 	f := readFields(nil)
 	f.Name, f.Description, f.Scopes, f.ReportOnly = key.Name, key.Description, key.Scopes.Names(), key.ReportOnly
-	p.render(w, r, s, http.StatusOK, "edit", "Edit "+visible(key.Name), "keys", keyView{key, "edit", f})
+	p.render(w, r, s, http.StatusOK, "edit", "Edit "+visible(key.Name), "keys", &keyView{key, "edit", f})
 	return nil
 }
 
@@ -218,7 +218,7 @@ func (p *Page) edit(w http.ResponseWriter, r *http.Request, s *session) error {
 		if !f.blame(err) {
 			return err
 		}
-		p.render(w, r, s, http.StatusUnprocessableEntity, "edit", "Edit "+visible(key.Name), "keys", keyView{key, "edit", f})
+		p.render(w, r, s, http.StatusUnprocessableEntity, "edit", "Edit "+visible(key.Name), "keys", &keyView{key, "edit", f})
 		return nil
 	}
 	s.tell(notice{Text: "“" + visible(changed.Name) + "” is saved, and in force from the next request."})
@@ -231,7 +231,7 @@ func (p *Page) rotateForm(w http.ResponseWriter, r *http.Request, s *session) er
 	if err != nil {
 		return err
 	}
-	p.render(w, r, s, http.StatusOK, "rotate", "Rotate the secret of "+visible(key.Name), "keys", keyView{Key: key, Current: "rotate"})
+	p.render(w, r, s, http.StatusOK, "rotate", "Rotate the secret of "+visible(key.Name), "keys", &keyView{Key: key, Current: "rotate"})
 	return nil
 }
 
@@ -250,7 +250,7 @@ func (p *Page) revokeForm(w http.ResponseWriter, r *http.Request, s *session) er
 	if err != nil {
 		return err
 	}
-	p.render(w, r, s, http.StatusOK, "revoke", "Revoke "+visible(key.Name), "keys", keyView{Key: key, Current: "revoke"})
+	p.render(w, r, s, http.StatusOK, "revoke", "Revoke "+visible(key.Name), "keys", &keyView{Key: key, Current: "revoke"})
 	return nil
 }
 

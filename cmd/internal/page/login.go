@@ -66,7 +66,7 @@ func (p *Page) login(w http.ResponseWriter, r *http.Request, s *session) error {
 	// A pasted token often has white space around it.
 	if !p.Authenticate(strings.TrimSpace(r.PostForm.Get("token"))) {
 		p.Logger.WarnContext(r.Context(), "login refused: wrong token", "client", addr)
-		v.Fault = "That is not the administrator's token. The server's operator finds it where the server keeps its data, in the file admin-token."
+		v.Fault = "That is not the administrator’s token. The server’s operator finds it in the file admin-token, in the server’s data directory."
 		p.render(w, r, nil, http.StatusUnauthorized, "login", "Log in", "", v)
 		return nil
 	}

@@ -63,6 +63,7 @@ func (p *Page) funcs() template.FuncMap {
 		"count64":  count[int64],
 		"number":   func(n int64) string { return group(fmt.Sprint(n)) },
 		"sentence": sentence,
+		"who":      who,
 		"limits":   func() string { return limits(p.Policy) },
 		"emptyRow": func() row { return row{} },
 		"args":     func(a ...any) []any { return a },

@@ -113,5 +113,6 @@ if (editor) {
 
   editor.addEventListener("input", () => { dirty = true; });
   editor.addEventListener("submit", () => { dirty = false; });
+  for (const link of editor.querySelectorAll("[data-discard]")) link.addEventListener("click", () => { dirty = false; });
   addEventListener("beforeunload", (e) => { if (dirty) e.preventDefault(); });
 }

@@ -1,0 +1,114 @@
+package browsertest
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/stretchr/testify/require"
+)
+
+//go:embed inspect.js
+var inspectScript string
+
+// narrow is the width of the smallest phone that the page is made for.
+const narrow = 360
+
+// inspect fails the test for whatever a person could stumble over on the page
+// that is open: at the look's own width and on the smallest phone, and then
+// with the tab key.
+func (b *tab) inspect(what string) {
+	b.t.Helper()
+	b.examine(what)
+	if b.look.mobile {
+		b.resize(narrow, 740)
+		b.examine(what + " on a narrow phone")
+		b.resize(b.look.width, b.look.height)
+	}
+	if !b.look.dark {
+		b.tabThrough(what) // colours change nothing here
+	}
+}
+
+func (b *tab) examine(what string) {
+	b.t.Helper()
+	faults := evaluate[[]string](b, inspectScript)
+	if len(faults) > 0 {
+		b.t.Errorf("%s, %s at %s:\n  %s", what, b.look.name, b.path(), strings.Join(faults, "\n  "))
+	}
+}
+
+// watchFocus has the page write down where the focus goes, and whether it can be
+// seen there. It returns what the tab key has to reach, and how many presses
+// that takes at most: a field for a time has several stops.
+const watchFocus = `(() => {
+	document.activeElement.blur();
+	const all = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]
+		.filter((el) => el.type !== "hidden" && !el.hidden && el.tabIndex >= 0 && el.checkVisibility({ visibilityProperty: true }));
+	window.went = [];
+	addEventListener("focusin", (e) => {
+		const style = getComputedStyle(e.target);
+		went.push({ at: all.indexOf(e.target), seen: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 });
+	});
+	return {
+		names: all.map((el) => el.outerHTML.slice(0, 120)),
+		presses: all.length + 3 + 8 * all.filter((el) => el.type === "datetime-local").length,
+	};
+})()`
+
+// tabThrough presses the tab key until every control had the focus, in the
+// order of the document.
+func (b *tab) tabThrough(what string) {
+	b.t.Helper()
+	type plan struct {
+		Names   []string `json:"names"`
+		Presses int      `json:"presses"`
+	}
+	type stop struct {
+		At   int  `json:"at"`
+		Seen bool `json:"seen"`
+	}
+	all := evaluate[plan](b, watchFocus)
+	for range all.Presses {
+		b.do("tab", chromedp.KeyEvent(kb.Tab))
+	}
+	// The first press goes on from where the page put the focus, and the last
+	// control is followed by the first.
+	reached, next := 0, -1
+	for _, s := range evaluate[[]stop](b, "went") {
+		switch {
+		case s.At < 0:
+			b.t.Errorf("%s, %s: the tab key reaches something that is no control", what, b.look.name)
+			return
+		case next >= 0 && s.At != next:
+			b.t.Errorf("%s, %s: the tab key reaches\n  %s\nwhere it should reach\n  %s", what, b.look.name, all.Names[s.At], all.Names[next])
+			return
+		case !s.Seen:
+			b.t.Errorf("%s, %s: the focus cannot be seen on %s", what, b.look.name, all.Names[s.At])
+		}
+		next = (s.At + 1) % len(all.Names)
+		reached++
+	}
+	if reached < len(all.Names) {
+		b.t.Errorf("%s, %s: the tab key does not reach\n  %s", what, b.look.name, all.Names[next])
+	}
+}
+
+// shot writes a picture of the page for the documentation, where one is asked
+// for.
+func (b *tab) shot(name string) {
+	b.t.Helper()
+	dir := os.Getenv("IPALLOW_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	require.NoError(b.t, os.MkdirAll(dir, 0o755))
+	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	require.NoError(b.t, err)
+	file := filepath.Join(dir, fmt.Sprintf("%s-%s.png", name, b.look.name))
+	require.NoError(b.t, os.WriteFile(file, png, 0o644))
+}
