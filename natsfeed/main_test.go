@@ -2,6 +2,7 @@ package natsfeed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -250,3 +251,5 @@ func probe(t testing.TB, engine *ipallow.Engine, keys ...string) *prober {
 	t.Cleanup(p.stop)
 	return p
 }
+
+func isErr(err, target error) bool { return errors.Is(err, target) }

@@ -109,8 +109,8 @@ func (f *Feed) Status() Status {
 	if age := time.Since(s.alive); !s.alive.IsZero() && age >= 0 {
 		st.Staleness = age
 	}
-	if s.err == nil && s.missing > 0 {
-		st.Err = fmt.Errorf("%w (%d)", ErrMissing, s.missing)
+	if s.missing > 0 {
+		st.Err = errors.Join(fmt.Errorf("%w (%d)", ErrMissing, s.missing), s.err)
 	}
 	if s.closed {
 		st.Err = ErrClosed
