@@ -109,11 +109,16 @@ func (t *traffic) worker(int) func([]byte, netip.Addr) {
 	t.workers = append(t.workers, mine)
 	t.mu.Unlock()
 	return func(key []byte, addr netip.Addr) {
-		if len(key) == 0 || t.key != "" && string(key) != t.key {
+		// A key longer than the engine's has no list to suggest.
+		if len(key) == 0 || len(key) > ipallow.MaxKeyLen || t.key != "" && string(key) != t.key {
 			return
 		}
 		m := mine[string(key)]
 		if m == nil {
+			if t.pairs.Add(int64(len(key)/64)) > maxPairs { // its name takes memory too
+				t.full.Store(true)
+				return
+			}
 			m = map[netip.Addr]int64{}
 			mine[string(key)] = m
 		}
