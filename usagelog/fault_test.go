@@ -135,7 +135,9 @@ func TestLostWhileTheDiskFails(t *testing.T) {
 	w, err := open(t.TempDir(), NewMemoryStore(0), &Options{QueueBytes: minQueueBytes}, d.create)
 	require.NoError(t, err)
 	queued := uint64(0)
+	ctx := within(t)
 	for i := 0; w.Stats().Lost[WALFailed] < 10; i++ {
+		require.NoError(t, ctx.Err(), "what is lost is not counted")
 		if w.Record(sample(i)) {
 			queued++
 		}
@@ -161,9 +163,11 @@ func TestSpillFull(t *testing.T) {
 	o := Options{QueueBytes: minQueueBytes, WALBytes: 4 * minQueueBytes, Linger: -1}
 	w := mustOpen(t, t.TempDir(), store, &o)
 	i := 0
+	ctx := within(t)
 	for ; w.Stats().Lost[SpillFull] < 100; i++ {
 		w.Record(sample(i))
 		if i%100 == 0 {
+			require.NoError(t, ctx.Err(), "what is lost is not counted")
 			require.LessOrEqual(t, w.Stats().WALBytes, o.WALBytes)
 			time.Sleep(100 * time.Microsecond)
 		}
