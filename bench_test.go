@@ -167,7 +167,7 @@ func BenchmarkFloor(b *testing.B) {
 			e := loaded(b, w)
 			size := 0
 			for s := range e.Snapshot().index.all {
-				size += len(s.blob) + len(s.table)
+				size += len(s.mem)
 			}
 			buf := make([]uint64, size/8)
 			r := rand.New(rand.NewPCG(1, 2))

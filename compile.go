@@ -80,7 +80,7 @@ func (l *Allowlist) Len() int {
 	case l.large != nil:
 		return len(l.large.prefixes)
 	}
-	return int(l.hdr>>hdrN4&hdrCount + l.hdr>>hdrN6&hdrCount)
+	return layoutOf(l.hdr).n
 }
 
 // Contains reports whether an entry contains addr. An IPv4-mapped address is

@@ -10,7 +10,7 @@ func newWithMask(opts *Options, mask uint64) *Engine {
 	return e
 }
 
-// The masks that clear parts of a hash: see slotTag, shiftAt, home and
+// The masks that clear parts of a hash: see slotTag, bucketAt, laneAt and
 // index.place. With slow ones a lookup is a walk over the keys.
 var degenerate = []struct {
 	name string
@@ -21,11 +21,12 @@ var degenerate = []struct {
 	{"all hashes equal", 0, true},
 	{"all keys in one shard", 1<<40 - 1, true},
 	{"all tags equal", ^uint64(0xff << 24), false},
-	{"all first slots equal", ^uint64(1<<24 - 1), true},
-	{"two shards, one slot, two tags", 1<<63 | 1<<24, true},
-	{"all homes equal", ^uint64(0xffff), true},
-	{"one shift for all", ^uint64(0xff << 16), true},
-	{"all steps equal", ^uint64(0xff << 32), false},
+	{"all buckets equal", ^uint64(1<<32 - 1), true},
+	{"two shards, one bucket, two tags", 1<<63 | 1<<24, true},
+	{"eight bits of a bucket", ^uint64(1<<24 - 1), true},
+	{"places that depend on the bucket alone", ^uint64(0xff << 32), false},
+	{"all places equal", ^uint64(0xffffffff << 8), true},
+	{"few hashes in each shard", ^uint64(1<<37 - 1), true},
 }
 
 // isLarge reports whether the list of key is a table and not a record.
@@ -45,7 +46,7 @@ func (s *Snapshot) tableOf(key string) *large {
 func (s *Snapshot) shape() (bits, shards, bytes int) {
 	for sh := range s.index.all {
 		shards++
-		bytes += len(sh.blob) + len(sh.cold)
+		bytes += len(sh.mem) + len(sh.cold)
 	}
 	return int(s.index.bits), shards, bytes
 }

@@ -18,29 +18,24 @@ import (
 // until all loads before it have come back, cache misses included.
 //
 // What makes the loads safe:
-//   - A hotShard has the table, blob, mask and probes of one shard, which is
-//     never written after it was built. Slots and shifts are found under the
-//     mask that the table was made for.
-//   - A slot has the offset of a record in the same shard's blob, and a
-//     record's header says how long its parts are, which shardBuilder wrote
-//     and checkInvariants verifies. recPad bytes behind the last record may
-//     be read too.
+//   - A hotShard has the bytes and the two numbers of one shard, which is
+//     never written after it was built. bucketAt is under the number of
+//     buckets, which the bytes begin with.
+//   - A slot has the offset of a record in the same bytes, and a record's
+//     header says how long its parts are, which shardBuilder wrote and
+//     checkInvariants verifies. recPad bytes behind the last record may be
+//     read too.
 //   - The directory has 1<<(64-shift) places in nodes of nodeSize.
 //   - netip.Addr is two words of address and one of family and zone, in that
 //     order. init verifies it, and falls back to As16 if it ever changes.
 
 type hotShard struct {
-	table, blob  unsafe.Pointer
-	mask, probes uint32
+	mem           unsafe.Pointer
+	buckets, mult uint32
 }
 
 func (s *shard) hot() hotShard {
-	return hotShard{
-		table:  unsafe.Pointer(unsafe.SliceData(s.table)),
-		blob:   unsafe.Pointer(unsafe.SliceData(s.blob)),
-		mask:   s.mask,
-		probes: s.probes,
-	}
+	return hotShard{unsafe.Pointer(unsafe.SliceData(s.mem)), s.buckets, s.mult}
 }
 
 // same reports whether h is the copy of s.
@@ -106,60 +101,64 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	k := unsafe.Pointer(unsafe.StringData(key))
 
 	// hasher.bytes, written out.
-	x := s.hash.seed0
-	for i := 0; i < n-16; i += 16 {
-		x = fold(load64(k, i)^s.hash.seed1, load64(k, i+8)^x)
+	x := fold(load64(k, 0)^s.hash.seed1, load64(k, 8)^s.hash.seed0)
+	if n > 32 {
+		x ^= fold(load64(k, 16)^s.hash.seed2, load64(k, 24)^s.hash.seed0)
+		for i := 32; i < n-16; i += 16 {
+			x = fold(load64(k, i)^s.hash.seed1, load64(k, i+8)^x)
+		}
 	}
 	h := fold(fold(load64(k, n-16)^s.hash.seed1, load64(k, n-8)^x)^uint64(n), s.hash.seed2) & s.hash.mask
 
 	p := h >> (s.shift & 63)
 	nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
 	hot := &nd.hot[p%nodeSize]
-	i := home(h, load8(hot.table, int((uintptr(hot.mask)+1)*slotSize+uintptr(shiftAt(h, hot.mask)))))
-	slot := load32(hot.table, int(i&hot.mask)*slotSize)
-	if (slot^slotTag(h))&^offsetMask != 0 {
-		if hot.probes == 0 {
+	mem := hot.mem
+	bucket := unsafe.Add(mem, bucketAt(h, hot.mult, hot.buckets)<<bucketBits)
+	slot := load32(bucket, int(laneAt(h, load32(bucket, 0)))*4)
+	if slot^(uint32(h)|1<<offsetBits) >= 1<<offsetBits {
+		if hot.mult&1 != 0 {
 			return Unrestricted
 		}
 		return s.checkSlow(key, addr)
 	}
-	rec := unsafe.Add(hot.blob, slot&offsetMask)
+	rec := unsafe.Add(mem, slot&offsetMask)
 	hdr := load32(rec, 0)
-	if int(hdr&hdrKeyLen) != n {
-		return s.checkSlow(key, addr)
+	if int(hdr&hdrPlain) != n {
+		return s.checkOther(rec, key, addr, nd.shards[p%nodeSize])
 	}
 	body := unsafe.Add(rec, recHeader+n)
-	diff := (load64(body, -16) ^ load64(k, n-16)) | (load64(body, -8) ^ load64(k, n-8))
-	for i := 0; i < n-16; i += 16 {
-		diff |= (load64(rec, recHeader+i) ^ load64(k, i)) | (load64(rec, recHeader+i+8) ^ load64(k, i+8))
+	diff := (load64(rec, recHeader) ^ load64(k, 0)) | (load64(rec, recHeader+8) ^ load64(k, 8)) |
+		(load64(body, -16) ^ load64(k, n-16)) | (load64(body, -8) ^ load64(k, n-8))
+	if n > 32 {
+		diff |= (load64(rec, recHeader+16) ^ load64(k, 16)) | (load64(rec, recHeader+24) ^ load64(k, 24))
+		for i := 32; i < n-16; i += 16 {
+			diff |= (load64(rec, recHeader+i) ^ load64(k, i)) | (load64(rec, recHeader+i+8) ^ load64(k, i+8))
+		}
 	}
 	if diff != 0 {
 		return s.checkSlow(key, addr)
 	}
-	if hdr >= hdrSpecial {
-		sh := nd.shards[p%nodeSize]
-		return sh.check(sh.blob[slot&offsetMask:], addr)
-	}
 	hi, lo := addrWords(&addr)
-	if hi != 0 || lo>>32 != 0xffff {
-		if !addr.IsValid() {
-			return Denied
-		}
-		return match6(body, hdr, hi, lo)
+	if hi == 0 && lo>>32 == 0xffff {
+		return match4(body, int(hdr>>hdrN4&hdrCount), uint32(lo))
 	}
-
-	// match4, written out.
-	m := int(hdr >> hdrN4 & hdrCount)
-	if m == 0 {
+	if !addr.IsValid() {
 		return Denied
 	}
-	e := 0
-	for half := firstHalf(m); half > 0; half >>= 1 {
-		begins := int64(lo&0xffffffff-uint64(load32(body, 4*(e+half)))) >> 63
-		e += half & int(int64(e+half-m)>>63&^begins)
+	return match6(body, hdr, hi, lo)
+}
+
+// checkOther is Check where the record's header is not that of a plain
+// record with the key's length.
+func (s *Snapshot) checkOther(rec unsafe.Pointer, key string, addr netip.Addr, sh *shard) Verdict {
+	if hdr := load32(rec, 0); int(hdr&hdrKeyLen) == len(key) && hdr&flagLarge != 0 && sameKey(unsafe.Add(rec, recHeader), key) {
+		if addr.IsValid() && sh.large[load32(rec, recHeader+len(key))].contains(canonicalAddr(addr)) {
+			return Allowed
+		}
+		return Denied
 	}
-	d := uint64(load32(body, 4*e)^uint32(lo)) >> (load8(body, 4*m+e) & 63)
-	return Verdict((d - 1) >> 63)
+	return s.checkSlow(key, addr)
 }
 
 // CheckBatch gives verdicts[i] the verdict on a request made with keys[i]
@@ -184,25 +183,23 @@ func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip
 	for i, key := range keys {
 		n := len(key)
 		if uint(n-16) <= MaxKeyLen-16 { // another has a hash of 0 here, and goes the long way below
-			k := unsafe.Pointer(unsafe.StringData(key))
-			x := s.hash.seed0
-			for j := 0; j < n-16; j += 16 {
-				x = fold(load64(k, j)^s.hash.seed1, load64(k, j+8)^x)
-			}
-			hashes[i] = fold(fold(load64(k, n-16)^s.hash.seed1, load64(k, n-8)^x)^uint64(n), s.hash.seed2) & s.hash.mask
+			hashes[i] = s.hash.string(key)
 		}
-		p := hashes[i] >> (s.shift & 63)
+		h := hashes[i]
+		p := h >> (s.shift & 63)
 		nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
 		hots[i] = &nd.hot[p%nodeSize]
 	}
 	for i, hot := range hots {
 		h := hashes[i]
-		j := home(h, load8(hot.table, int((uintptr(hot.mask)+1)*slotSize+uintptr(shiftAt(h, hot.mask)))))
-		slots[i] = load32(hot.table, int(j&hot.mask)*slotSize)
+		bucket := unsafe.Add(hot.mem, bucketAt(h, hot.mult, hot.buckets)<<bucketBits)
+		slots[i] = load32(bucket, int(laneAt(h, load32(bucket, 0)))*4)
 	}
 	for i, hot := range hots {
-		// The offset of an empty slot is 0, where there are always 4 bytes.
-		hdrs[i] = load32(hot.blob, int(slots[i]&offsetMask))
+		// A seed has no offset, and an empty slot none either.
+		if slots[i]&^offsetMask != 0 {
+			hdrs[i] = load32(hot.mem, int(slots[i]&offsetMask))
+		}
 	}
 	for i, key := range keys {
 		verdicts[i] = s.finish(key, addrs[i], hashes[i], hots[i], slots[i], hdrs[i])
@@ -215,14 +212,14 @@ func (s *Snapshot) finish(key string, addr netip.Addr, h uint64, hot *hotShard, 
 	if uint(n-16) > MaxKeyLen-16 {
 		return s.checkSlow(key, addr)
 	}
-	if (slot^slotTag(h))&^offsetMask != 0 {
-		if hot.probes == 0 {
+	if slot^(uint32(h)|1<<offsetBits) >= 1<<offsetBits {
+		if hot.mult&1 != 0 {
 			return Unrestricted
 		}
 		return s.checkSlow(key, addr)
 	}
-	rec := unsafe.Add(hot.blob, slot&offsetMask)
-	if int(hdr&hdrKeyLen) != n || hdr >= hdrSpecial || !sameKey(unsafe.Add(rec, recHeader), key) {
+	rec := unsafe.Add(hot.mem, slot&offsetMask)
+	if int(hdr&hdrPlain) != n || !sameKey(unsafe.Add(rec, recHeader), key) {
 		return s.checkSlow(key, addr)
 	}
 	body := unsafe.Add(rec, recHeader+n)
@@ -247,44 +244,67 @@ func sameKey(p unsafe.Pointer, key string) bool {
 	return diff == 0
 }
 
-// firstHalf is the first step of a search among n entries. There are two
-// kinds of search, of 3 steps and of 5, and not one for each n, so that n,
-// which differs from key to key, is seldom mispredicted. A step beyond the
-// entries is not taken; what it loads is in the record, or in what recPad
-// bytes follow it.
-func firstHalf(n int) int {
-	if n < 8 {
-		return 4
-	}
-	return 16
-}
+// A search finds the last entry that begins at or before the address, by
+// halving. Its steps are arithmetic and no branches. There are two kinds, of
+// three steps and of five, and not one for each number of entries n, which
+// differs from key to key, so that it is seldom mispredicted. The first step is by
+// as many entries as are over 4, or 16, so that no step looks beyond the
+// entries; see minEntries4.
 
 // match4 returns Allowed if one of the n entries at e contains a.
 func match4(e unsafe.Pointer, n int, a uint32) Verdict {
-	if n == 0 {
-		return Denied
+	not := ^int64(a) // an entry plus this is negative if it begins at or before a
+	var k int
+	if n < 8 {
+		if n == 0 {
+			return Denied
+		}
+		k = n - 4
+		k &= int((int64(load32(e, 4*k)) + not) >> 63)
+	} else {
+		over := n - 16
+		few := over >> 63
+		k = over &^ few
+		k &= int((int64(load32(e, 4*k)) + not) >> 63)
+		half := 8 + over&few
+		k += half & int((int64(load32(e, 4*(k+half)))+not)>>63)
+		k += int(uint64(int64(load32(e, 4*(k+4)))+not)>>63) * 4
 	}
-	k := 0
-	for half := firstHalf(n); half > 0; half >>= 1 {
-		// All ones if the entry begins behind a.
-		begins := int64(uint64(a)-uint64(load32(e, 4*(k+half)))) >> 63
-		k += half & int(int64(k+half-n)>>63&^begins)
-	}
+	k += int(uint64(int64(load32(e, 4*(k+2)))+not)>>63) * 2
+	k += int(uint64(int64(load32(e, 4*(k+1)))+not) >> 63)
 	d := uint64(load32(e, 4*k)^a) >> (load8(e, 4*n+k) & 63)
 	return Verdict((d - 1) >> 63)
 }
 
+// steps6 is the steps of a search among fewer than 8 entries.
+var steps6 = [8][4]uint8{{}, {0, 0, 0}, {0, 0, 1}, {0, 1, 1}, {0, 2, 1}, {1, 2, 1}, {2, 2, 1}, {3, 2, 1}}
+
 // match6 returns Allowed if an IPv6 entry of a record contains the address.
 func match6(body unsafe.Pointer, hdr uint32, hi, lo uint64) Verdict {
 	n := int(hdr >> hdrN6 & hdrCount)
-	if n == 0 {
-		return Denied
-	}
 	e := unsafe.Add(body, 5*int(hdr>>hdrN4&hdrCount))
 	k := 0
-	for half := firstHalf(n); half > 0; half >>= 1 {
-		_, begins := bits.Sub64(hi, load64(e, 8*(k+half)), 0)
-		k += half & int(int64(k+half-n)>>63&^-int64(begins))
+	if n < 8 {
+		if n == 0 {
+			return Denied
+		}
+		steps := &steps6[n]
+		half := int(steps[0])
+		k = half &^ less(hi, load64(e, 8*half))
+		half = int(steps[1])
+		k += half &^ less(hi, load64(e, 8*(k+half)))
+		half = int(steps[2])
+		k += half &^ less(hi, load64(e, 8*(k+half)))
+	} else {
+		over := n - 16
+		few := over >> 63
+		k = over &^ few
+		k &^= less(hi, load64(e, 8*k))
+		half := 8 + over&few
+		k += half &^ less(hi, load64(e, 8*(k+half)))
+		k += 4 &^ less(hi, load64(e, 8*(k+4)))
+		k += 2 &^ less(hi, load64(e, 8*(k+2)))
+		k += 1 &^ less(hi, load64(e, 8*(k+1)))
 	}
 	d := hi ^ load64(e, 8*k)
 	shift := load8(e, 8*n+k)
@@ -293,6 +313,12 @@ func match6(body unsafe.Pointer, hdr uint32, hi, lo uint64) Verdict {
 	}
 	d >>= shift & 63
 	return Verdict(^(d | -d) >> 63)
+}
+
+// less is -1 if a < b, and 0 otherwise.
+func less(a, b uint64) int {
+	_, borrow := bits.Sub64(a, b, 0)
+	return -int(borrow)
 }
 
 // matchBody returns Allowed if addr matches an entry of the small record with

@@ -236,7 +236,7 @@ func (e *editor) join(h uint64) error {
 			break
 		}
 		t := e.shard(h ^ 1<<(64-s.depth))
-		if t.depth != s.depth || s.n+t.n >= joinKeys || len(s.blob)+len(s.cold)+len(t.blob)+len(t.cold) >= joinBytes {
+		if t.depth != s.depth || s.n+t.n >= joinKeys || len(s.mem)+len(s.cold)+len(t.mem)+len(t.cold) >= joinBytes {
 			break
 		}
 		items := s.items(nil, e.hash.bytes)

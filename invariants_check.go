@@ -5,7 +5,6 @@ package ipallow
 import (
 	"encoding/binary"
 	"fmt"
-	"math/bits"
 	"net/netip"
 )
 
@@ -77,18 +76,20 @@ func verifyHot(h *hotShard, s *shard) error {
 
 // verify walks a shard all of whose hashes begin with the bits of prefix.
 func (s *shard) verify(hash *hasher, prefix uint64) error {
-	slots := int(s.mask) + 1
-	if bits.OnesCount(uint(slots)) != 1 || 4*s.n > 3*slots {
-		return fmt.Errorf("%d slots for %d records", slots, s.n)
+	if int(s.buckets) != bucketsFor(s.n) {
+		return fmt.Errorf("%d buckets for %d records", s.buckets, s.n)
 	}
-	if len(s.table) != slots*slotSize+slots/slotsPerShift || len(s.blob) < recPad || cap(s.blob) > len(s.blob)+len(s.blob)/4+64 {
-		return fmt.Errorf("%d bytes of table and %d of %d of records for %d slots", len(s.table), len(s.blob), cap(s.blob), slots)
+	if len(s.mem) < s.first()+recPad || cap(s.mem) > len(s.mem)+len(s.mem)/4+64 {
+		return fmt.Errorf("%d of %d bytes for %d buckets", len(s.mem), cap(s.mem), s.buckets)
+	}
+	if (s.mult == probingMult) != (s.probes > 0) || s.probes == 0 && s.mult&1 == 0 {
+		return fmt.Errorf("the multiplier %#x with %d probes", s.mult, s.probes)
 	}
 	cold, large, keys := 0, 0, map[string]bool{}
 	starts := map[int]bool{}
-	end := 0
-	for at := 0; at < len(s.blob)-recPad; {
-		if headerOf(s.blob[at:]) == 0 {
+	end := s.first()
+	for at := end; at < len(s.mem)-recPad; {
+		if headerOf(s.mem[at:]) == 0 {
 			if at += 4; at-end > lineSize+4 {
 				return fmt.Errorf("a gap of more than a line at %d", end)
 			}
@@ -102,7 +103,7 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 			return fmt.Errorf("the record at %d of %d bytes should be at %d", at, size, want)
 		}
 		end = at + size
-		key := string(keyOf(s.blob[at:]))
+		key := string(keyOf(s.mem[at:]))
 		if keys[key] {
 			return fmt.Errorf("the key %q is there twice", key)
 		}
@@ -117,23 +118,28 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 		}
 		at = (end + 3) &^ 3
 	}
-	if end != len(s.blob)-recPad {
-		return fmt.Errorf("the records end at %d of %d", end, len(s.blob)-recPad)
+	if end != len(s.mem)-recPad {
+		return fmt.Errorf("the records end at %d of %d", end, len(s.mem)-recPad)
 	}
 	if len(keys) != s.n {
 		return fmt.Errorf("%d records are counted and %d are there", s.n, len(keys))
 	}
-	for i, b := range s.blob[len(s.blob)-recPad:] {
+	for i, b := range s.mem[len(s.mem)-recPad:] {
 		if b != 0 {
 			return fmt.Errorf("byte %d of the padding is %#x", i, b)
 		}
 	}
 	used := 0
-	for i := range slots {
-		if slot := binary.LittleEndian.Uint32(s.slot(uint32(i))[:]); slot != 0 {
-			used++
-			if !starts[int(slot&offsetMask)] {
-				return fmt.Errorf("slot %d points at %d, where no record begins", i, slot&offsetMask)
+	for i := range uint64(s.buckets) {
+		if seed := binary.LittleEndian.Uint32(s.slot(i, 0)[:]); seed&^offsetMask != 0 || s.probes > 0 && seed != 0 {
+			return fmt.Errorf("bucket %d has the seed %#x", i, seed)
+		}
+		for lane := range uint32(bucketSlots) {
+			if slot := binary.LittleEndian.Uint32(s.slot(i, 1+lane)[:]); slot != 0 {
+				used++
+				if !starts[int(slot&offsetMask)] {
+					return fmt.Errorf("slot %d of bucket %d points at %d, where no record begins", lane, i, slot&offsetMask)
+				}
 			}
 		}
 	}
@@ -146,26 +152,31 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 	return nil
 }
 
-// verifySlot probes for the record at at, which has the hash h, as Check
+// verifySlot looks for the record at at, which has the hash h, as Check
 // does.
 func (s *shard) verifySlot(h uint64, at int) error {
-	from := home(h, s.table[int(s.mask+1)*slotSize+int(shiftAt(h, s.mask))])
-	for i := range s.probes + 1 {
-		switch slot := binary.LittleEndian.Uint32(s.slot(from + i)[:]); {
-		case slot == 0 || int(slot&offsetMask) != at:
-		case slot&^offsetMask != slotTag(h):
-			return fmt.Errorf("its slot has the tag %#x", slot>>offsetBits)
-		default:
-			return nil
+	bucket := bucketAt(h, s.mult, s.buckets)
+	load := func(i uint64, lane uint32) uint32 { return binary.LittleEndian.Uint32(s.slot(i, lane)[:]) }
+	if s.probes == 0 {
+		if slot := load(bucket, laneAt(h, load(bucket, 0))); slot != slotTag(h)|uint32(at) {
+			return fmt.Errorf("its slot is %#x", slot)
+		}
+		return nil
+	}
+	for i := range uint64(s.probes) {
+		for lane := range uint32(bucketSlots) {
+			if load((bucket+i)%uint64(s.buckets), 1+lane) == slotTag(h)|uint32(at) {
+				return nil
+			}
 		}
 	}
-	return fmt.Errorf("no slot within %d of its home points at it", s.probes)
+	return fmt.Errorf("no slot in %d buckets points at it", s.probes)
 }
 
 // verifyRecord checks the record at at and returns its size. The labels and
 // the table of a flagged one must be the next that no record before it used.
 func (s *shard) verifyRecord(at int, cold, large *int) (int, error) {
-	b := s.blob[at : len(s.blob)-recPad]
+	b := s.mem[at : len(s.mem)-recPad]
 	if len(b) < recHeader {
 		return 0, fmt.Errorf("%d bytes are no header", len(b))
 	}

@@ -50,12 +50,13 @@ func TestCheckInvariantsSees(t *testing.T) {
 		return nil
 	}
 	swapSlots := func(sh *shard, pick func(uint32) uint32) {
-		for i := range sh.mask + 1 {
-			if slot := binary.LittleEndian.Uint32(sh.slot(i)[:]); slot != 0 {
-				binary.LittleEndian.PutUint32(sh.slot(i)[:], pick(slot))
+		for lane := range uint32(bucketSlots) {
+			if slot := sh.slot(0, 1+lane); binary.LittleEndian.Uint32(slot[:]) != 0 {
+				binary.LittleEndian.PutUint32(slot[:], pick(binary.LittleEndian.Uint32(slot[:])))
 				return
 			}
 		}
+		t.Fatal("the first bucket is empty")
 	}
 	// entry returns the body of a record of IPv4 entries only.
 	entry := func(sh *shard) ([]byte, layout) {
@@ -74,33 +75,39 @@ func TestCheckInvariantsSees(t *testing.T) {
 		"a slot has another tag":           func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x ^ 1<<offsetBits }) },
 		"a slot points between records":    func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x + 1 }) },
 		"a slot points behind the records": func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x | offsetMask }) },
-		"a key has changed":                func(s *Snapshot) { first(s).blob[recHeader]++ },
-		"a key is empty":                   func(s *Snapshot) { binary.LittleEndian.PutUint32(first(s).blob, headerOf(first(s).blob)&^hdrKeyLen) },
-		"an entry has host bits":           func(s *Snapshot) { body, l := entry(first(s)); body[0] ^= 1; body[l.shift4] = 8 },
-		"a record has other flags":         func(s *Snapshot) { flagged(first(s), 0)[3] |= flagLarge >> 24 },
-		"a record has an entry more":       func(s *Snapshot) { r := flagged(first(s), 0); binary.LittleEndian.PutUint32(r, headerOf(r)+1<<hdrN4) },
-		"a record has no entries":          func(s *Snapshot) { r := flagged(first(s), 0); binary.LittleEndian.PutUint32(r, headerOf(r)&hdrKeyLen) },
-		"labels are elsewhere":             func(s *Snapshot) { r := flagged(first(s), flagLabels); r[len(r)-4]++ },
-		"a table is another":               func(s *Snapshot) { r := flagged(first(s), flagLarge); r[len(r)-4]++ },
-		"a table is left over":             func(s *Snapshot) { first(s).large = append(first(s).large, first(s).large[0]) },
-		"labels are left over":             func(s *Snapshot) { first(s).cold = append(first(s).cold, 0) },
-		"a table's order is wrong":         func(s *Snapshot) { l := first(s).large[0].sorted; l[0], l[1] = l[1], l[0] },
-		"the padding is not zero":          func(s *Snapshot) { b := first(s).blob; b[len(b)-1] = 1 },
-		"the padding is missing":           func(s *Snapshot) { sh := first(s); sh.blob = sh.blob[:len(sh.blob)-1] },
-		"bytes are left over":              func(s *Snapshot) { sh := first(s); sh.blob = append(sh.blob, 0, 0, 0, 0, 0, 0, 0, 0) },
+		"a key has changed":                func(s *Snapshot) { flagged(first(s), 0)[recHeader]++ },
+		"a key is empty": func(s *Snapshot) {
+			r := first(s).mem[first(s).first():]
+			binary.LittleEndian.PutUint32(r, headerOf(r)&^hdrKeyLen)
+		},
+		"an entry has host bits":     func(s *Snapshot) { body, l := entry(first(s)); body[0] ^= 1; body[l.shift4] = 8 },
+		"a record has other flags":   func(s *Snapshot) { flagged(first(s), 0)[3] |= flagLarge >> 24 },
+		"a record has an entry more": func(s *Snapshot) { r := flagged(first(s), 0); binary.LittleEndian.PutUint32(r, headerOf(r)+1<<hdrN4) },
+		"a record has no entries":    func(s *Snapshot) { r := flagged(first(s), 0); binary.LittleEndian.PutUint32(r, headerOf(r)&hdrKeyLen) },
+		"labels are elsewhere":       func(s *Snapshot) { r := flagged(first(s), flagLabels); r[len(r)-4]++ },
+		"a table is another":         func(s *Snapshot) { r := flagged(first(s), flagLarge); r[len(r)-4]++ },
+		"a table is left over":       func(s *Snapshot) { first(s).large = append(first(s).large, first(s).large[0]) },
+		"labels are left over":       func(s *Snapshot) { first(s).cold = append(first(s).cold, 0) },
+		"a table's order is wrong":   func(s *Snapshot) { l := first(s).large[0].sorted; l[0], l[1] = l[1], l[0] },
+		"the padding is not zero":    func(s *Snapshot) { b := first(s).mem; b[len(b)-1] = 1 },
+		"the padding is missing":     func(s *Snapshot) { sh := first(s); sh.mem = sh.mem[:len(sh.mem)-1] },
+		"bytes are left over":        func(s *Snapshot) { sh := first(s); sh.mem = append(sh.mem, 0, 0, 0, 0, 0, 0, 0, 0) },
 		"the copy for Check is older": func(s *Snapshot) {
 			c := *first(s)
-			c.blob = append([]byte(nil), c.blob...)
+			c.mem = append([]byte(nil), c.mem...)
 			s.index.root[0].hot[0] = c.hot()
 		},
-		"the shifts are others": func(s *Snapshot) {
-			for i := (int(first(s).mask) + 1) * slotSize; i < len(first(s).table); i++ {
-				first(s).table[i]++
+		"the seeds are others": func(s *Snapshot) {
+			for i := range uint64(first(s).buckets) {
+				first(s).slot(i, 0)[0]++
 			}
 		},
-		"the shifts are missing":              func(s *Snapshot) { b := first(s).table; first(s).table = b[:len(b)-1] },
+		"a seed looks like a slot":            func(s *Snapshot) { first(s).slot(0, 0)[3]++ },
+		"the multiplier is even":              func(s *Snapshot) { first(s).mult++; s.index.root[0].put(0, first(s)) },
+		"keys may stand elsewhere":            func(s *Snapshot) { first(s).probes++ },
+		"there are more buckets":              func(s *Snapshot) { first(s).buckets++; s.index.root[0].put(0, first(s)) },
 		"a header says that entries overlap":  func(s *Snapshot) { flagged(first(s), 0)[3] |= flagScan >> 24 },
-		"the copy's mask is another":          func(s *Snapshot) { s.index.root[0].hot[0].mask++ },
+		"the copy's multiplier is another":    func(s *Snapshot) { s.index.root[0].hot[0].mult++ },
 		"a place has another shard":           func(s *Snapshot) { s.index.root[0].shards[0] = s.index.root[0].shards[nodeSize-1] },
 		"a place has no shard":                func(s *Snapshot) { s.index.root[0].shards[nodeSize-1] = nil },
 		"a shard's depth is too small":        func(s *Snapshot) { first(s).depth-- },

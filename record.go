@@ -21,8 +21,9 @@ import (
 //
 // or, if flagLarge is set, n4, n6 and nw are 0 and behind the key stand 4
 // bytes, an index into shard.large. Numbers are little endian. The header
-// has, from its lowest bit on, klen in 11 bits, n4, n6 and nw in 6 each, and
-// the flags.
+// has, from its lowest bit on, klen in 11 bits, n4, n6 and nw in 5 each, 2
+// bits of how many of the IPv4 entries are padding, and the flags. Padding is
+// copies of the last IPv4 entry.
 //
 // The entries of a family are sorted by address. If none covers another,
 // only the last one that begins at or before an address can contain it, and
@@ -42,9 +43,10 @@ const (
 
 	hdrKeyLen = 1<<11 - 1
 	hdrN4     = 11
-	hdrN6     = 17
-	hdrNw     = 23
-	hdrCount  = 1<<6 - 1
+	hdrN6     = 16
+	hdrNw     = 21
+	hdrCount  = 1<<5 - 1
+	hdrPad4   = 26
 
 	flagLabels = 1 << 29 // there are labels
 	flagScan   = 1 << 30 // an entry covers another, or ::/0 is there
@@ -54,15 +56,23 @@ const (
 	// wide in the place of a shift says that the rest is in lo.
 	wide = 0x80
 
-	// recPad is how many bytes behind a record may be loaded with it: those
-	// of the steps of a search that are not taken, at most 16 entries of 8
-	// bytes.
-	recPad = 16 * 8
+	// hdrPlain is the parts of a header that are the key's length for Check's
+	// short way.
+	hdrPlain = hdrKeyLen | flagScan | flagLarge
+
+	// recPad is how many bytes there are behind a record: Check loads words
+	// of a record without asking where it ends.
+	recPad = 16
 )
 
 // maxSmall is the longest list that is kept as a record; a longer one is a
 // bart table. BenchmarkRepresentation measures it.
 const maxSmall = 31
+
+// minEntries4 is how many IPv4 entries a record has if it has any, so that
+// a search needs no check of its bounds. (IPv6 entries are longer, and in
+// most lists there are few; their search takes its steps from a table.)
+const minEntries4 = 4
 
 // A query is a client address as the records want it.
 type query struct {
@@ -73,13 +83,14 @@ type query struct {
 // A layout is where the parts of a small record's body begin, from the
 // body's first byte. Only the slow paths make one.
 type layout struct {
-	n, n4, n6, nw                        int
+	n, n4, pad4, n6, nw                  int // n is without the padding
 	shift4, at6, shift6, lo, order, size int
 }
 
 func layoutOf(hdr uint32) (l layout) {
 	l.n4, l.n6, l.nw = int(hdr>>hdrN4&hdrCount), int(hdr>>hdrN6&hdrCount), int(hdr>>hdrNw&hdrCount)
-	l.n = l.n4 + l.n6
+	l.pad4 = int(hdr >> hdrPad4 & (minEntries4 - 1))
+	l.n = l.n4 - l.pad4 + l.n6
 	l.shift4 = 4 * l.n4
 	l.at6 = l.shift4 + l.n4
 	l.shift6 = l.at6 + 8*l.n6
@@ -120,7 +131,11 @@ func appendBody(dst []byte, entries []Entry) (hdr uint32, body []byte) {
 			top = p
 		}
 	}
+	if n4 := hdr >> hdrN4 & hdrCount; 0 < n4 && n4 < minEntries4 && hdr&flagScan == 0 {
+		hdr += (minEntries4-n4)<<hdrN4 + (minEntries4-n4)<<hdrPad4
+	}
 	l := layoutOf(hdr)
+	n4 := l.n4 - l.pad4
 	at := len(dst)
 	dst = append(dst, zeros[:l.size]...)
 	body = dst[at:]
@@ -128,12 +143,18 @@ func appendBody(dst []byte, entries []Entry) (hdr uint32, body []byte) {
 	for k, i := range order {
 		p := entries[i].Prefix
 		a := p.Addr().As16()
-		if k < l.n4 {
-			binary.LittleEndian.PutUint32(body[4*k:], binary.BigEndian.Uint32(a[12:]))
-			body[l.shift4+k] = byte(32 - p.Bits())
+		if k < n4 {
+			last := k
+			if k == n4-1 {
+				last += l.pad4
+			}
+			for ; k <= last; k++ {
+				binary.LittleEndian.PutUint32(body[4*k:], binary.BigEndian.Uint32(a[12:]))
+				body[l.shift4+k] = byte(32 - p.Bits())
+			}
 			continue
 		}
-		k -= l.n4
+		k -= n4
 		binary.LittleEndian.PutUint64(body[l.at6+8*k:], binary.BigEndian.Uint64(a[:8]))
 		if p.Bits() <= 64 {
 			body[l.shift6+k] = byte(64 - p.Bits())
@@ -160,14 +181,15 @@ func prefixes(dst *[maxSmall]netip.Prefix, hdr uint32, body []byte) []netip.Pref
 	order := perm[:l.n]
 	getRank(order, body[l.order:])
 	lo := body[l.lo:]
+	n4 := l.n4 - l.pad4
 	for k, i := range order {
-		if k < l.n4 {
+		if k < n4 {
 			var a [4]byte
 			binary.BigEndian.PutUint32(a[:], binary.LittleEndian.Uint32(body[4*k:]))
 			dst[i] = netip.PrefixFrom(netip.AddrFrom4(a), 32-int(body[l.shift4+k]))
 			continue
 		}
-		k -= l.n4
+		k -= n4
 		var a [16]byte
 		binary.BigEndian.PutUint64(a[:8], binary.LittleEndian.Uint64(body[l.at6+8*k:]))
 		bits := 64 - int(body[l.shift6+k])

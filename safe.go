@@ -11,17 +11,15 @@ import (
 // This is the safe twin of fast.go: the same hot path with slices.
 
 type hotShard struct {
-	table, blob  []byte
-	mask, probes uint32
+	mem           []byte
+	buckets, mult uint32
 }
 
-func (s *shard) hot() hotShard { return hotShard{s.table, s.blob, s.mask, s.probes} }
+func (s *shard) hot() hotShard { return hotShard{s.mem, s.buckets, s.mult} }
 
 // same reports whether h is the copy of s.
 func (h *hotShard) same(s *shard) bool {
-	return &h.table[0] == &s.table[0] && len(h.table) == len(s.table) &&
-		&h.blob[0] == &s.blob[0] && len(h.blob) == len(s.blob) &&
-		h.mask == s.mask && h.probes == s.probes
+	return &h.mem[0] == &s.mem[0] && len(h.mem) == len(s.mem) && h.buckets == s.buckets && h.mult == s.mult
 }
 
 // A hotDir is a directory's root, or nil.
@@ -46,13 +44,14 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	p := h >> (s.shift & 63)
 	nd := s.dir.root[p>>nodeBits]
 	hot := &nd.hot[p%nodeSize]
-	i := home(h, hot.table[(hot.mask+1)*slotSize+shiftAt(h, hot.mask)])
-	slot := binary.LittleEndian.Uint32(hot.table[(i&hot.mask)*slotSize:])
-	if (slot^slotTag(h))&^offsetMask != 0 && hot.probes == 0 {
+	bucket := hot.mem[bucketAt(h, hot.mult, hot.buckets)<<bucketBits:][:bucketSize]
+	slot := binary.LittleEndian.Uint32(bucket[4*laneAt(h, binary.LittleEndian.Uint32(bucket)):])
+	found := (slot^slotTag(h))&^offsetMask == 0
+	if !found && hot.mult&1 != 0 {
 		return Unrestricted
 	}
-	rec := hot.blob[slot&offsetMask:]
-	if (slot^slotTag(h))&^offsetMask != 0 || string(keyOf(rec)) != key || headerOf(rec)&flagLarge != 0 {
+	rec := hot.mem[slot&offsetMask:]
+	if !found || string(keyOf(rec)) != key || headerOf(rec)&flagLarge != 0 {
 		return s.checkSlow(key, addr)
 	}
 	return matchBody(headerOf(rec), bodyOf(rec), addr)

@@ -3,7 +3,6 @@ package ipallow
 import (
 	"encoding/binary"
 	"iter"
-	"math/bits"
 	"net/netip"
 )
 
@@ -12,32 +11,34 @@ import (
 // change makes a new one, so a shard that is rewritten again and again never
 // holds more than its records.
 //
-// Check reads only table and blob, of which the directory has a copy.
+// All that Check reads is one run of bytes without pointers:
 //
-//	table: slot[mask+1], 4 bytes each | shift[(mask+1)/4], 1 byte each
-//	blob:  record | record | ... | recPad bytes
+//	mem:    bucket[buckets] | record | record | ... | recPad bytes
+//	bucket: seed, 4 bytes | slot[7], 4 bytes each
 //
 // A record begins where it touches as few cache lines as its size allows;
 // the gap before it is filled with zeros.
 //
-// A slot is 0, or has 7 bits of the key's hash and a 1 above the 24 bits of
-// the record's offset in blob. The hash bits spare the look at other
-// keys' records, which would be a cache miss each; the full key is compared
-// in any case.
+// A slot is 0, or has the offset of a record in mem in its lower 24 bits and
+// above them 8 bits of the key's hash, of which the lowest is always 1. The
+// hash bits spare the look at other keys' records, which would be a cache
+// miss each; the full key is compared in any case. A seed has zeros in place
+// of the hash bits, so that no key takes it for a slot.
 //
-// The table is a perfect hash function of the shard's keys, found when the
-// shard is built ("hash and displace"): some bits of a key's hash choose a
-// shift, and that moves the key's home to a slot that no other key has. So
-// Check looks at one slot and has no search to mispredict. Where no shift is
-// found (once in 500 shards, or for hashes that are equal), the key stands
-// up to probes slots behind its home.
+// The buckets are a perfect hash function of the shard's keys, found when
+// the shard is built: mult is a multiplier under which no bucket has more
+// than 7 keys, and each bucket's seed gives each of its keys a slot of its
+// own. So Check looks at one slot, in half a cache line, and has no search to
+// mispredict. Where no such numbers are found (for hashes that are equal),
+// mult is probingMult, the seeds are 0, and a key stands in the first of
+// probes buckets from its own on that had room.
 type shard struct {
-	table  []byte
-	blob   []byte
-	mask   uint32 // number of slots less one
-	probes uint32 // the farthest that a record's slot is from its home
-	depth  uint8  // number of upper hash bits that all keys here share
-	n      int    // number of records
+	mem     []byte
+	buckets uint32
+	mult    uint32
+	probes  uint32 // or 0
+	depth   uint8  // number of upper hash bits that all keys here share
+	n       int    // number of records
 
 	// cold is the labels of the records that have flagLabels: for each a
 	// uvarint of the length of what follows and then, for each entry, a
@@ -48,38 +49,42 @@ type shard struct {
 }
 
 const (
-	slotSize    = 4
-	offsetBits  = 24
-	offsetMask  = 1<<offsetBits - 1
-	maxBlob     = 1<<offsetBits - 1
-	maxCold     = 1 << 30 // its offsets have 32 bits
-	hashTagBits = 8
+	bucketBits  = 5
+	bucketSize  = 1 << bucketBits
+	bucketSlots = 7
 
-	// A shift is for as many slots.
-	slotsPerShift = 4
+	offsetBits = 24
+	offsetMask = 1<<offsetBits - 1
+	maxBlob    = 1<<offsetBits - 1
+	maxCold    = 1 << 30 // its offsets have 32 bits
+
+	// probingMult is even; the multipliers of perfect hash functions are odd.
+	probingMult = 0x9e3779b0
+
+	// pairFill is how many keys two buckets have on average. More would take
+	// less memory, and longer to find a multiplier for.
+	pairFill = 7
 )
 
-// The parts of a hash: the directory takes bits from the top, at most 24; of
-// the rest, bits 0 to 15 are the home, 16 to 23 choose the shift, 25 to 31
-// are the tag, and 32 to 39 are the step that the shift is a multiple of.
-// Tables with more slots than that have homes and shifts that overlap, which
-// costs only time.
+// The parts of a hash: the directory takes bits from the top, at most 24;
+// bits 0 to 31 choose the bucket, 8 to 39 the place in it, and 24 to 31 are
+// the tag. A part that is equal for all keys costs only time.
 
 // slotTag is the part of the hash that stands in a slot. One bit of it is
-// always set, so that no tag is that of an empty slot.
+// always set, so that no tag is that of an empty slot or a seed.
 func slotTag(h uint64) uint32 { return uint32(h)&^offsetMask | 1<<offsetBits }
 
-// shiftAt is the index of the shift for hash h in a table with the given mask.
-func shiftAt(h uint64, mask uint32) uint32 { return uint32(h>>16) & (mask / slotsPerShift) }
-
-// home is the slot for hash h under a shift, before the mask.
-func home(h uint64, shift byte) uint32 { return uint32(h) + uint32(shift)*(uint32(h>>32)|1) }
-
-// slots is the number of slots for n keys: a power of two, filled to at most
-// three quarters.
-func slotsFor(n int) int {
-	return 1 << bits.Len(uint(max(n*4/3, 3)))
+// bucketAt is the bucket for hash h.
+func bucketAt(h uint64, mult, buckets uint32) uint64 {
+	return uint64(uint32(h)*mult) * uint64(buckets) >> 32
 }
+
+// laneAt is the place in a bucket for hash h: from 1 to 7, or 0, where the
+// seed is.
+func laneAt(h uint64, seed uint32) uint32 { return uint32(h>>8) * seed >> 29 }
+
+// bucketsFor is the number of buckets for n keys.
+func bucketsFor(n int) int { return max(2*n/pairFill, 1) }
 
 // An item is one record on its way into a shard.
 type item struct {
@@ -98,7 +103,7 @@ func bodyOf(rec []byte) []byte { return rec[recHeader+headerOf(rec)&hdrKeyLen:] 
 // recEntries is the number of entries of a small record.
 func recEntries(rec []byte) int {
 	hdr := headerOf(rec)
-	return int(hdr>>hdrN4&hdrCount + hdr>>hdrN6&hdrCount)
+	return layoutOf(hdr).n
 }
 
 // recSize is the size of the record that begins at b[0].
@@ -115,26 +120,42 @@ func recSize(b []byte) int {
 	return size
 }
 
-func (s *shard) slot(i uint32) *[slotSize]byte {
-	return (*[slotSize]byte)(s.table[(i&s.mask)*slotSize:])
+func (s *shard) slot(bucket uint64, lane uint32) *[4]byte {
+	return (*[4]byte)(s.mem[bucket<<bucketBits+4*uint64(lane):])
 }
+
+// first is where the records begin.
+func (s *shard) first() int { return int(s.buckets) << bucketBits }
 
 // find returns the record of key, which has the hash h, or nil. It is the
 // plain form of Snapshot.Check, for everything else.
 func (s *shard) find(h uint64, key string) []byte {
-	i := home(h, s.table[(s.mask+1)*slotSize+shiftAt(h, s.mask)])
-	for last := i + s.probes; ; i++ {
-		slot := binary.LittleEndian.Uint32(s.slot(i)[:])
-		if slot&^offsetMask == slotTag(h) {
-			rec := s.blob[slot&offsetMask:]
-			if string(keyOf(rec)) == key {
-				return rec[:recSize(rec)]
+	b, lane := bucketAt(h, s.mult, s.buckets), uint32(1)
+	if s.probes == 0 {
+		lane = laneAt(h, binary.LittleEndian.Uint32(s.slot(b, 0)[:]))
+	}
+	for left := max(s.probes, 1); left > 0; left-- {
+		for {
+			slot := binary.LittleEndian.Uint32(s.slot(b, lane)[:])
+			if slot&^offsetMask == slotTag(h) {
+				rec := s.mem[slot&offsetMask:]
+				if string(keyOf(rec)) == key {
+					return rec[:recSize(rec)]
+				}
+			}
+			if s.probes == 0 {
+				return nil
+			}
+			if lane++; lane > bucketSlots {
+				break
 			}
 		}
-		if i == last {
-			return nil
+		lane = 1
+		if b++; b == uint64(s.buckets) {
+			b = 0
 		}
 	}
+	return nil
 }
 
 // lineSize is the size of a cache line.
@@ -154,13 +175,13 @@ func startOf(at, size int) int {
 // records yields the records in the order in which they stand.
 func (s *shard) records() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		for end, at := len(s.blob)-recPad, 0; at < end; {
-			if headerOf(s.blob[at:]) == 0 {
+		for end, at := len(s.mem)-recPad, s.first(); at < end; {
+			if headerOf(s.mem[at:]) == 0 {
 				at += 4 // a gap
 				continue
 			}
-			n := recSize(s.blob[at:])
-			if !yield(s.blob[at : at+n : at+n]) {
+			n := recSize(s.mem[at:])
+			if !yield(s.mem[at : at+n : at+n]) {
 				return
 			}
 			at = (at + n + 3) &^ 3

@@ -5,16 +5,14 @@ import "encoding/binary"
 // A shardBuilder builds shards one after another and keeps its scratch space
 // between them.
 type shardBuilder struct {
-	first []int32 // by shift: 1 + the first item of its chain, or 0
-	count []int32 // by shift: the items in its chain
-	next  []int32 // by item: 1 + the next of its chain, or 0
-	slots []uint32
-	stuck []int // items for which no shift was found
+	buckets [][bucketSlots]int32 // the items of each bucket
+	count   []uint8              // and their number
+	slots   []uint32
 }
 
-// itemsSize is the size of the blob of a shard of the items.
+// itemsSize is the size of a shard of the items.
 func itemsSize(items []item) int {
-	size := 0
+	size := bucketsFor(len(items)) << bucketBits
 	for i := range items {
 		n := len(items[i].rec)
 		size = startOf(size, n) + n
@@ -34,52 +32,35 @@ func coldSize(items []item) int {
 // build makes a shard of the items. It fails if two items have the same key,
 // or if they are more than a shard can hold.
 func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
-	slots := slotsFor(len(items))
 	size := itemsSize(items)
 	if size > maxBlob || coldSize(items) > maxCold {
 		return nil, ErrTooManyKeys
 	}
 	s := &shard{
-		table: make([]byte, slots*slotSize+slots/slotsPerShift),
-		blob:  make([]byte, 0, size),
-		mask:  uint32(slots - 1),
-		depth: depth,
-		n:     len(items),
+		mem:     make([]byte, 0, size),
+		buckets: uint32(bucketsFor(len(items))),
+		depth:   depth,
+		n:       len(items),
 	}
+	s.mem = s.mem[:s.first()]
 	b.slots = b.slots[:0]
 	for i := range items {
 		at := s.add(&items[i])
 		b.slots = append(b.slots, slotTag(items[i].hash)|uint32(at))
 	}
-	s.blob = s.blob[:size]
-	b.chain(s, items)
-	b.stuck = b.stuck[:0]
-	most := int32(0)
-	for _, n := range b.count {
-		most = max(most, n)
+	s.mem = s.mem[:size]
+	if b.perfect(s, items) {
+		return s, nil
 	}
-	// The longest chains first, while there is room.
-	for n := most; n > 0; n-- {
-		for c := range b.count {
-			if b.count[c] == n {
-				b.displace(s, items, c)
-			}
-		}
-	}
-	for _, k := range b.stuck {
-		if err := b.probe(s, items, k); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
+	return s, b.probing(s, items)
 }
 
 // add appends the record of it to s and returns its offset.
 func (s *shard) add(it *item) int {
-	at := startOf(len(s.blob), len(it.rec))
-	s.blob = s.blob[:at]
-	s.blob = append(s.blob, it.rec...)
-	rec := s.blob[at:]
+	at := startOf(len(s.mem), len(it.rec))
+	s.mem = s.mem[:at]
+	s.mem = append(s.mem, it.rec...)
+	rec := s.mem[at:]
 	switch {
 	case it.large != nil:
 		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(s.large)))
@@ -92,62 +73,117 @@ func (s *shard) add(it *item) int {
 	return at
 }
 
-// chain sorts the items into chains, one for each shift of s.
-func (b *shardBuilder) chain(s *shard, items []item) {
-	shifts := (int(s.mask) + 1) / slotsPerShift
-	b.first = append(b.first[:0], make([]int32, shifts)...)
-	b.count = append(b.count[:0], make([]int32, shifts)...)
-	b.next = append(b.next[:0], make([]int32, len(items))...)
-	for k := range items {
-		c := shiftAt(items[k].hash, s.mask)
-		b.next[k] = b.first[c]
-		b.first[c] = int32(k + 1)
-		b.count[c]++
-	}
-}
+// maxMults is how many multipliers are tried: with random hashes one in
+// seven is good, and one in twenty of the largest shards.
+const maxMults = 256
 
-// displace finds a shift for chain c that gives each of its items a slot of
-// its own.
-func (b *shardBuilder) displace(s *shard, items []item, c int) {
-	for shift := range 256 {
-		if b.place(s, items, c, byte(shift)) {
-			s.table[(int(s.mask)+1)*slotSize+c] = byte(shift)
-			return
+// perfect gives each item a slot that Check finds at once, or reports that
+// there is no such way.
+func (b *shardBuilder) perfect(s *shard, items []item) bool {
+	n := int(s.buckets)
+	if cap(b.count) < n {
+		b.count, b.buckets = make([]uint8, n), make([][bucketSlots]int32, n)
+	}
+	b.count, b.buckets = b.count[:n], b.buckets[:n]
+	for try := 0; ; try++ {
+		s.mult = 0x9e3779b1 + uint32(try)*0x3c6ef372 // odd
+		if b.part(s, items) {
+			break
 		}
-	}
-	for k := b.first[c]; k != 0; k = b.next[k-1] {
-		b.stuck = append(b.stuck, int(k-1))
-	}
-}
-
-func (b *shardBuilder) place(s *shard, items []item, c int, shift byte) bool {
-	for k := b.first[c]; k != 0; k = b.next[k-1] {
-		slot := s.slot(home(items[k-1].hash, shift))
-		if *slot != [slotSize]byte{} {
-			for u := b.first[c]; u != k; u = b.next[u-1] {
-				*s.slot(home(items[u-1].hash, shift)) = [slotSize]byte{}
-			}
+		if try == maxMults {
 			return false
 		}
-		binary.LittleEndian.PutUint32(slot[:], b.slots[k-1])
+	}
+	for i := range b.count {
+		if !b.seed(s, items, uint64(i)) {
+			return false
+		}
 	}
 	return true
 }
 
-// probe puts item k into the first free slot behind its home.
+// part parts the items into buckets, and reports whether they fit.
+func (b *shardBuilder) part(s *shard, items []item) bool {
+	clear(b.count)
+	for k := range items {
+		i := bucketAt(items[k].hash, s.mult, s.buckets)
+		if b.count[i] == bucketSlots {
+			return false
+		}
+		b.buckets[i][b.count[i]] = int32(k)
+		b.count[i]++
+	}
+	return true
+}
+
+// maxSeeds is how many seeds are tried for a bucket: for seven keys one in
+// 400 is good.
+const maxSeeds = 1 << 14
+
+// seed finds a seed for a bucket of s that gives each of its items a slot of
+// its own.
+func (b *shardBuilder) seed(s *shard, items []item, bucket uint64) bool {
+	ks := b.buckets[bucket][:b.count[bucket]]
+	var xs [bucketSlots]uint32
+	for i, k := range ks {
+		xs[i] = uint32(items[k].hash >> 8)
+		for _, x := range xs[:i] {
+			if x == xs[i] {
+				return false // no seed parts these
+			}
+		}
+	}
+	seed := uint32(0)
+next:
+	for range maxSeeds {
+		seed = (seed*0x915f77f5 + 0x5bd1e9) & (1<<offsetBits - 1)
+		used := uint32(1)
+		for _, x := range xs[:len(ks)] {
+			lane := uint32(1) << (x * seed >> 29)
+			if used&lane != 0 {
+				continue next
+			}
+			used |= lane
+		}
+		binary.LittleEndian.PutUint32(s.slot(bucket, 0)[:], seed)
+		for i, k := range ks {
+			binary.LittleEndian.PutUint32(s.slot(bucket, xs[i]*seed>>29)[:], b.slots[k])
+		}
+		return true
+	}
+	return false
+}
+
+// probing puts each item into the first free slot from its bucket on.
+func (b *shardBuilder) probing(s *shard, items []item) error {
+	clear(s.mem[:s.first()])
+	s.mult = probingMult
+	for k := range items {
+		if err := b.probe(s, items, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (b *shardBuilder) probe(s *shard, items []item, k int) error {
 	key := keyOf(items[k].rec)
-	from := home(items[k].hash, 0)
-	for i := from; ; i++ {
-		slot := s.slot(i)
-		old := binary.LittleEndian.Uint32(slot[:])
-		if old == 0 {
-			binary.LittleEndian.PutUint32(slot[:], b.slots[k])
-			s.probes = max(s.probes, i-from)
-			return nil
+	i := bucketAt(items[k].hash, s.mult, s.buckets)
+	for n := uint32(1); ; n++ {
+		for lane := range uint32(bucketSlots) {
+			slot := s.slot(i, 1+lane)
+			old := binary.LittleEndian.Uint32(slot[:])
+			if old == 0 {
+				binary.LittleEndian.PutUint32(slot[:], b.slots[k])
+				s.probes = max(s.probes, n)
+				return nil
+			}
+			if (old^b.slots[k])>>offsetBits == 0 && string(keyOf(s.mem[old&offsetMask:])) == string(key) {
+				return &KeyError{Key: string(key), Err: ErrDuplicateKey}
+			}
 		}
-		if (old^b.slots[k])&^offsetMask == 0 && string(keyOf(s.blob[old&offsetMask:])) == string(key) {
-			return &KeyError{Key: string(key), Err: ErrDuplicateKey}
+		if i++; i == uint64(s.buckets) {
+			i = 0
 		}
 	}
 }

@@ -266,7 +266,7 @@ func TestLabelsStandApart(t *testing.T) {
 	}
 	blob := func(e *Engine) (n int) {
 		for s := range e.Snapshot().index.all {
-			n += len(s.blob)
+			n += len(s.mem)
 		}
 		return n
 	}
