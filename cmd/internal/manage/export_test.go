@@ -3,6 +3,8 @@ package manage
 import (
 	"context"
 	"time"
+
+	"modernc.org/sqlite"
 )
 
 // Flush does what the Service does every ten seconds.
@@ -29,4 +31,21 @@ func SetMaxKeys(s *Service, n int) { s.maxKeys = n }
 func Exec(s *Service, query string) error {
 	_, err := s.db.writer.Exec(query)
 	return err
+}
+
+// FailCommits makes SQLite refuse every COMMIT, or take them again.
+func FailCommits(s *Service, fail bool) error {
+	conn, err := s.db.writer.Conn(context.Background())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Raw(func(c any) error {
+		var hook sqlite.CommitHookFn
+		if fail {
+			hook = func() int32 { return 1 }
+		}
+		c.(sqlite.HookRegisterer).RegisterCommitHook(hook)
+		return nil
+	})
 }

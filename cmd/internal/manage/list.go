@@ -2,17 +2,12 @@ package manage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 
 	"github.com/ipallow/ipallow"
 )
-
-// ErrLockoutUnknown says that the usage log could not be read, so that nobody
-// knows whether a list locks anybody out.
-var ErrLockoutUnknown = errors.New("the usage log cannot be read to see who would be locked out; confirm to save the allowlist all the same")
 
 // Allowlist returns the key's list, that of a revoked key too.
 func (s *Service) Allowlist(ctx context.Context, id string) (Allowlist, error) {

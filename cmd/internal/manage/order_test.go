@@ -114,9 +114,11 @@ func TestNoOpenMoment(t *testing.T) {
 	p.end(t)
 	require.NoError(t, s.Close())
 
-	// And once more from nothing, as a new process starts.
+	// And once more from nothing, as a new process starts, but with an engine
+	// that would serve everything until it is loaded.
 	for range 3 {
 		st.fresh()
+		st.Engine = ipallow.New(nil)
 		p = probe(st.Ring, st.Engine)
 		s, err := manage.Open(ctx, st.Options)
 		require.NoError(t, err)
@@ -236,86 +238,6 @@ func TestCancellation(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 	}
 	create(t, s, "c")
-}
-
-// TestFullDisk has a database that cannot grow: changes fail, and neither the
-// store nor what is in force changes. When there is room again, they succeed.
-func TestFullDisk(t *testing.T) {
-	s, engine, ring := managetest.Open(t)
-	long := make([]manage.ListEntry, 20)
-	for i := range long {
-		long[i] = manage.ListEntry{Entry: fmt.Sprintf("20.0.0.%d", i), Label: fmt.Sprintf("%0100d", i)}
-	}
-	c := create(t, s, "a", office...)
-	open := create(t, s, "open")
-	require.NoError(t, manage.Exec(s, "PRAGMA max_page_count = 1")) // as small as it is now
-	state := func() (manage.KeyPage, manage.AuditPage, int, int) {
-		keys, err := s.Keys(t.Context(), manage.KeyQuery{Revoked: true, Limit: manage.MaxLimit})
-		require.NoError(t, err)
-		trail, err := s.Audit(t.Context(), manage.AuditQuery{Limit: manage.MaxLimit})
-		require.NoError(t, err)
-		return keys, trail, engine.Snapshot().Len(), ring.Len()
-	}
-	// Fill what is left of the pages.
-	var err error
-	for err == nil {
-		_, err = s.Create(t.Context(), by, manage.NewKey{Name: "b", Scopes: []string{"read"}, Allowlist: long})
-	}
-	keys, trail, lists, known := state()
-	for range 3 {
-		_, err = s.Create(t.Context(), by, manage.NewKey{Name: "b", Scopes: []string{"read"}, Allowlist: long})
-		require.ErrorContains(t, err, "full")
-		_, err = save(s, c.Key.ID, long...)
-		require.ErrorContains(t, err, "full")
-		_, err = save(s, open.Key.ID, long...)
-		require.ErrorContains(t, err, "full")
-		_, err = s.Import(t.Context(), by, manyKeys(50))
-		require.ErrorContains(t, err, "full")
-	}
-	keys2, trail2, lists2, known2 := state()
-	require.Equal(t, keys, keys2)
-	require.Equal(t, trail, trail2)
-	require.Equal(t, lists, lists2)
-	require.Equal(t, known, known2)
-	require.Equal(t, ipallow.Allowed, engine.Check(c.Key.ID, inside))
-	require.Equal(t, ipallow.Unrestricted, engine.Check(open.Key.ID, inside))
-	require.NotNil(t, ring.Authenticate(c.Token))
-
-	require.NoError(t, manage.Exec(s, "PRAGMA max_page_count = 100000"))
-	_, err = save(s, open.Key.ID, long...)
-	require.NoError(t, err)
-	require.Equal(t, ipallow.Denied, engine.Check(open.Key.ID, inside))
-}
-
-// TestEngineWithoutRoom has an engine that takes fewer lists than there are
-// keys: what it has no room for is refused before it is stored.
-func TestEngineWithoutRoom(t *testing.T) {
-	engine := ipallow.New(&ipallow.Options{MaxKeys: 2})
-	s, _, ring := managetest.Open(t, func(o *manage.Options) { o.Engine = engine })
-	open := create(t, s, "open")
-	a, b := create(t, s, "a", office...), create(t, s, "b", office...)
-	_, err := s.Create(t.Context(), by, manage.NewKey{Name: "c", Scopes: []string{"read"}, Allowlist: office})
-	require.ErrorIs(t, err, manage.ErrTooManyKeys)
-	require.ErrorIs(t, err, ipallow.ErrTooManyKeys)
-	_, err = save(s, open.Key.ID, office...)
-	require.ErrorIs(t, err, manage.ErrTooManyKeys)
-	_, err = s.Import(t.Context(), by, manyKeys(1))
-	require.ErrorIs(t, err, manage.ErrTooManyKeys)
-	l, err := s.Allowlist(t.Context(), open.Key.ID)
-	require.NoError(t, err)
-	require.Equal(t, open.List, l)
-	require.Equal(t, 3, ring.Len())
-	require.Equal(t, 2, engine.Snapshot().Len())
-
-	// A list of one that has one already needs no room.
-	_, err = save(s, a.Key.ID, list("192.0.2.1")...)
-	require.NoError(t, err)
-	require.NoError(t, s.Revoke(t.Context(), by, b.Key.ID))
-	manage.Sweep(s, time.Now().Add(time.Hour))
-	_, err = save(s, open.Key.ID, office...)
-	require.NoError(t, err)
-	require.Equal(t, ipallow.Denied, engine.Check(open.Key.ID, outside))
-	require.Equal(t, 2, engine.Snapshot().Len(), "the place that was taken is given back")
 }
 
 // TestReadersAndWriters is for the race detector: everything at once.

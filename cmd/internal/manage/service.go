@@ -9,6 +9,9 @@ import (
 // A Manager is a Service as the API and the page see it. All methods may be
 // called from any number of goroutines. When one that changes something
 // returns without an error, the change is durable and in force on this node.
+//
+// An id that no key has is ErrNotFound; to change, or to try, a key that is
+// revoked is ErrRevoked.
 type Manager interface {
 	// Create makes a key. A faulty list or field makes none.
 	Create(ctx context.Context, by Actor, k NewKey) (Created, error)

@@ -28,13 +28,17 @@ const (
 
 // Errors of a Service. Match them with errors.Is. Besides these, a faulty list
 // is an *ipallow.ValidationError, a faulty other field a *FieldError, and a
-// list that would refuse known addresses a *LockoutError.
+// list that would refuse known addresses a *LockoutError. [Faults] finds the
+// faults, all of them at once.
 var (
 	ErrNotFound    = errors.New("no such key")
 	ErrRevoked     = errors.New("the key is revoked; create a new one")
 	ErrConflict    = errors.New("somebody else changed the allowlist meanwhile; read it again and repeat the change")
 	ErrTooManyKeys = errors.New("too many active keys; revoke some first")
 	ErrCursor      = errors.New("the cursor is not one that a page gave out; begin again without one")
+	// ErrLockoutUnknown says that the usage log could not be read, so that
+	// nobody knows whether a list locks anybody out.
+	ErrLockoutUnknown = errors.New("the usage log cannot be read to see who would be locked out; confirm to save the allowlist all the same")
 )
 
 // A FieldError is a fault of one field of a request.
