@@ -181,6 +181,7 @@ func TestReplace(t *testing.T) {
 	require.Zero(t, e.Snapshot().Len())
 	require.ErrorIs(t, e.Replace(nil), ErrNoLists)
 	require.ErrorIs(t, e.ReplaceFunc(nil), ErrNoFunc)
+	require.ErrorIs(t, e.Update(nil), ErrNoFunc)
 
 	// Its own lists are a sequence too.
 	require.NoError(t, e.Set("a", entries("203.0.113.5/32 x")))
