@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"math"
+	"strings"
 )
 
 // candidates are the blocks that may have records between two times and for a
@@ -25,6 +26,9 @@ type candidates struct {
 	counts         counts
 }
 
+const candidatesText = `SELECT id, records, newest, oldest, served, blocked, terms FROM blocks INDEXED BY blocks_newest
+	WHERE newest >= ? AND oldest <= ? ORDER BY newest DESC`
+
 func (s *Store) candidates(ctx context.Context, from int64, to bound, terms []term) (*candidates, error) {
 	upTo := int64(math.MaxInt64)
 	if to.set {
@@ -35,9 +39,9 @@ func (s *Store) candidates(ctx context.Context, from int64, to bound, terms []te
 		return nil, err
 	}
 	c := &candidates{s: s, terms: terms, tx: tx}
-	text := "SELECT id, records, newest, oldest, served, blocked, NULL FROM blocks INDEXED BY blocks_newest WHERE newest >= ? AND oldest <= ? ORDER BY newest DESC"
-	if len(terms) > 0 {
-		text = "SELECT id, records, newest, oldest, served, blocked, terms FROM blocks INDEXED BY blocks_newest WHERE newest >= ? AND oldest <= ? ORDER BY newest DESC"
+	text := candidatesText
+	if len(terms) == 0 {
+		text = strings.Replace(text, "terms", "NULL", 1) // read no more than is needed
 	}
 	if c.rows, err = tx.QueryContext(ctx, text, from, upTo); err == nil {
 		c.data, err = tx.PrepareContext(ctx, "SELECT data FROM frames WHERE id = ?")

@@ -75,7 +75,7 @@ func (w *writer) putBlock(lane int, entries []entry, cutoff int64) error {
 		if len(small) == 0 || classOf(records+len(entries)) == class {
 			break
 		}
-		w.merged = append(w.merged[:0], entries...)
+		w.merged = append(w.merged[:0], entries...) // entries may be its beginning
 		for _, b := range small {
 			if err := w.takeApart(b, cutoff); err != nil {
 				return err

@@ -39,54 +39,77 @@ const expireBlocks = 8
 // expire deletes what is older than the retention, in small steps.
 func (s *Store) expire(ctx context.Context) error {
 	cutoff := s.cutoff()
-	// A block that holds some records which are to be kept is written anew
-	// without the others, when they are a sixteenth of the retention too old.
-	late := cutoff - int64(s.opt.Retention/16)
-	steps := []struct {
-		query string
-		args  []any
-		apply func(w *writer, row blockRow) error
-	}{
-		{
-			"SELECT id, lane, records FROM blocks INDEXED BY blocks_newest WHERE newest < ? LIMIT ?",
-			[]any{cutoff, expireBlocks},
-			func(w *writer, row blockRow) error { return w.removeBlock(row.id) },
-		},
-		{
-			"SELECT id, lane, records FROM blocks INDEXED BY blocks_newest WHERE newest >= ? AND oldest < ? AND class >= 0 LIMIT 1",
-			[]any{cutoff, late},
-			func(w *writer, row blockRow) error { return w.trim(row.id, cutoff) },
-		},
-	}
 	changed := false
-	for _, step := range steps {
+	for _, step := range s.expireSteps(cutoff) {
 		for {
-			rows, err := s.blocks(ctx, step.query, step.args...)
+			n, err := s.expireOnce(ctx, step)
 			if err != nil {
 				return err
 			}
-			if len(rows) == 0 {
+			if n == 0 {
 				break
 			}
 			changed = true
-			err = s.change(ctx, func(w *writer) error {
-				for _, row := range rows {
-					// It may have been merged since it was found.
-					if err := step.apply(w, row); err != nil && !errors.Is(err, sql.ErrNoRows) {
-						return err
-					}
-				}
-				return nil
-			})
-			if err != nil {
-				return err
-			}
 		}
 	}
 	if !changed {
 		return nil
 	}
 	return s.change(ctx, func(w *writer) error { return w.forgetBefore(cutoff) })
+}
+
+// An expireStep finds some blocks and does something about each.
+type expireStep struct {
+	query string
+	args  []any
+	apply func(w *writer, id int64) error
+}
+
+func (s *Store) expireSteps(cutoff int64) []expireStep {
+	// A block that holds some records which are to be kept is written anew
+	// without the others, when they are a sixteenth of the retention too old.
+	late := cutoff - int64(s.opt.Retention/16)
+	return []expireStep{
+		{
+			"SELECT id FROM blocks INDEXED BY blocks_newest WHERE newest < ? LIMIT ?",
+			[]any{cutoff, expireBlocks},
+			func(w *writer, id int64) error { return w.removeBlock(id) },
+		},
+		{
+			"SELECT id FROM blocks INDEXED BY blocks_newest WHERE newest >= ? AND oldest < ? AND class >= 0 LIMIT 1",
+			[]any{cutoff, late},
+			func(w *writer, id int64) error { return w.trim(id, cutoff) },
+		},
+	}
+}
+
+// expireOnce takes a step and returns for how many blocks.
+func (s *Store) expireOnce(ctx context.Context, step expireStep) (blocks int, err error) {
+	rows, err := s.read.QueryContext(ctx, step.query, step.args...)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	var ids []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return 0, err
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	return len(ids), s.change(ctx, func(w *writer) error {
+		for _, id := range ids {
+			// It may have been merged since it was found.
+			if err := step.apply(w, id); err != nil && !errors.Is(err, sql.ErrNoRows) {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // trim writes a block anew without the records before cutoff.
@@ -125,22 +148,4 @@ func (s *Store) change(ctx context.Context, f func(w *writer) error) error {
 	}
 	defer func() { s.turn <- w }()
 	return w.transaction(ctx, func() error { return f(w) })
-}
-
-// blocks runs a query for blocks.
-func (s *Store) blocks(ctx context.Context, query string, args ...any) ([]blockRow, error) {
-	rows, err := s.read.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var found []blockRow
-	for rows.Next() {
-		var b blockRow
-		if err := rows.Scan(&b.id, &b.lane, &b.records); err != nil {
-			return nil, err
-		}
-		found = append(found, b)
-	}
-	return found, rows.Err()
 }

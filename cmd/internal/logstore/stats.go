@@ -92,7 +92,7 @@ func isDamage(err error) bool {
 	return errors.Is(err, sql.ErrNoRows) || errors.As(err, &fault) && fault.Code()&0xff == sqlite3.SQLITE_CORRUPT
 }
 
-// readBlob runs a query for one blob by its ID. The blob is a copy.
+// readBlob runs a query for one blob by its ID.
 func readBlob(ctx context.Context, query *sql.Stmt, id int64) ([]byte, error) {
 	rows, err := query.QueryContext(ctx, id)
 	if err != nil {
@@ -102,8 +102,7 @@ func readBlob(ctx context.Context, query *sql.Stmt, id int64) ([]byte, error) {
 	if !rows.Next() {
 		return nil, errors.Join(rows.Err(), sql.ErrNoRows)
 	}
-	// The driver has made a copy already; a Scan into []byte would make another.
-	var b sql.RawBytes
+	var b []byte
 	if err := rows.Scan(&b); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package logstore
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/ipallow/ipallow/usagelog"
@@ -35,9 +36,9 @@ func (s *Store) Summary(ctx context.Context, f usagelog.Filter, width time.Durat
 	case !f.From.Before(f.To):
 		return nil, fmt.Errorf("%w: from %v is not before to %v", usagelog.ErrQuery, f.From, f.To)
 	}
-	// Sub stops at 292 years, which is more than the records can span.
-	n := int64((f.To.Sub(f.From)-1)/width) + 1
-	if n > MaxBuckets {
+	span := f.To.Sub(f.From) // 292 years at most
+	n := int64((span-1)/width) + 1
+	if n > MaxBuckets || span == math.MaxInt64 {
 		return nil, fmt.Errorf("%w: %d buckets of %v from %v to %v: want at most %d", usagelog.ErrQuery, n, width, f.From, f.To, MaxBuckets)
 	}
 	buckets := make([]Bucket, n)

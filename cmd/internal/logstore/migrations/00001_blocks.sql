@@ -15,7 +15,7 @@ CREATE TABLE blocks (
     terms   BLOB    NOT NULL  -- Bloom filter of key IDs, methods, statuses and verdicts
 );
 CREATE INDEX blocks_newest ON blocks (newest, oldest);
-CREATE INDEX blocks_class ON blocks (lane, class, records) WHERE class BETWEEN 0 AND 2;
+CREATE INDEX blocks_class ON blocks (lane, class, id, records) WHERE class BETWEEN 0 AND 2;
 
 CREATE TABLE frames (
     id      INTEGER PRIMARY KEY, -- of the block
