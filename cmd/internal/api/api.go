@@ -27,6 +27,8 @@ type Logs interface {
 	Summary(ctx context.Context, f usagelog.Filter, width time.Duration) ([]logstore.Bucket, error)
 }
 
+var _ Logs = (*logstore.Store)(nil)
+
 // Options are what an API works with. Manager, Logs and Authenticate must be
 // set.
 type Options struct {

@@ -21,7 +21,7 @@ const (
 	guessEvery = 6 * time.Second
 	// guessers bounds the table of addresses, which takes about 200 bytes each.
 	guessers = 10_000
-	maxToken = 512 // bytes
+	maxToken = 1024 // bytes, as much as an administrator may choose
 )
 
 // A guard lets requests with the right token pass. It counts the wrong ones by

@@ -22,6 +22,7 @@ import (
 
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/clientip"
+	"github.com/ipallow/ipallow/cmd/internal/admin"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/cmd/internal/logstore"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
@@ -79,10 +80,12 @@ func newWorld(t testing.TB, with ...settings) *world {
 		Mode: clientip.XForwardedFor, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")},
 	})
 	require.NoError(t, err)
+	token, err := admin.NewToken(adminToken)
+	require.NoError(t, err)
 	h, err := New(Options{
 		Manager:      w.service,
 		Logs:         w.logs,
-		Authenticate: func(token string) bool { return token == adminToken },
+		Authenticate: token.Check,
 		Source:       source,
 		Logger:       logger,
 		Timeout:      set.timeout,

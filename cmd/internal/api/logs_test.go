@@ -225,7 +225,7 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// TestSummaryOfNow has what was just served in the last bucket.
+// TestSummaryOfNow has what was just served.
 func TestSummaryOfNow(t *testing.T) {
 	w := newWorld(t)
 	w.served(keyA, "203.0.113.5", 0)
@@ -240,5 +240,7 @@ func TestSummaryOfNow(t *testing.T) {
 		served += b.Served
 	}
 	require.EqualValues(t, 2, served)
-	require.EqualValues(t, 1, sum.Buckets[len(sum.Buckets)-1].Served)
+	// The quarter of an hour may have ended between the two.
+	last := sum.Buckets[len(sum.Buckets)-2:]
+	require.EqualValues(t, 1, last[0].Served+last[1].Served)
 }
