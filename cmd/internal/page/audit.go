@@ -104,10 +104,12 @@ func tellChange(rec manage.AuditRecord) auditRow {
 			row.Fields = append(row.Fields, fieldChange{name, was, is})
 		}
 	}
-	field("Name", before.Name, after.Name)
+	if rec.Before != nil { // the name of a new one is the key's
+		field("Name", before.Name, after.Name)
+	}
 	field("Description", before.Description, after.Description)
 	field("Scopes", strings.Join(before.Scopes, ", "), strings.Join(after.Scopes, ", "))
-	field("Enforcement", enforcement(before, rec.Before != nil), enforcement(after, true))
+	field("Enforcement", enforcement(before), enforcement(after))
 	all := diff(before.Allowlist, after.Allowlist)
 	row.Lists = slices.DeleteFunc(all, func(c change) bool { return c.Kind == kept })
 	row.Kept = len(all) - len(row.Lists)
@@ -118,11 +120,8 @@ func tellChange(rec manage.AuditRecord) auditRow {
 	return row
 }
 
-func enforcement(s *manage.AuditState, there bool) string {
-	switch {
-	case !there:
-		return ""
-	case s.ReportOnly:
+func enforcement(s *manage.AuditState) string {
+	if s.ReportOnly {
 		return "report only"
 	}
 	return "enforced"

@@ -106,7 +106,7 @@ func (p *Page) check(d *draft) ([]ipallow.Entry, bool) {
 	for i, e := range list {
 		texts[i] = ipallow.EntryText{Entry: e.Entry, Label: e.Label}
 	}
-	d.Faults, d.Known = nil, false
+	d.Faults, d.Known = nil, d.contains(d.Caller)
 	for i := range d.Rows {
 		d.Rows[i].Faults, d.Rows[i].Warning = nil, ""
 	}
@@ -116,8 +116,16 @@ func (p *Page) check(d *draft) ([]ipallow.Entry, bool) {
 		return nil, false
 	}
 	d.warn(ipallow.Warnings(entries), at)
-	d.Known = ipallow.Compile(entries).Contains(d.Caller)
 	return entries, true
+}
+
+// contains reports whether a row that is an entry contains addr, whatever is
+// wrong with others.
+func (d *draft) contains(addr netip.Addr) bool {
+	return slices.ContainsFunc(d.Rows, func(r row) bool {
+		e, err := ipallow.ParseEntry(r.Entry)
+		return err == nil && ipallow.Compile([]ipallow.Entry{e}).Contains(addr)
+	})
 }
 
 // blame puts the faults of err beside their rows. It reports whether err is

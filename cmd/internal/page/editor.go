@@ -25,11 +25,9 @@ type editorView struct {
 
 	Unrestricts bool                 // to be confirmed: anybody would be served
 	Lockout     *manage.LockoutError // to be confirmed: who would be refused
+	Unknown     bool                 // to be confirmed: nobody knows who would be
 	Conflict    *conflictView
 }
-
-// Asks reports whether something must be confirmed before the list is saved.
-func (v editorView) Asks() bool { return v.Unrestricts || v.Lockout != nil }
 
 // seenRow is an address from which the key was used lately.
 type seenRow struct {
@@ -162,7 +160,11 @@ func (p *Page) save(w http.ResponseWriter, r *http.Request, s *session, v *edito
 	by, d := p.caller(r), v.Draft
 	list, at := d.list()
 	would, err := p.Manager.Try(r.Context(), by, v.Key.ID, &list, nil)
-	if err != nil {
+	if errors.Is(err, manage.ErrLockoutUnknown) {
+		if action != "lockout" {
+			return p.askUnknown(w, r, s, v, err)
+		}
+	} else if err != nil {
 		return err
 	}
 	if would.Unrestricts && action != "unrestrict" {
@@ -187,6 +189,8 @@ func (p *Page) save(w http.ResponseWriter, r *http.Request, s *session, v *edito
 		v.Lockout = lockout
 		p.showEditor(w, r, s, http.StatusConflict, v)
 		return nil
+	case errors.Is(err, manage.ErrLockoutUnknown):
+		return p.askUnknown(w, r, s, v, err)
 	case errors.Is(err, manage.ErrConflict):
 		stored, err := p.Manager.Allowlist(r.Context(), v.Key.ID)
 		if err != nil {
@@ -206,6 +210,14 @@ func (p *Page) save(w http.ResponseWriter, r *http.Request, s *session, v *edito
 	}
 	s.tell(notice{Text: text})
 	http.Redirect(w, r, keyURL(v.Key.ID, "allowlist"), http.StatusSeeOther)
+	return nil
+}
+
+// askUnknown asks whether to save a list although the usage log cannot be read.
+func (p *Page) askUnknown(w http.ResponseWriter, r *http.Request, s *session, v *editorView, err error) error {
+	p.Logger.ErrorContext(r.Context(), "settings page: who would be locked out cannot be read", "key", v.Key.ID, "error", err)
+	v.Unknown = true
+	p.showEditor(w, r, s, http.StatusConflict, v)
 	return nil
 }
 

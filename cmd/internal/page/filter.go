@@ -142,10 +142,10 @@ func (f *logFilter) readStatus() {
 func (f *logFilter) readTimes(now time.Time) {
 	var err error
 	if f.filter.From, err = readTime(f.From); err != nil {
-		f.Faults["from"] = err.Error()
+		f.Faults["from"] = sentence(err.Error())
 	}
 	if f.filter.To, err = readTime(f.To); err != nil {
-		f.Faults["to"] = err.Error()
+		f.Faults["to"] = sentence(err.Error())
 	}
 	switch d := periods[f.Period]; {
 	case f.Custom():
@@ -157,7 +157,7 @@ func (f *logFilter) readTimes(now time.Time) {
 	}
 }
 
-var errTime = errors.New("Write a time as 2026-11-24T15:04, in UTC.") //nolint:staticcheck // a sentence for the form
+var errTime = errors.New("write a time as 2026-11-24T15:04, in UTC")
 
 // readTime reads a time in UTC as a browser's field has it; "" is the zero
 // Time.

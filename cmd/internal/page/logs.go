@@ -48,7 +48,7 @@ type logRow struct {
 // A loss is a number of requests that the log lacks.
 type loss struct {
 	Cause string
-	Count uint64
+	Count int64
 }
 
 // logs is the usage log.
@@ -90,7 +90,7 @@ func (p *Page) logs(w http.ResponseWriter, r *http.Request, s *session) error {
 	if p.LogStats != nil {
 		for cause, n := range p.LogStats().Lost.All() {
 			if n > 0 {
-				v.Lost = append(v.Lost, loss{cause.String(), n})
+				v.Lost = append(v.Lost, loss{cause.String(), int64(n)})
 			}
 		}
 	}

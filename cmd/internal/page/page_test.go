@@ -59,6 +59,7 @@ type rig struct {
 	clock  *clock
 	server *httptest.Server
 	log    *syncBuffer
+	serial int
 }
 
 type syncBuffer struct {
@@ -244,3 +245,6 @@ func (b *browser) press(a answer, path, action string, change ...func(url.Values
 func (r *rig) check(key, addr string) ipallow.Verdict {
 	return r.engine.Check(key, netip.MustParseAddr(addr))
 }
+
+// managerOptions shortens the type of newRig's functions.
+type managerOptions = manage.Options

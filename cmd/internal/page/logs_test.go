@@ -1,0 +1,404 @@
+package page
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/manage"
+	"github.com/ipallow/ipallow/usagelog"
+)
+
+// add puts records into the log. It gives them identifiers, and where they have
+// none the present time.
+func (r *rig) add(records ...usagelog.Record) {
+	r.t.Helper()
+	for i := range records {
+		r.serial++
+		records[i].ID = usagelog.RecordID{0: 1, 14: byte(r.serial >> 8), 15: byte(r.serial)}
+		if records[i].Time.IsZero() {
+			records[i].Time = r.clock.now().Add(-time.Second)
+		}
+	}
+	require.NoError(r.t, r.logs.Append(r.t.Context(), records))
+}
+
+func served(key string) usagelog.Record {
+	return usagelog.Record{KeyID: key, Method: "GET", Path: "/v1/ping", Status: 200, Verdict: ipallow.Allowed, ClientAddr: netip.MustParseAddr("203.0.113.9")}
+}
+
+func blocked(key, addr string) usagelog.Record {
+	r := usagelog.Record{KeyID: key, Method: "GET", Path: "/v1/ping", Status: 403, Verdict: ipallow.Denied}
+	if addr != "" {
+		r.ClientAddr = netip.MustParseAddr(addr)
+	}
+	return r
+}
+
+var (
+	logRows  = regexp.MustCompile(`(?s)<tr role="row"[^>]*>\s*<td.*?</tr>`)
+	nextLink = regexp.MustCompile(`href="([^"]*)" rel="next"`)
+)
+
+func TestLogRows(t *testing.T) {
+	r := newRig(t)
+	b := r.browser(true).login()
+	require.Contains(t, b.get("/logs").body, "No requests in this time")
+	id := r.create("Billing", "203.0.113.0/24").Key.ID
+	gone := r.create("Gone", "203.0.113.0/24").Key.ID
+	require.NoError(t, r.svc.Revoke(t.Context(), manage.Actor{}, gone))
+	reported := blocked(id, "198.51.100.1")
+	reported.Status = 200
+	scope := blocked(id, "203.0.113.9")
+	scope.Verdict = ipallow.Allowed
+	for i, c := range []struct {
+		rec   usagelog.Record
+		text  string
+		allow string
+	}{
+		{served(id), "Served", ""},
+		{blocked(id, "198.51.100.7"), "Blocked", "198.51.100.7"},
+		{blocked(id, "2001:db8::7"), "Blocked", "2001:db8::7"},
+		{blocked(id, ""), "Blocked", ""},
+		{blocked(gone, "198.51.100.7"), "Blocked", ""},
+		{blocked("nobodysentthisid", "198.51.100.7"), "Blocked", ""},
+		{reported, "Not in the list", "198.51.100.1"},
+		{scope, "Refused", ""},
+		{usagelog.Record{Method: "GET", Path: "/", Status: 401, ClientAddr: netip.MustParseAddr("192.0.2.1")}, "No valid key", ""},
+		{usagelog.Record{KeyID: id, Method: "GET", Path: "/", Status: 502, Verdict: ipallow.Allowed}, "Failed", ""},
+		{usagelog.Record{KeyID: id, Method: "GET", Path: "/", Verdict: ipallow.Unrestricted}, "No answer", ""},
+	} {
+		c.rec.Time = r.clock.now().Add(time.Duration(i-100) * time.Second)
+		r.add(c.rec)
+		row := logRows.FindString(b.get("/logs").body)
+		require.Contains(t, row, c.text, "%d", i)
+		if c.allow == "" {
+			require.NotContains(t, row, "Allow", "%d", i)
+			continue
+		}
+		m := regexp.MustCompile(`href="([^"]*\?add=[^"]*)"`).FindStringSubmatch(row)
+		require.NotNil(t, m, "%d", i)
+		a := b.get(m[1])
+		require.Equal(t, c.allow, a.form()["entry"][1])
+	}
+	require.Equal(t, 5, strings.Count(b.get("/logs").body, `class="blocked"`))
+}
+
+func TestLogFilters(t *testing.T) {
+	r := newRig(t)
+	b := r.browser(true).login()
+	one, two := r.create("Billing worker").Key.ID, r.create("Billing page").Key.ID
+	old := served(one)
+	old.Time, old.Path = r.clock.now().Add(-20*24*time.Hour), "/old"
+	post := served(two)
+	post.Method, post.Path = "POST", "/post"
+	denied := blocked(one, "198.51.100.7")
+	denied.Path = "/blocked"
+	r.add(old, served(one), post, denied)
+	for query, want := range map[string][]string{
+		"":                                      {"/v1/ping", "/post", "/blocked"},
+		"period=all":                            {"/old", "/v1/ping", "/post", "/blocked"},
+		"period=30d":                            {"/old", "/v1/ping", "/post", "/blocked"},
+		"period=1h&status=2xx":                  {"/v1/ping", "/post"},
+		"period=nonsense":                       {"/v1/ping", "/post", "/blocked"},
+		"key=" + one:                            {"/v1/ping", "/blocked"},
+		"key=ipk_" + one:                        {"/v1/ping", "/blocked"},
+		"key=worker":                            {"/v1/ping", "/blocked"},
+		"key=billing+PAGE":                      {"/post"},
+		"key=aaaaaaaaaaaaaaaa":                  nil,
+		"method=post":                           {"/post"},
+		"method=POST&key=" + one:                nil,
+		"status=blocked":                        {"/blocked"},
+		"status=403":                            {"/blocked"},
+		"status=4XX":                            {"/blocked"},
+		"status=reported":                       nil,
+		"status=200&method=GET":                 {"/v1/ping"},
+		"from=2026-11-01T00:00&to=2026-11-10":   {"/old"},
+		"to=2026-11-24T14:00":                   {"/old"},
+		"from=2026-11-24T14:00":                 {"/v1/ping", "/post", "/blocked"},
+		"from=2026-11-24T14:00:00Z":             {"/v1/ping", "/post", "/blocked"},
+		"from=2026-11-24T16:00:00%2B02:00":      {"/v1/ping", "/post", "/blocked"},
+		"from=2026-11-25T00:00":                 nil,
+		"from=2026-11-24T14:00&period=30d":      {"/v1/ping", "/post", "/blocked"},
+		"key=&method=&status=&from=&to=&other=": {"/v1/ping", "/post", "/blocked"},
+	} {
+		a := b.get("/logs?" + query)
+		require.Equal(t, http.StatusOK, a.StatusCode, query)
+		var got []string
+		for _, row := range logRows.FindAllString(a.body, -1) {
+			for _, path := range []string{"/old", "/v1/ping", "/post", "/blocked"} {
+				if strings.Contains(row, "<bdi>"+path+"</bdi>") {
+					got = append(got, path)
+				}
+			}
+		}
+		require.ElementsMatch(t, want, got, query)
+		if want == nil {
+			require.Regexp(t, "No request", a.body, query)
+		}
+		// The file has the same records.
+		file := b.get("/logs.csv?" + query)
+		rows, err := csv.NewReader(strings.NewReader(file.body)).ReadAll()
+		require.NoError(t, err)
+		require.Len(t, rows, len(want)+1, query)
+	}
+	for query, want := range map[string]string{
+		"key=billing":                           "Several keys have this in their name",
+		"key=nobody":                            "No key has this",
+		"status=9999":                           "not a status",
+		"status=4x":                             "not a status",
+		"status=%27+OR+1=1":                     "not a status",
+		"from=yesterday":                        "Write a time",
+		"to=1066-10-14T00:00":                   "Write a time",
+		"from=2026-11-24T00:00&to=2026-11-23":   "must be after the beginning",
+		"method=" + strings.Repeat("X", 100):    "No request",
+		"method=%27%3BDROP+TABLE+records%3B--":  "No request",
+		"key=%27+OR+%271%27%3D%271":             "No key has this",
+		"key=%25":                               "No key has this",
+		"key=_":                                 "No key has this",
+		"from=2026-11-24T00:00&to=9999-01-01":   "Write a time",
+		"cursor=garbage":                        "page of the list is gone",
+		"key=" + strings.Repeat("%C3%A4", 2000): "No key has this",
+	} {
+		a := b.get("/logs?" + query)
+		require.Less(t, a.StatusCode, 500, query)
+		require.Contains(t, a.body, want, query)
+		if !strings.Contains(query, "method=") { // any text may be a method
+			require.NotContains(t, a.body, "logs.csv", query+": what is faulty cannot be exported")
+		}
+	}
+	a := b.get("/logs?key=billing")
+	require.Contains(t, a.body, `href="/logs?key=`+one+`"`)
+	require.Contains(t, a.body, `href="/logs?key=`+two+`"`)
+}
+
+// TestLogPaging: following the links visits every record once, newest first.
+func TestLogPaging(t *testing.T) {
+	r := newRig(t)
+	b := r.browser(true).login()
+	id := r.create("Billing").Key.ID
+	const n = 2*logsPerPage + 7
+	for i := range n {
+		rec := served(id)
+		rec.Path, rec.Time = fmt.Sprintf("/%04d", i), r.clock.now().Add(-time.Duration(n-i)*time.Minute)
+		r.add(rec)
+	}
+	var got []string
+	path := "/logs?method=GET"
+	for pages := 0; path != ""; pages++ {
+		require.Less(t, pages, 5)
+		body := b.get(path).body
+		for _, m := range regexp.MustCompile(`<bdi>(/\d+)</bdi>`).FindAllStringSubmatch(body, -1) {
+			got = append(got, m[1])
+		}
+		path = ""
+		if m := nextLink.FindStringSubmatch(body); m != nil {
+			path = strings.ReplaceAll(m[1], "&amp;", "&")
+			require.Contains(t, path, "method=GET")
+		}
+		r.add(served(id)) // meanwhile
+	}
+	require.Len(t, got, n)
+	for i, p := range got {
+		require.Equal(t, fmt.Sprintf("/%04d", n-1-i), p)
+	}
+}
+
+func TestExport(t *testing.T) {
+	r := newRig(t)
+	b := r.browser(true).login()
+	id := r.create("Billing").Key.ID
+	formula := served(id)
+	formula.Path, formula.Method = "=cmd|'/c calc'!A0", "+GET"
+	r.add(served(id), formula, blocked(id, "2001:db8::7"))
+	a := b.get("/logs.csv?key=" + id)
+	require.Equal(t, http.StatusOK, a.StatusCode)
+	require.Equal(t, "text/csv; charset=utf-8", a.Header.Get("Content-Type"))
+	require.Equal(t, `attachment; filename="api-usage-20261124-150000.csv"`, a.Header.Get("Content-Disposition"))
+	var want strings.Builder
+	require.NoError(t, usagelog.WriteCSV(&want, r.logs.Stream(t.Context(), usagelog.Filter{KeyID: id})))
+	require.Equal(t, want.String(), a.body)
+	require.Contains(t, a.body, "'=cmd")
+	require.Equal(t, http.StatusOK, b.do(r.request(http.MethodHead, "/logs.csv", nil)).StatusCode)
+	require.Equal(t, "/logs", b.get("/logs.csv?status=nonsense").Request.URL.Path, "a faulty filter is shown on the page")
+}
+
+// brokenLogs fails in the middle of a file.
+type brokenLogs struct{ Logs }
+
+func (brokenLogs) Stream(context.Context, usagelog.Filter) iter.Seq2[usagelog.Record, error] {
+	return func(yield func(usagelog.Record, error) bool) {
+		for range 5000 {
+			if !yield(served("aaaaaaaaaaaaaaaa"), nil) {
+				return
+			}
+		}
+		yield(usagelog.Record{}, errors.New("disk on fire"))
+	}
+}
+
+func TestExportThatBreaksOff(t *testing.T) {
+	r := newRig(t)
+	b := r.browser(true).login()
+	r.page.Logs = brokenLogs{r.logs}
+	res, err := b.client.Do(r.request(http.MethodGet, "/logs.csv", nil))
+	require.NoError(t, err)
+	defer res.Body.Close()
+	_, err = csv.NewReader(res.Body).ReadAll()
+	require.Error(t, err, "half a file must not look whole")
+	require.Contains(t, r.log.String(), "disk on fire")
+}
+
+func TestChart(t *testing.T) {
+	r := newRig(t)
+	id := r.create("Billing").Key.ID
+	now := r.clock.now()
+	// 400 requests over 90 days, closer together towards now.
+	for i := range 400 {
+		rec := served(id)
+		if i%7 == 0 {
+			rec = blocked(id, "198.51.100.7")
+		} else if i%11 == 0 {
+			rec.Status = 401
+		}
+		rec.Time = now.Add(-time.Duration(i*i) * 48 * time.Second)
+		r.add(rec)
+	}
+	for _, query := range []string{"period=1h", "period=24h", "period=7d", "period=30d", "period=all", "from=2026-11-20T13:37&to=2026-11-23T01:23",
+		"from=2026-11-01T00:00", "to=2026-11-20T00:00", "from=2026-11-24T14:30:30&to=2026-11-24T14:58:10", "from=1970-01-01T00:00", "status=blocked", "status=401&period=all"} {
+		q, err := url.ParseQuery(query)
+		require.NoError(t, err)
+		f, err := r.page.readFilter(t.Context(), q)
+		require.NoError(t, err)
+		require.Empty(t, f.Faults, query)
+		var want [3]int64
+		for rec, err := range r.logs.Stream(t.Context(), f.filter) {
+			require.NoError(t, err)
+			switch rec.Status {
+			case 200:
+				want[0]++
+			case 403:
+				want[1]++
+			default:
+				want[2]++
+			}
+		}
+		require.NotZero(t, want[0]+want[1]+want[2], query)
+		c, err := r.page.chart(t.Context(), f.filter)
+		require.NoError(t, err)
+		require.Equal(t, want, [3]int64{c.Lanes[0].Sum, c.Lanes[1].Sum, c.Other}, query)
+		require.LessOrEqual(t, len(c.Buckets), 2*chartBars+800, query)
+		if !strings.Contains(query, "1970") {
+			require.LessOrEqual(t, len(c.Buckets), chartBars+1, query)
+		}
+		var sum int64
+		for i, row := range c.Rows() {
+			sum += row.Served + row.Blocked + row.Other
+			require.False(t, row.End.Before(row.Start))
+			if i > 0 {
+				require.True(t, row.Start.Before(c.Rows()[i-1].Start), "newest first")
+			}
+		}
+		require.Equal(t, c.Total, sum, "the table has all that the bars show")
+	}
+	empty, err := r.page.chart(t.Context(), usagelog.Filter{KeyID: "aaaaaaaaaaaaaaaa"})
+	require.NoError(t, err)
+	require.Nil(t, empty)
+	future, err := r.page.chart(t.Context(), usagelog.Filter{From: now.Add(time.Hour)})
+	require.NoError(t, err)
+	require.Nil(t, future)
+}
+
+// TestLogFails: a log that cannot be read is said to be so.
+type deadLogs struct{ Logs }
+
+func (deadLogs) Query(context.Context, usagelog.Query) (usagelog.Page, error) {
+	return usagelog.Page{}, errors.New("disk on fire")
+}
+
+func TestLogThatCannotBeRead(t *testing.T) {
+	r := newRig(t)
+	b := r.browser(true).login()
+	r.page.Logs = deadLogs{r.logs}
+	a := b.get("/logs")
+	require.Equal(t, http.StatusInternalServerError, a.StatusCode)
+	require.NotContains(t, a.body, "disk on fire")
+	require.Contains(t, r.log.String(), "disk on fire")
+}
+
+func TestLostRecordsAreShown(t *testing.T) {
+	r := newRig(t)
+	b := r.browser(true).login()
+	r.page.LogStats = func() (s usagelog.Stats) {
+		s.Lost[usagelog.QueueFull] = 12345
+		return s
+	}
+	require.Contains(t, b.get("/logs").body, "12,345 requests could not be recorded since the server started (queue_full)")
+}
+
+func TestAudit(t *testing.T) {
+	r := newRig(t)
+	b := r.browser(true).login()
+	require.Contains(t, b.get("/audit").body, "Nothing has been changed yet")
+	created := r.create("Billing", "127.0.0.1 here", "203.0.113.0/24 Office")
+	id := created.Key.ID
+	r.create("Another")
+	b.press(b.get(keyURL(id, "edit")), keyURL(id, "edit"), "", set("name", "Invoices"), set("scope", "read", "write"), set("report_only", "1"))
+	path := keyURL(id, "allowlist")
+	b.press(b.get(path), path, "save", set("entry", "127.0.0.1", "203.0.113.0/24", "2001:db8::/48"), set("label", "", "Head office", ""))
+	b.post(keyURL(id, "rotate"), nil)
+	b.post(keyURL(id, "revoke"), nil)
+
+	a := b.get("/audit?key=" + id)
+	records := strings.Split(a.body, `<li class="card">`)[1:]
+	require.Len(t, records, 5)
+	for i, want := range [][]string{
+		{"Key revoked", "the settings page", "127.0.0.1"},
+		{"Secret rotated"},
+		{"Allowlist changed", `<li class="added">`, "2001:db8::/48", `<li class="relabelled">`, "“<bdi>Office</bdi>”", "“<bdi>Head office</bdi>”", "no label"},
+		{"Key edited", "<bdi>Billing</bdi></del>", "<bdi>Invoices</bdi></ins>", "<bdi>read</bdi></del>", "<bdi>read, write</bdi></ins>", "<bdi>report only</bdi></ins>"},
+		{"Key created", `<li class="added">`, "203.0.113.0/24"},
+	} {
+		for _, text := range want {
+			require.Contains(t, records[i], text)
+		}
+	}
+	require.NotContains(t, a.body, "Another")
+	require.Contains(t, b.get("/audit").body, "Another")
+	require.NotContains(t, b.get("/audit").body, created.Token[len(created.Token)-43:])
+	require.Equal(t, http.StatusNotFound, b.get("/audit?key=aaaaaaaaaaaaaaaa").StatusCode)
+
+	for i := range auditPerPage {
+		r.create(fmt.Sprintf("Key %d", i))
+	}
+	a = b.get("/audit")
+	m := nextLink.FindStringSubmatch(a.body)
+	require.NotNil(t, m)
+	require.Contains(t, b.get(strings.ReplaceAll(m[1], "&amp;", "&")).body, "Another")
+}
+
+func TestNewNeedsItsOptions(t *testing.T) {
+	_, err := New(Options{})
+	require.Error(t, err)
+}
+
+// TestWithoutDeadlines: a ResponseWriter that has none can be written to.
+func TestWithoutDeadlines(t *testing.T) {
+	rec := httptest.NewRecorder()
+	n, err := (&patientWriter{rec, http.NewResponseController(rec)}).Write([]byte("x"))
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+}
