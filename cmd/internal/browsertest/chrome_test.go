@@ -26,7 +26,7 @@ import (
 )
 
 // stepTime bounds each thing done in the browser.
-const stepTime = 20 * time.Second
+const stepTime = time.Minute
 
 // newBrowser starts Chromium, with a profile of its own, until the test ends.
 func newBrowser(t *testing.T) context.Context {
@@ -90,6 +90,7 @@ var looks = []look{
 	{name: "phone-dark", width: 390, height: 844, mobile: true, dark: true},
 	{name: "desktop-light", width: 1280, height: 900},
 	{name: "desktop-dark", width: 1280, height: 900, dark: true},
+	{name: "without-javascript", width: 1024, height: 768, noScript: true},
 }
 
 // A tab is a window of the browser with cookies of its own. What the page
