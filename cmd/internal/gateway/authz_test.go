@@ -160,7 +160,7 @@ func TestReservedPaths(t *testing.T) {
 	w := newWorld(t, func(o *gateway.Options) { trusting(t)(o); o.Upstream = parse(t, up.url) })
 	for _, path := range []string{
 		"/_ipallow", "/_ipallow/", "/_ipallow/authz/", "/_ipallow/authz/x", "/_ipallow/AUTHZ", "/_ipallow/healthz",
-		"/_ipallow/../v1/ping", "/%5fipallow/other", "/_ipallow%2Fother", "/_ipallow//authz",
+		"/_ipallow/../v1/ping", "/%5fipallow/other", "/_ipallow%2Fother", "/%5fipallow/authz", "/_ipallow%2Fauthz", "/_ipallow/auth%7a", "/_ipallow//authz",
 	} {
 		for _, from := range []string{inside, trusted} {
 			require.Equal(t, 404, w.do(from, "GET", path, "X-API-Key", w.open.token).status, path)

@@ -120,7 +120,9 @@ func isReserved(path string) bool {
 // serveReserved answers without authentication: of all that could be asked for
 // here, only a trusted proxy sees anything but 404.
 func (g *Gateway) serveReserved(x *exchange, r *http.Request, client clientip.Result) {
-	if r.URL.Path == AuthzPath && g.trustsPeer(r) {
+	// Encoded in any way it is not the proxy's own question: a proxy that keeps
+	// clients away from the path may not have recognised it.
+	if r.URL.Path == AuthzPath && r.URL.RawPath == "" && g.trustsPeer(r) {
 		g.authz(x, r, client)
 		return
 	}

@@ -21,7 +21,6 @@ type proxy struct {
 	transport    *http.Transport
 	target       *url.URL
 	preserveHost bool
-	gate         *Gateway
 	logger       *slog.Logger
 }
 

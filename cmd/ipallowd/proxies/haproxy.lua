@@ -1,0 +1,69 @@
+-- Asks ipallowd whether a request may pass. See haproxy.cfg.
+
+local url = "http://127.0.0.1:8080/_ipallow/authz"
+local timeout = 5000 -- milliseconds
+
+-- Headers of the client's that are not sent along: those of the connection, of
+-- the body, and those that this script sets.
+local dropped = {
+	["host"] = true, ["connection"] = true, ["keep-alive"] = true, ["proxy-connection"] = true,
+	["te"] = true, ["trailer"] = true, ["transfer-encoding"] = true, ["upgrade"] = true,
+	["content-length"] = true, ["expect"] = true,
+	["x-original-method"] = true, ["x-original-uri"] = true, ["x-original-url"] = true,
+}
+
+-- refuse answers the client and ends the transaction.
+local function refuse(txn, status, answered, body)
+	local reply = txn:reply({ status = status })
+	reply:add_header("content-type", "application/json; charset=utf-8")
+	reply:add_header("cache-control", "no-store")
+	for _, name in ipairs({ "www-authenticate", "x-request-id" }) do
+		if answered[name] then
+			reply:add_header(name, answered[name][0])
+		end
+	end
+	reply:set_body(body)
+	txn:done(reply)
+end
+
+local function ask(txn)
+	local headers = {}
+	for name, values in pairs(txn.http:req_get_headers()) do
+		if not dropped[name] then
+			local lines = {}
+			for i = 0, #values do
+				lines[i + 1] = values[i]
+			end
+			headers[name] = lines
+		end
+	end
+	headers["x-forwarded-for"] = { txn.f:src() }
+	headers["x-forwarded-method"] = { txn.f:method() }
+	headers["x-forwarded-uri"] = { txn.f:pathq() }
+
+	local answer = core.httpclient():get({ url = url, headers = headers, timeout = timeout })
+	local answered = answer and answer.headers or {}
+	if not answer or (answer.status ~= 204 and answer.status ~= 401 and answer.status ~= 403) then
+		refuse(txn, 503, {}, '{"error":{"code":"UNAVAILABLE","message":"The request could not be checked"}}')
+		return
+	end
+	if answer.status ~= 204 then
+		refuse(txn, answer.status, answered, answer.body)
+		return
+	end
+
+	-- The key stays here, and so does what the client claims to be.
+	for name in pairs(txn.http:req_get_headers()) do
+		if name == "authorization" or name == "x-api-key" or name:sub(1, 9) == "x-ipallow" then
+			txn.http:req_del_header(name)
+		end
+	end
+	for _, name in ipairs({ "x-ipallow-key-id", "x-ipallow-client", "x-request-id" }) do
+		if answered[name] then
+			txn.http:req_set_header(name, answered[name][0])
+		end
+	end
+	txn:set_var("txn.ipallow_request", answered["x-request-id"][0])
+end
+
+core.register_action("ipallow", { "http-req" }, ask)
