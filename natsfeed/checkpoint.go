@@ -55,6 +55,8 @@ const (
 // name when it is compacted, and so open its key.
 type offsets map[[2]uint64]int64
 
+func (cp *checkpoint) reseed() { cp.seed = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()} }
+
 func (cp *checkpoint) hash(name string) [2]uint64 {
 	return [2]uint64{maphash.String(cp.seed[0], name), maphash.String(cp.seed[1], name)}
 }
@@ -71,9 +73,9 @@ func (f *Feed) openCheckpoint() (bool, error) {
 	}
 	cp := &checkpoint{
 		path: f.o.Checkpoint, bucket: f.bucket, lock: lock, index: make(offsets), faults: make(offsets),
-		seed: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 		quit: make(chan struct{}), idle: make(chan struct{}),
 	}
+	cp.reseed()
 	f.cp = cp
 	go cp.flusher(f.o.CheckpointInterval)
 	c, err := cp.read()
@@ -203,7 +205,11 @@ func (f *Feed) appendCheckpoint(step []saved) {
 	sealFrame(cp.buf[start:], flagPlace)
 	f.checkpointed(cp.flush())
 	if cp.file != nil && len(cp.buf) == 0 && cp.size > max(2*cp.base, minCompact) {
-		f.checkpointed(cp.rewrite(f.place, func(add func(string, record, string)) error { return cp.scan(add) }))
+		err := cp.rewrite(f.place, func(add func(string, record, string)) error { return cp.scan(add) })
+		if err != nil {
+			cp.base = cp.size // not again with the next step
+		}
+		f.checkpointed(err)
 	}
 }
 

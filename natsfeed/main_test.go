@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net"
 	"net/netip"
 	"os"
@@ -23,6 +24,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(killEnv) != "" {
+		killChild() // never returns
+	}
 	code := m.Run()
 	if stacks := leaked(); code == 0 && stacks != "" {
 		fmt.Fprintln(os.Stderr, "goroutines of a Feed are left after all tests:\n"+stacks)
@@ -143,6 +147,17 @@ func quick(o Options) *Options {
 		o.CheckpointInterval = 20 * time.Millisecond
 	}
 	return &o
+}
+
+// bareFeed returns a feed without a connection, to which messages are given by
+// hand.
+func bareFeed(t testing.TB) *Feed {
+	f := &Feed{engine: newEngine(), policy: ipallow.DefaultPolicy(), bucket: bucketName, names: newTracker(maphash.MakeSeed(), 0)}
+	var err error
+	f.o, err = quick(Options{}).withDefaults()
+	require.NoError(t, err)
+	f.st = state{faults: make(map[string]Fault)}
+	return f
 }
 
 func newEngine() *ipallow.Engine {

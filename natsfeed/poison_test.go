@@ -2,7 +2,6 @@ package natsfeed
 
 import (
 	"errors"
-	"hash/maphash"
 	"strings"
 	"sync"
 	"testing"
@@ -133,9 +132,7 @@ func TestPoisonedValueOnTheFirstLoad(t *testing.T) {
 }
 
 func TestPoisonedBatch(t *testing.T) {
-	f := &Feed{engine: newEngine(), policy: ipallow.DefaultPolicy(), names: newTracker(maphash.MakeSeed(), 0)}
-	f.o, _ = (*Options)(nil).withDefaults()
-	f.st = state{faults: make(map[string]Fault)}
+	f := bareFeed(t)
 	require.NoError(t, f.engine.Replace(func(func(string, []ipallow.Entry) bool) {}))
 	list, err := AppendValue(nil, Value{Entries: entriesOf("203.0.113.7")})
 	require.NoError(t, err)
