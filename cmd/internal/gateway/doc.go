@@ -47,7 +47,7 @@
 //	          the gateway does not see
 //	Verdict   the engine's answer, also where the scope refused; Denied where no
 //	          key was recognised
-//	Path      as it was sent, without the query; a secret in it is blotted out
+//	Path      without the query, and without a key's secret; see LogPath
 //
 // So "refused because of its address" is Status 403 with Verdict Denied, and a
 // Verdict Denied with another status was served in report-only mode. A request

@@ -139,17 +139,18 @@ func (g *Gateway) trustsPeer(r *http.Request) bool {
 	return g.source.FromValues(remoteAddr, nil).Reason == clientip.HeaderMissing
 }
 
-// LogPath returns the path as it is recorded: as it was sent, without the query,
-// and without the secrets of tokens that were put into it by mistake.
+// LogPath returns the path as it is recorded, without the query. It is decoded
+// where it was encoded in the usual way, and otherwise as it was sent, so that an
+// encoded slash can be told from a slash. The secret of a token that stands in it
+// by mistake is left out.
 func LogPath(u *url.URL) string {
-	path := u.Path
-	if u.RawPath != "" {
-		path = u.RawPath
+	switch {
+	case strings.Contains(u.Path, keyring.Prefix):
+		return blotTokens(u.Path)
+	case u.RawPath != "":
+		return u.RawPath
 	}
-	if strings.Contains(path, keyring.Prefix) {
-		path = blotTokens(path)
-	}
-	return path
+	return u.Path
 }
 
 // blotTokens replaces what stands where the secret of a token would, and all that

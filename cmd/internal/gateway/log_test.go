@@ -31,6 +31,8 @@ func TestRecordedPaths(t *testing.T) {
 		{"/" + w.full.token + "/x/" + w.full.token, "/" + blotted + "/x/" + blotted},
 		{"/" + w.full.token[:30], "/" + blotted},
 		{"/ipk_short", "/ipk_short"},
+		{"/ipk%5F" + w.full.token[4:], "/" + blotted},
+		{"/a%2Fb/" + w.full.token, "/a/b/" + blotted},
 		{"/ipk_" + w.full.token + ";v=1", "/ipk_" + w.full.token[:16] + "...;v=1"},
 		{"/" + w.full.token + secret, "/" + blotted},
 		{"/" + strings.Repeat("a", 3000), "/" + strings.Repeat("a", usagelog.MaxPath-1-len(usagelog.TruncationMark)) + usagelog.TruncationMark},
