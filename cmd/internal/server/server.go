@@ -220,7 +220,8 @@ func (s *Server) serveHTTP(l net.Listener, name string, handler http.Handler, re
 	srv := &http.Server{
 		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(s.logger.With("server", name).Handler(), slog.LevelDebug),
+		DisableGeneralOptionsHandler: true, // OPTIONS * is a request like any other
+		ErrorLog:                     slog.NewLogLogger(s.logger.With("server", name).Handler(), slog.LevelDebug),
 	}
 	serve := srv.Serve
 	if s.cfg.TLSCert != "" {
