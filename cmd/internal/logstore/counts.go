@@ -19,8 +19,6 @@ func (c *counts) add(rec usagelog.Binary) {
 	}
 }
 
-func (c *counts) total() int64 { return c.served + c.blocked + c.other }
-
 // wasServed reports whether the request was let through, as Seen counts it.
 func wasServed(rec usagelog.Binary) bool {
 	status := rec.Status()

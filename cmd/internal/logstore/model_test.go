@@ -122,7 +122,7 @@ func (s *source) filter() usagelog.Filter {
 // sequences, and compares all that can be asked for. The Store is closed and
 // opened again on the way.
 func TestAgainstModel(t *testing.T) {
-	seeds := 3
+	seeds := 2
 	if testing.Short() {
 		seeds = 1
 	}
@@ -134,7 +134,7 @@ func TestAgainstModel(t *testing.T) {
 		s, err := Open(t.Context(), Options{Path: path})
 		require.NoError(t, err)
 		for step := range 24 {
-			n := []int{1, 1, 2, 7, 30, 150, 700, 1500, 5000}[src.rnd.IntN(9)]
+			n := []int{1, 1, 2, 7, 30, 150, 700, 1500, 4500}[src.rnd.IntN(9)]
 			recs := src.batch(n)
 			require.NoError(t, model.Append(t.Context(), recs))
 			require.NoError(t, s.Append(t.Context(), recs))
@@ -156,7 +156,7 @@ func TestAgainstModel(t *testing.T) {
 		st := s.Stats()
 		require.Zero(t, st.DamagedBlocks)
 		require.Equal(t, all(t, model, usagelog.Filter{})[model.Len()-1].Time, st.Oldest)
-		merged = merged || st.Blocks < 24
+		merged = merged || count(t, s, "SELECT seq FROM sqlite_sequence WHERE name = 'blocks'") > int(st.Blocks)
 		require.NoError(t, s.Close())
 	}
 	require.Positive(t, matched, "no filter matched anything: the test shows nothing")
