@@ -1,8 +1,10 @@
 package natsfeed
 
 import (
+	"math"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +21,10 @@ type proxy struct {
 	refuse bool // new connections are closed at once
 	conns  map[*proxied]struct{}
 	wg     sync.WaitGroup
+
+	left     atomic.Int64  // bytes to clients until they have to wait,
+	waiting  chan struct{} // closed when they do,
+	released chan struct{} // and when they need not wait any more
 }
 
 // proxied is one connection. Once it is dead it takes what is sent and gives
@@ -32,10 +38,13 @@ func startProxy(t testing.TB, target string) *proxy {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	p := &proxy{listener: l, target: target, conns: make(map[*proxied]struct{})}
+	p.left.Store(math.MaxInt64)
+	p.waiting, p.released = make(chan struct{}), make(chan struct{})
 	p.wg.Go(p.serve)
 	t.Cleanup(func() {
 		l.Close()
 		p.cut()
+		p.release()
 		p.wg.Wait()
 	})
 	return p
@@ -90,6 +99,14 @@ func (p *proxy) pipe(c *proxied, from, to net.Conn) {
 		if err != nil {
 			return
 		}
+		if from == c.server {
+			if left := p.left.Add(int64(-n)); left < 0 {
+				if left+int64(n) >= 0 {
+					close(p.waiting)
+				}
+				<-p.released
+			}
+		}
 		if _, err := to.Write(buf[:n]); err != nil {
 			return
 		}
@@ -128,4 +145,16 @@ func (p *proxy) heal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refuse = false
+}
+
+// hold lets n more bytes through to clients, and then none until release.
+func (p *proxy) hold(n int64) { p.left.Store(n) }
+
+func (p *proxy) release() {
+	p.left.Store(math.MaxInt64)
+	select {
+	case <-p.released:
+	default:
+		close(p.released)
+	}
 }

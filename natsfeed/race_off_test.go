@@ -1,0 +1,5 @@
+//go:build !race
+
+package natsfeed
+
+const raceEnabled = false
