@@ -140,24 +140,33 @@ func TestManyBlocks(t *testing.T) {
 	s := mustOpen(t, Options{})
 	model := usagelog.NewMemoryStore(0)
 	g := newGenerator(3)
-	batch := g.batch(blockRecords)
-	for n := range 2*pageBlocks + 50 {
-		for i := range batch {
-			batch[i].ID[0] = byte(n)
-			batch[i].ID[1] = byte(n >> 8)
-			batch[i].Time = begin.Add(time.Duration(n) * time.Microsecond) // ties in a block, and a few blocks apart
-			batch[i].Status = 200
+	require.NoError(t, s.change(t.Context(), func(w *writer) error {
+		for n := range 2*pageBlocks + 50 {
+			batch := g.batch(6)
+			for i := range batch {
+				batch[i].Time = begin.Add(time.Duration(n) * time.Microsecond) // ties in a block
+				batch[i].Status, batch[i].Method = 200, "GET"
+			}
+			// The terms are there, and the record is not the one that is asked for.
+			batch[0].Status, batch[1].Method = 418, "BREW"
+			if n%200 == 7 {
+				batch[2].Status, batch[2].Method = 418, "BREW"
+			}
+			if err := model.Append(t.Context(), batch); err != nil {
+				return err
+			}
+			var entries []entry
+			for i := range batch {
+				rec := usagelog.ReadBinary(usagelog.AppendBinary(nil, &batch[i]))
+				entries = append(entries, entry{rec.UnixNano(), rec})
+			}
+			sortEntries(entries)
+			if err := w.write(0, entries); err != nil { // as it is: not merged
+				return err
+			}
 		}
-		// The term is there, and the record is not the one that is asked for.
-		batch[0].Status, batch[0].Method = 418, "GET"
-		batch[1].Status, batch[1].Method = 200, "BREW"
-		if n%200 == 7 {
-			batch[2].Status, batch[2].Method = 418, "BREW"
-		}
-		require.NoError(t, s.Append(t.Context(), batch))
-		require.NoError(t, model.Append(t.Context(), batch))
-		batch[2].Method = "GET"
-	}
+		return nil
+	}))
 	require.Greater(t, s.Stats().Blocks, int64(2*pageBlocks))
 	f := usagelog.Filter{Status: 418, Method: "BREW"}
 	require.Equal(t, 3, same(t, model, s, f))
