@@ -1,6 +1,6 @@
 # The targets are the same scripts that .ci/run calls.
 
-.PHONY: test check bench compare fuzz tidy demo
+.PHONY: test check bench compare load fuzz tidy demo serve
 
 test: ## every module's tests, with the race detector
 	go test -race -timeout 20m work
@@ -14,6 +14,9 @@ bench: ## the project's own benchmarks
 compare: ## against other libraries; rewrites docs/performance.md
 	go run ./internal/compare -out docs
 
+load: ## what enforcement and logging cost the gateway; needs wrk
+	go run ./cmd/internal/load
+
 FUZZTIME ?= 10m
 fuzz: ## every fuzz target, one after another
 	.ci/fuzz $(FUZZTIME)
@@ -23,3 +26,6 @@ tidy: ## go mod tidy in every module
 
 demo: ## the README's first command
 	go run ./cmd/ipallow demo
+
+serve: ## the reference server
+	go run ./cmd/ipallowd serve

@@ -68,6 +68,7 @@ IPALLOWD_ADMIN_TOKEN, or is made at the first start into DATA/admin-token.`,
 	f.Var((*days)(&cfg.LogRetention), "log-retention", "how long usage records are kept, such as 30d or 12h; 0 keeps them for ever")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM `file` of the certificate for both listeners")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM `file` of its key")
+	f.BoolVar(&cfg.SecureCookies, "secure-cookies", false, "a proxy before the settings page has TLS: have its cookies sent over TLS only")
 	f.BoolVar(&cfg.AllowNonPublic, "allow-non-public", false, "accept private, loopback and other entries that are no public addresses")
 	f.IntVar(&cfg.MaxEntries, "max-entries", cfg.MaxEntries, "entries an allowlist may have")
 	f.IntVar(&cfg.MinBits4, "min-bits4", cfg.MinBits4, "shortest IPv4 prefix length an entry may have")

@@ -26,6 +26,9 @@ type Config struct {
 	TLSCert      string // PEM files; empty: plain HTTP
 	TLSKey       string
 
+	// SecureCookies says that a proxy before the management listener has TLS.
+	SecureCookies bool
+
 	TrustedProxies []string // networks whose header is believed
 	ClientIPHeader string   // the header that the trusted proxies write
 

@@ -22,10 +22,14 @@ func (s *Server) management() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	pageHandler, err := page.New(page.Options{
+	opts := page.Options{
 		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Policy: s.cfg.policy(),
-		GatewayURL: s.url(s.listeners[0]), Logger: s.logger,
-	})
+		GatewayURL: s.url(s.listeners[0]), SecureCookies: s.cfg.SecureCookies, Logger: s.logger,
+	}
+	if s.Log != nil {
+		opts.LogStats = s.Log.Stats
+	}
+	pageHandler, err := page.New(opts)
 	if err != nil {
 		return nil, err
 	}
