@@ -92,7 +92,7 @@ func (l *Allowlist) Contains(addr netip.Addr) bool {
 	case l == nil || !addr.IsValid():
 		return false
 	case l.large != nil:
-		return l.large.contains(canonicalAddr(addr))
+		return l.large.contains(newQuery(addr))
 	}
 	return len(l.body) > 0 && matchBody(l.hdr, l.body, addr) == Allowed
 }

@@ -125,7 +125,7 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	rec := unsafe.Add(mem, slot&offsetMask)
 	hdr := load32(rec, 0)
 	if int(hdr&hdrPlain) != n {
-		return s.checkOther(rec, key, addr, nd.shards[p%nodeSize])
+		return s.checkSlow(key, addr)
 	}
 	body := unsafe.Add(rec, recHeader+n)
 	diff := (load64(rec, recHeader) ^ load64(k, 0)) | (load64(rec, recHeader+8) ^ load64(k, 8)) |
@@ -141,24 +141,35 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	}
 	hi, lo := addrWords(&addr)
 	if hi == 0 && lo>>32 == 0xffff {
-		return match4(body, int(hdr>>hdrN4&hdrCount), uint32(lo))
+		if n4 := int(hdr >> hdrN4 & hdrCount); n4 != 0 {
+			return match4(body, n4, uint32(lo))
+		}
+	} else if hdr>>hdrN6&hdrCount != 0 {
+		if !addr.IsValid() {
+			return Denied
+		}
+		return match6(body, hdr, hi, lo)
 	}
-	if !addr.IsValid() {
+	if hdr&flagLarge == 0 {
 		return Denied
 	}
-	return match6(body, hdr, hi, lo)
+	return nd.shards[p%nodeSize].large[load32(body, 0)].check(hi, lo, addr)
 }
 
-// checkOther is Check where the record's header is not that of a plain
-// record with the key's length.
-func (s *Snapshot) checkOther(rec unsafe.Pointer, key string, addr netip.Addr, sh *shard) Verdict {
-	if hdr := load32(rec, 0); int(hdr&hdrKeyLen) == len(key) && hdr&flagLarge != 0 && sameKey(unsafe.Add(rec, recHeader), key) {
-		if addr.IsValid() && sh.large[load32(rec, recHeader+len(key))].contains(canonicalAddr(addr)) {
-			return Allowed
-		}
-		return Denied
+// check is the verdict on an address of the given words.
+func (l *large) check(hi, lo uint64, addr netip.Addr) Verdict {
+	in := false
+	switch {
+	case hi == 0 && lo>>32 == 0xffff:
+		in = l.in4.contains(uint32(lo))
+	case addr.IsValid():
+		in = l.contains6(hi, lo)
 	}
-	return s.checkSlow(key, addr)
+	v := Denied
+	if in {
+		v = Allowed
+	}
+	return v
 }
 
 // CheckBatch gives verdicts[i] the verdict on a request made with keys[i]
@@ -219,18 +230,10 @@ func (s *Snapshot) finish(key string, addr netip.Addr, h uint64, hot *hotShard, 
 		return s.checkSlow(key, addr)
 	}
 	rec := unsafe.Add(hot.mem, slot&offsetMask)
-	if int(hdr&hdrPlain) != n || !sameKey(unsafe.Add(rec, recHeader), key) {
+	if int(hdr&(hdrPlain|flagLarge)) != n || !sameKey(unsafe.Add(rec, recHeader), key) {
 		return s.checkSlow(key, addr)
 	}
-	body := unsafe.Add(rec, recHeader+n)
-	switch hi, lo := addrWords(&addr); {
-	case hi == 0 && lo>>32 == 0xffff:
-		return match4(body, int(hdr>>hdrN4&hdrCount), uint32(lo))
-	case !addr.IsValid():
-		return Denied
-	default:
-		return match6(body, hdr, hi, lo)
-	}
+	return matchPlain(hdr, unsafe.Add(rec, recHeader+n), addr)
 }
 
 // sameKey compares a key of at least 16 bytes with the one at p.
@@ -251,14 +254,12 @@ func sameKey(p unsafe.Pointer, key string) bool {
 // as many entries as are over 4, or 16, so that no step looks beyond the
 // entries; see minEntries4.
 
-// match4 returns Allowed if one of the n entries at e contains a.
+// match4 returns Allowed if one of the n entries at e, at least minEntries4,
+// contains a.
 func match4(e unsafe.Pointer, n int, a uint32) Verdict {
 	not := ^int64(a) // an entry plus this is negative if it begins at or before a
 	var k int
 	if n < 8 {
-		if n == 0 {
-			return Denied
-		}
 		k = n - 4
 		k &= int((int64(load32(e, 4*k)) + not) >> 63)
 	} else {
@@ -279,15 +280,13 @@ func match4(e unsafe.Pointer, n int, a uint32) Verdict {
 // steps6 is the steps of a search among fewer than 8 entries.
 var steps6 = [8][4]uint8{{}, {0, 0, 0}, {0, 0, 1}, {0, 1, 1}, {0, 2, 1}, {1, 2, 1}, {2, 2, 1}, {3, 2, 1}}
 
-// match6 returns Allowed if an IPv6 entry of a record contains the address.
+// match6 returns Allowed if an IPv6 entry of a record, which has some,
+// contains the address.
 func match6(body unsafe.Pointer, hdr uint32, hi, lo uint64) Verdict {
 	n := int(hdr >> hdrN6 & hdrCount)
 	e := unsafe.Add(body, 5*int(hdr>>hdrN4&hdrCount))
 	k := 0
 	if n < 8 {
-		if n == 0 {
-			return Denied
-		}
 		steps := &steps6[n]
 		half := int(steps[0])
 		k = half &^ less(hi, load64(e, 8*half))
@@ -327,12 +326,17 @@ func matchBody(hdr uint32, body []byte, addr netip.Addr) Verdict {
 	if hdr&flagScan != 0 {
 		return matchScan(hdr, body, addr)
 	}
-	p := unsafe.Pointer(unsafe.SliceData(body))
-	switch q := newQuery(addr); q.family {
-	case 4:
-		return match4(p, int(hdr>>hdrN4&hdrCount), uint32(q.lo))
-	case 6:
-		return match6(p, hdr, q.hi, q.lo)
+	return matchPlain(hdr, unsafe.Pointer(unsafe.SliceData(body)), addr)
+}
+
+// matchPlain is matchBody for a record that is not marked flagScan.
+func matchPlain(hdr uint32, body unsafe.Pointer, addr netip.Addr) Verdict {
+	n4, n6 := int(hdr>>hdrN4&hdrCount), int(hdr>>hdrN6&hdrCount)
+	switch q := newQuery(addr); {
+	case q.family == 4 && n4 > 0:
+		return match4(body, n4, uint32(q.lo))
+	case q.family == 6 && n6 > 0:
+		return match6(body, hdr, q.hi, q.lo)
 	}
 	return Denied
 }

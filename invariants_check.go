@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"reflect"
 )
 
 // checkInvariants walks the whole index of a snapshot and panics if any of
@@ -299,6 +300,10 @@ func (l *largeList) verify() error {
 		if comparePrefixes(l.prefixes[l.sorted[i-1]], l.prefixes[l.sorted[i]]) >= 0 {
 			return fmt.Errorf("the table's order is wrong at %d", i)
 		}
+	}
+	again := newLarge(l.prefixes)
+	if !reflect.DeepEqual(l.in4, again.in4) || !reflect.DeepEqual(l.in6, again.in6) || l.half != again.half {
+		return fmt.Errorf("the table's spans are not those of its prefixes")
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func TestCheckInvariantsSees(t *testing.T) {
 		"a slot points behind the records": func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x | offsetMask }) },
 		"a key has changed":                func(s *Snapshot) { flagged(first(s), 0)[recHeader]++ },
 		"a key is empty": func(s *Snapshot) {
-			r := first(s).mem[first(s).first():]
+			r := flagged(first(s), 0)
 			binary.LittleEndian.PutUint32(r, headerOf(r)&^hdrKeyLen)
 		},
 		"an entry has host bits":     func(s *Snapshot) { body, l := entry(first(s)); body[0] ^= 1; body[l.shift4] = 8 },
@@ -89,6 +89,8 @@ func TestCheckInvariantsSees(t *testing.T) {
 		"a table is left over":       func(s *Snapshot) { first(s).large = append(first(s).large, first(s).large[0]) },
 		"labels are left over":       func(s *Snapshot) { first(s).cold = append(first(s).cold, 0) },
 		"a table's order is wrong":   func(s *Snapshot) { l := first(s).large[0].sorted; l[0], l[1] = l[1], l[0] },
+		"a table's spans are others": func(s *Snapshot) { first(s).large[0].in4.points[0]++ },
+		"a table's half is lost":     func(s *Snapshot) { first(s).large[0].half[0] ^= 1 },
 		"the padding is not zero":    func(s *Snapshot) { b := first(s).mem; b[len(b)-1] = 1 },
 		"the padding is missing":     func(s *Snapshot) { sh := first(s); sh.mem = sh.mem[:len(sh.mem)-1] },
 		"bytes are left over":        func(s *Snapshot) { sh := first(s); sh.mem = append(sh.mem, 0, 0, 0, 0, 0, 0, 0, 0) },

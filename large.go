@@ -1,6 +1,7 @@
 package ipallow
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
 
@@ -11,6 +12,14 @@ import (
 // written after newLarge, so any number of lists, snapshots and goroutines
 // share it.
 type large struct {
+	// in4 and in6 say whether an address is in the list: all that Check asks.
+	// IPv6 prefixes longer than /64 are not in in6. half has a bit for
+	// the upper half of each; where it is set, table decides.
+	in4  spans[uint32]
+	in6  spans[uint64]
+	half [16]uint64
+
+	// table finds the entry.
 	table bart.Lite
 
 	// prefixes are canonical, in the order of the list.
@@ -38,13 +47,37 @@ func newLarge(prefixes []netip.Prefix) *large {
 	}
 	slices.SortStableFunc(sorted, func(a, b uint32) int { return comparePrefixes(prefixes[a], prefixes[b]) })
 	l.sorted = slices.CompactFunc(sorted, func(a, b uint32) bool { return prefixes[a] == prefixes[b] })
+	for _, i := range l.sorted {
+		l.add(prefixes[i])
+	}
+	l.in4.finish()
+	l.in6.finish()
 	return l
 }
 
-// contains reports whether a prefix contains addr, which is canonical and
-// valid.
-func (l *large) contains(addr netip.Addr) bool {
-	return l.table.Contains(addr)
+// contains reports whether a prefix contains the address of q.
+func (l *large) contains(q query) bool {
+	switch q.family {
+	case 4:
+		return l.in4.contains(uint32(q.lo))
+	case 6:
+		return l.contains6(q.hi, q.lo)
+	}
+	return false
+}
+
+// contains6 is contains for an IPv6 address of two halves.
+func (l *large) contains6(hi, lo uint64) bool {
+	if l.in6.contains(hi) {
+		return true
+	}
+	if h := halfAt(hi); l.half[h/64]>>(h%64)&1 == 0 {
+		return false
+	}
+	var a [16]byte
+	binary.BigEndian.PutUint64(a[:8], hi)
+	binary.BigEndian.PutUint64(a[8:], lo)
+	return l.table.Contains(netip.AddrFrom16(a))
 }
 
 // lookup is contains with the index and the prefix of the most specific

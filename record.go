@@ -56,9 +56,9 @@ const (
 	// wide in the place of a shift says that the rest is in lo.
 	wide = 0x80
 
-	// hdrPlain is the parts of a header that are the key's length for Check's
-	// short way.
-	hdrPlain = hdrKeyLen | flagScan | flagLarge
+	// hdrPlain is the parts of a header that are the key's length where Check
+	// has a short way.
+	hdrPlain = hdrKeyLen | flagScan
 
 	// recPad is how many bytes there are behind a record: Check loads words
 	// of a record without asking where it ends.

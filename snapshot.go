@@ -55,7 +55,7 @@ func (s *shard) check(rec []byte, addr netip.Addr) Verdict {
 	if hdr&flagLarge == 0 {
 		return matchBody(hdr, body, addr)
 	}
-	if addr.IsValid() && s.large[binary.LittleEndian.Uint32(body)].contains(canonicalAddr(addr)) {
+	if s.large[binary.LittleEndian.Uint32(body)].contains(newQuery(addr)) {
 		return Allowed
 	}
 	return Denied

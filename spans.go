@@ -1,0 +1,126 @@
+package ipallow
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+)
+
+// A spans is a set of numbers: the addresses of one family that a long list
+// contains, of IPv6 ones the upper half. It answers that and nothing else,
+// in 0.4 to 0.8 of the time of a trie, which knows the entries too.
+//
+//	points  where the set begins and ends, in turn: a number is in the set
+//	        if an odd number of points are at or before it; behind the last
+//	        spanPad times the largest number
+//	root    how many points are before each of equal parts of the range
+//	        from the first point to the last
+//
+// It is never written after it was built.
+type spans[T uint32 | uint64] struct {
+	points []T
+	root   []uint32
+	first  T
+	width  T     // from the first point to the last, or to the largest number
+	shift  uint8 // log2 of the size of a part
+	top    bool  // the largest number is in the set
+}
+
+// spanPad is how many points a search compares at once.
+const spanPad = 4
+
+// add adds the numbers from from to to, which do not begin before those
+// that were added before.
+func (s *spans[T]) add(from, to T) {
+	n := len(s.points)
+	switch {
+	case n%2 == 1: // the last numbers of all are in the set
+		return
+	case n > 0 && from <= s.points[n-1]:
+		if to+1 != 0 {
+			s.points[n-1] = max(s.points[n-1], to+1)
+			return
+		}
+		s.points = s.points[:n-1]
+		return
+	}
+	s.points = append(s.points, from)
+	if to+1 != 0 {
+		s.points = append(s.points, to+1)
+	}
+}
+
+// finish makes the root when all numbers have been added.
+func (s *spans[T]) finish() {
+	n := len(s.points)
+	if n == 0 {
+		s.root, s.points = make([]uint32, 2), []T{^T(0), ^T(0), ^T(0), ^T(0)}
+		return
+	}
+	s.first, s.width, s.top = s.points[0], s.points[n-1]-s.points[0], n%2 == 1
+	if s.top {
+		s.width = ^T(0) - 1 - s.first
+	}
+	if ^T(0)>>16>>16 == 0 {
+		// IPv4 lists reach over most of their range, and no check whether an
+		// address lies in that part is mispredicted if the part is all.
+		s.first, s.width = 0, ^T(0)-1
+	}
+	// As many parts as points, or up to twice as many.
+	s.shift = uint8(max(bits.Len64(uint64(s.width))-bits.Len(uint(n)), 0))
+	s.root = make([]uint32, uint64(s.width>>s.shift)+2)
+	for _, p := range s.points {
+		s.root[(p-s.first)>>s.shift+1]++
+	}
+	for i := range len(s.root) - 1 {
+		s.root[i+1] += s.root[i]
+	}
+	padded := append(make([]T, 0, n+spanPad), s.points...)
+	s.points = append(padded, ^T(0), ^T(0), ^T(0), ^T(0))
+}
+
+// contains reports whether a is in the set.
+func (s *spans[T]) contains(a T) bool {
+	if a-s.first > s.width || a == ^T(0) {
+		return s.top && a == ^T(0)
+	}
+	i := (a - s.first) >> (s.shift & 63)
+	root := s.root[i:][:2]
+	k := int(root[0])
+	for n := int(root[1]) - k; n > spanPad; {
+		half := n >> 1
+		k += half & after(s.points[k+half-1], a)
+		n -= half
+	}
+	// Points of other parts are behind a, and so is the padding.
+	p := s.points[k:][:spanPad]
+	k -= after(p[0], a) + after(p[1], a) + after(p[2], a) + after(p[3], a)
+	return k&1 != 0
+}
+
+// after is -1 if b is at or behind a, and 0 otherwise.
+func after[T uint32 | uint64](a, b T) int {
+	_, less := bits.Sub64(uint64(b), uint64(a), 0)
+	return int(less) - 1
+}
+
+// add adds a canonical prefix that comes no earlier in the order of
+// comparePrefixes than those before.
+func (l *large) add(p netip.Prefix) {
+	if p.Addr().Is4() {
+		b := p.Addr().As4()
+		from := binary.BigEndian.Uint32(b[:])
+		l.in4.add(from, from|uint32(uint64(1)<<(32-p.Bits())-1))
+		return
+	}
+	b := p.Addr().As16()
+	from := binary.BigEndian.Uint64(b[:8])
+	if p.Bits() > 64 {
+		l.half[halfAt(from)/64] |= 1 << (halfAt(from) % 64)
+		return
+	}
+	l.in6.add(from, from|(1<<(64-p.Bits())-1))
+}
+
+// halfAt is the bit of large.half for the upper half of an address.
+func halfAt(hi uint64) uint64 { return hi * 0x9e3779b97f4a7c15 >> 54 }
