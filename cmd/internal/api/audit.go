@@ -32,24 +32,9 @@ func viewAudit(rec *manage.AuditRecord) auditView {
 		KeyID:     rec.KeyID,
 		KeyName:   rec.KeyName,
 		Confirmed: rec.Confirmed,
-		Before:    viewState(rec.Before),
-		After:     viewState(rec.After),
+		Before:    rec.Before,
+		After:     rec.After,
 	}
-}
-
-// viewState returns the state without nil slices, which would be null.
-func viewState(s *manage.AuditState) *manage.AuditState {
-	if s == nil {
-		return nil
-	}
-	v := *s
-	if v.Scopes == nil {
-		v.Scopes = []string{}
-	}
-	if v.Allowlist == nil {
-		v.Allowlist = []manage.ListEntry{}
-	}
-	return &v
 }
 
 // address returns nil, which is null in JSON, for the zero Addr.

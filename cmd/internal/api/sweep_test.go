@@ -2,6 +2,8 @@ package api
 
 import (
 	"database/sql"
+	"errors"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -249,4 +251,19 @@ func TestEveryRouteOfASlowServer(t *testing.T) {
 	page, err := slow.service.Keys(t.Context(), manageAll)
 	require.NoError(t, err)
 	require.Empty(t, page.Keys)
+}
+
+// TestTimeoutInOtherWords has an endpoint that reports its interruption as a
+// database does.
+func TestTimeoutInOtherWords(t *testing.T) {
+	w := newWorld(t, settings{timeout: time.Millisecond})
+	w.server.Config.Handler = w.handler.serve(w.handler.timed(func(_ http.ResponseWriter, r *http.Request) error {
+		<-r.Context().Done()
+		return errors.New("interrupted (9)")
+	}))
+	resp, err := w.client.Get(w.server.URL)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, 503, resp.StatusCode)
+	require.Contains(t, w.output.String(), "interrupted (9)")
 }
