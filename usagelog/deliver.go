@@ -23,10 +23,11 @@ type deliverer struct {
 	records uint64 // of seg, as far as reader.end
 	ord     uint64 // all records before this one have been read
 
-	items    []item   // read and not resolved, at most BatchRecords
-	batch    []Record // scratch
-	window   int      // how many items the next Append gets
-	failures int      // in a row
+	items    []item    // read and not resolved, at most BatchRecords
+	batch    []Record  // scratch
+	window   int       // how many items the next Append gets
+	failures int       // in a row
+	called   time.Time // when Append was called last
 }
 
 // An item is a record that has been read and is neither stored nor lost.
@@ -66,8 +67,9 @@ func (w *Writer) deliver(d *deliverer) {
 			w.stats.LastWALError = err
 			w.mu.Unlock()
 			d.pause()
-		case len(d.items) > 0:
+		case len(d.items) > 0 && !d.linger():
 			d.append()
+		case len(d.items) > 0: // more may have come
 		case last:
 			return
 		default:
@@ -101,6 +103,31 @@ func (d *deliverer) pause() {
 	}
 }
 
+// linger waits for more records, as Options.StoreLinger says, and reports
+// whether it did. A store that fails has its own pauses.
+func (d *deliverer) linger() bool {
+	w := d.w
+	wait := time.Until(d.called.Add(w.opt.StoreLinger))
+	if wait <= 0 || len(d.items) >= w.opt.BatchRecords || d.window < w.opt.BatchRecords {
+		return false
+	}
+	w.mu.Lock()
+	hurry := w.draining > 0 || w.closed || w.blocked == SpillFull
+	w.mu.Unlock()
+	if hurry {
+		return false
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-w.hurry:
+	case <-w.closing:
+	case <-w.storeCtx.Done():
+	}
+	return true
+}
+
 // append gives the store the first items, as many as the window says, and
 // draws the consequences.
 func (d *deliverer) append() {
@@ -110,6 +137,7 @@ func (d *deliverer) append() {
 	for i := range n {
 		d.batch = append(d.batch, d.items[i].rec)
 	}
+	d.called = time.Now()
 	ctx, cancel := context.WithTimeout(w.storeCtx, w.opt.StoreTimeout)
 	err := w.store.Append(ctx, d.batch)
 	cancel()

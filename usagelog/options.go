@@ -36,6 +36,14 @@ type Options struct {
 	// 512, at most 65,536.
 	BatchRecords int
 
+	// StoreLinger is how long after a call of Store.Append the next one waits
+	// while fewer than BatchRecords have come, for a Store to which each call
+	// costs something. Records wait in the write-ahead file meanwhile: they are
+	// acknowledged, and cannot be queried yet. The first one after a pause of
+	// this length does not wait, and Drain and Close do not let any wait.
+	// Default 0, at most 1 minute.
+	StoreLinger time.Duration
+
 	// StoreTimeout bounds one call of Store.Append through its context; a call
 	// that was cut short is tried again. Default 30 s.
 	StoreTimeout time.Duration
@@ -85,6 +93,8 @@ func (o *Options) withDefaults() (Options, error) {
 		return v, fmt.Errorf("usagelog: Options.Linger is %v: want at most 1m0s", v.Linger)
 	case v.BatchRecords < 1 || v.BatchRecords > maxBatchRecords:
 		return v, fmt.Errorf("usagelog: Options.BatchRecords is %d: want 1 to %d, or 0 for the default", v.BatchRecords, maxBatchRecords)
+	case v.StoreLinger < 0 || v.StoreLinger > time.Minute:
+		return v, fmt.Errorf("usagelog: Options.StoreLinger is %v: want 0 to 1m0s", v.StoreLinger)
 	case v.StoreTimeout < 0:
 		return v, fmt.Errorf("usagelog: Options.StoreTimeout is %v: want a positive duration, or 0 for the default", v.StoreTimeout)
 	}

@@ -67,6 +67,7 @@ func (sp *spiller) write(b *batch) {
 		}
 		w.mu.Lock()
 		w.blocked = cause
+		signal(w.hurry) // the store makes room
 		if cause == WALFailed {
 			w.stats.WALErrors++
 			w.stats.LastWALError = err

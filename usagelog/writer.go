@@ -36,6 +36,7 @@ type Writer struct {
 	urgent  chan struct{} // somebody waits, or the queue is half full
 	ready   chan struct{} // there is something new for the store
 	freed   chan struct{} // a segment was removed
+	hurry   chan struct{} // somebody waits for the store
 	closing chan struct{} // closed by Close
 	spilled chan struct{} // closed when the spilling goroutine is done
 	done    chan struct{} // closed when both goroutines are done
@@ -55,6 +56,7 @@ type Writer struct {
 	ord      uint64        // records ever published in segments
 	low      uint64        // all records before this one are stored or lost
 	progress chan struct{} // closed when low rises; nil when nobody waits
+	draining int           // calls of Drain that wait for the store
 	givenUp  uint64        // records that Close found in memory and could not write
 	stats    Stats         // but Pending and WALFiles
 }
@@ -103,6 +105,7 @@ func open(dir string, store Store, opts *Options, create func(string) (segmentFi
 		urgent:  make(chan struct{}, 1),
 		ready:   make(chan struct{}, 1),
 		freed:   make(chan struct{}, 1),
+		hurry:   make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		spilled: make(chan struct{}),
 		done:    make(chan struct{}),
@@ -187,6 +190,13 @@ func (w *Writer) Drain(ctx context.Context) error {
 		return err
 	}
 	w.mu.Lock()
+	w.draining++
+	defer func() {
+		w.mu.Lock()
+		w.draining--
+		w.mu.Unlock()
+	}()
+	signal(w.hurry)
 	target := w.ord
 	for w.low < target {
 		if w.progress == nil {

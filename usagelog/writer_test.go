@@ -259,6 +259,8 @@ func TestOptions(t *testing.T) {
 		{BatchRecords: -1},
 		{BatchRecords: maxBatchRecords + 1},
 		{StoreTimeout: -1},
+		{StoreLinger: -1},
+		{StoreLinger: time.Hour},
 	} {
 		_, err := Open(t.TempDir(), NewMemoryStore(0), &o)
 		require.Error(t, err, "%+v", o)
