@@ -3,7 +3,6 @@ package natsfeed
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/ipallow/ipallow"
 )
@@ -49,6 +48,13 @@ func (f *Feed) settle(s *session) error {
 			return f.miss(s, p, maxMisses)
 		}
 		a.misses, f.exact = 0, false
+		switch {
+		case f.confirming.seq == 0:
+		case f.confirming.seq <= a.target:
+			f.confirmed, f.confirming = f.confirming, confirm{}
+		default: // this audit was asked for before
+			f.exact, a.again = true, true
+		}
 		f.inStep(a.at)
 		return nil
 	}
@@ -56,7 +62,7 @@ func (f *Feed) settle(s *session) error {
 		return f.miss(s, p, maxLoadMisses)
 	}
 	a.misses = 0
-	if f.o.RequireConfirm && f.created.IsZero() && s.load.confirmed.IsZero() {
+	if f.o.RequireConfirm && f.created.IsZero() && s.load.confirmed.seq == 0 {
 		f.note(ErrUnconfirmed)
 		return nil
 	}
@@ -97,7 +103,6 @@ func (f *Feed) apply(s *session, msgs []message) error {
 		return nil
 	}
 	st := step{changes: f.changes[:0], at: make(map[string]int, len(msgs)), faults: make(map[string]Fault)}
-	var confirmed time.Time
 	for _, m := range msgs {
 		if m.seq <= f.rev {
 			return errOtherBucket
@@ -110,7 +115,9 @@ func (f *Feed) apply(s *session, msgs []message) error {
 		case m.deleted:
 			k = kindDeleted
 		default:
-			k, confirmed = kindLive, m.time
+			// The bucket holds all keys there are. If fewer than were seen, a
+			// load finds out which; it meets this message again.
+			k, f.confirming, f.exact = kindLive, confirm{m.seq, m.time}, true
 		}
 		f.names.set(m.name, k)
 		s.audit.note(m.seq, f.names)
@@ -122,12 +129,12 @@ func (f *Feed) apply(s *session, msgs []message) error {
 	f.commit(&st)
 	clear(st.changes[:cap(st.changes)])
 	f.changes = st.changes[:0]
-	if !confirmed.IsZero() {
+	if f.confirming.seq > 0 {
 		if f.names.missing() > 0 {
-			f.gone, f.reload = true, true
-			return errReload // which takes note of the Confirm
+			f.reload = true
+			return errReload
 		}
-		f.confirmed = confirmed
+		s.audit.again = true
 	}
 	return f.settle(s)
 }

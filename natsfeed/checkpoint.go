@@ -459,7 +459,7 @@ func (cp *checkpoint) restore(c *content, fr *frame) error {
 		switch rec.kind {
 		case kindFaulty:
 			if rec.data == "" {
-				rec.data, rec.local = c.recs[name].data, c.recs[name].local
+				rec.data, rec.local = restricting(c.recs[name].data), c.recs[name].local
 			}
 			c.faults[name] = Fault{Key: key, Name: name, Revision: rec.rev, Err: errors.New(why)}
 		case kindForeign:

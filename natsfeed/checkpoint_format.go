@@ -19,7 +19,8 @@ import (
 //	record  kind 1, name, revision, data; for faulty and foreign ones a reason;
 //	        texts with their length before them
 //	place   created 8, revision 8, last message 8, its time 8, last Confirm 8,
-//	        proof of life 8; times in nanoseconds since 1970, 0 for none
+//	        its time 8, proof of life 8; times in nanoseconds since 1970, 0 for
+//	        none
 //
 // A state is what all frames up to one with a place say. A faulty record
 // without data leaves that of an earlier one.
@@ -29,7 +30,7 @@ const (
 
 	frameHead = 16
 	flagPlace = 1
-	placeSize = 48
+	placeSize = 56
 	kindLocal = 0x80 // beside the kind: record.local
 )
 
@@ -65,14 +66,18 @@ func appendPlace(b []byte, p place, alive time.Time) []byte {
 	b = le.AppendUint64(b, p.rev)
 	b = le.AppendUint64(b, p.last)
 	b = le.AppendUint64(b, nanos(p.lastTime))
-	b = le.AppendUint64(b, nanos(p.confirmed))
+	b = le.AppendUint64(b, p.confirmed.seq)
+	b = le.AppendUint64(b, nanos(p.confirmed.time))
 	return le.AppendUint64(b, nanos(alive))
 }
 
 func readPlace(s string) (p place, alive time.Time) {
 	at := func(i int) uint64 { return binary.LittleEndian.Uint64([]byte(s[8*i:])) }
-	p = place{created: fromNanos(at(0)), rev: at(1), last: at(2), lastTime: fromNanos(at(3)), confirmed: fromNanos(at(4))}
-	return p, fromNanos(at(5))
+	p = place{
+		created: fromNanos(at(0)), rev: at(1), last: at(2), lastTime: fromNanos(at(3)),
+		confirmed: confirm{at(4), fromNanos(at(5))},
+	}
+	return p, fromNanos(at(6))
 }
 
 func nanos(t time.Time) uint64 {

@@ -50,7 +50,20 @@ type place struct {
 	rev       uint64    // all messages up to this one are accounted for
 	last      uint64    // the last message that was seen,
 	lastTime  time.Time // and when the server stored it
-	confirmed time.Time // when the last Confirm that was seen was stored
+	confirmed confirm   // the last Confirm that was obeyed
+}
+
+// A confirm is a message of Confirm.
+type confirm struct {
+	seq  uint64
+	time time.Time
+}
+
+// isNewer reports whether c, in the bucket of p, is one that has not been
+// obeyed. A bucket that was rolled back, or made anew from a backup, has older
+// ones.
+func (c confirm) isNewer(p place, created time.Time) bool {
+	return c.seq > 0 && (c.time.After(p.confirmed.time) || created.Equal(p.created) && c.seq > p.confirmed.seq)
 }
 
 // A tracker counts the names of a bucket by kind. It keeps a hash for each,

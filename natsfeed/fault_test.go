@@ -56,7 +56,7 @@ func TestServerRestart(t *testing.T) {
 		require.ErrorIs(t, feed.Ready(200*time.Millisecond), ErrStale)
 		require.Equal(t, ipallow.Allowed, engine.Check(keys[0], good), "what was known is in force")
 		n.start()
-		eventually(t, func() bool { return js.Conn().IsConnected() }, status(feed))
+		n.back(js)
 		restrict(t, kv, keys[:5])
 		healed(t, feed, publish(t, kv, "new", "203.0.113.1"))
 	}

@@ -34,13 +34,14 @@ type Feed struct {
 
 	// What follows belongs to the goroutine of run.
 	place
-	names   *tracker
-	reload  bool // the next session loads the bucket, whatever was seen of it
-	gone    bool // the next load takes missing keys for deleted ones
-	exact   bool // the next audit must find every deletion marker
-	ready   bool // started is closed
-	cp      *checkpoint
-	changes []Change // scratch of a batch
+	names      *tracker
+	reload     bool    // the next session loads the bucket, whatever was seen of it
+	gone       bool    // the next load takes missing keys for deleted ones
+	exact      bool    // the next audit must find every deletion marker
+	confirming confirm // the last Confirm; obeyed when an exact audit adds up
+	ready      bool    // started is closed
+	cp         *checkpoint
+	changes    []Change // scratch of a batch
 
 	received atomic.Uint64 // messages, for tests
 

@@ -37,7 +37,7 @@ func (l *load) add(f *Feed, m message) {
 	if m.name == reservedConfirm {
 		k := kindDeleted
 		if !m.deleted {
-			k, l.confirmed = kindLive, m.time
+			k, l.confirmed = kindLive, confirm{m.seq, m.time}
 		}
 		l.names.set(m.name, k)
 		return
@@ -51,7 +51,7 @@ func (l *load) add(f *Feed, m message) {
 	if m.deleted {
 		rec.kind, rec.data = kindDeleted, ""
 	} else if key, _, err := f.read(name, data); err != nil {
-		rec.kind, rec.data = kindFaulty, l.recs[name].data
+		rec.kind, rec.data = kindFaulty, restricting(l.recs[name].data)
 		if key == "" {
 			rec.kind = kindForeign
 		}
@@ -76,10 +76,21 @@ func (f *Feed) read(name, data string) (key string, v Value, err error) {
 	return key, v, nil
 }
 
+// restricting returns the value if it has a list, and "" otherwise. Behind a
+// value without one, a value that cannot be read closes the key.
+func restricting(data string) string {
+	if data != "" {
+		if v, err := decodeValue(data); err != nil || len(v.Entries) == 0 {
+			return ""
+		}
+	}
+	return data
+}
+
 // install puts what was loaded in the place of all that the engine has.
 func (f *Feed) install(c *content, names *tracker, source Source) error {
 	first := f.created.IsZero()
-	c.keep = !first && !f.o.AcceptMissing && !f.gone && !c.confirmed.After(f.confirmed)
+	c.keep = !first && !f.o.AcceptMissing && !f.gone && !c.confirmed.isNewer(f.place, c.created)
 	if !first {
 		f.carryOver(c)
 		if c.keep {
@@ -113,7 +124,10 @@ func (f *Feed) install(c *content, names *tracker, source Source) error {
 		return fmt.Errorf("natsfeed: the engine refuses what was loaded: %w", err)
 	}
 	f.o.After(batch)
-	f.place, f.names = c.place, names
+	if c.confirmed.seq == 0 && c.created.Equal(f.created) {
+		c.confirmed = f.confirmed
+	}
+	f.place, f.names, f.confirming = c.place, names, confirm{}
 	if source == SourceBucket {
 		f.reload, f.gone = false, false
 	}
@@ -138,7 +152,7 @@ func (f *Feed) carryOver(c *content) {
 			case !ok && c.keep:
 				c.recs[name] = record{data: old.data, rev: old.rev, kind: kindMissing}
 			case ok && rec.kind == kindFaulty && rec.data == "":
-				rec.data = old.data
+				rec.data = restricting(old.data)
 				c.recs[name] = rec
 			}
 		})

@@ -100,6 +100,12 @@ func (n *node) stop() {
 	}
 }
 
+// back waits until the connection is one to the server as it runs now.
+func (n *node) back(js jetstream.JetStream) {
+	n.t.Helper()
+	eventually(n.t, func() bool { return js.Conn().ConnectedServerId() == n.srv.ID() }, func() string { return "the publisher's connection" })
+}
+
 func (n *node) url() string { return fmt.Sprintf("nats://127.0.0.1:%d", n.opts.Port) }
 
 // connect returns a JetStream context on a connection of its own.

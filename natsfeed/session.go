@@ -159,7 +159,7 @@ func (f *Feed) follow(ctx context.Context, s *session, stream jetstream.Stream, 
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if s.audit.again {
+		if s.audit.again && !s.asked {
 			s.audit.again = false
 			f.ask(ctx, s, stream)
 		}

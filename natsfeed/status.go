@@ -19,8 +19,9 @@ const (
 
 // A Status is the state of a feed at one moment.
 type Status struct {
-	Bucket string
-	Source Source
+	Bucket  string
+	Created time.Time // when the bucket was created that Revision belongs to
+	Source  Source
 
 	// Revision is the revision of the bucket up to which everything is in
 	// force. Last is the stream's last one, as far as it is known, and Lag
@@ -72,6 +73,7 @@ const MaxFaults = 100
 // state is what Status is made of.
 type state struct {
 	source   Source
+	created  time.Time
 	rev      uint64
 	last     uint64
 	alive    time.Time // the last proof of life
@@ -98,7 +100,7 @@ func (f *Feed) Status() Status {
 	defer f.mu.Unlock()
 	s := &f.st
 	st := Status{
-		Bucket: f.bucket, Source: s.source, Revision: s.rev, Last: s.last, Staleness: -1,
+		Bucket: f.bucket, Created: s.created, Source: s.source, Revision: s.rev, Last: s.last, Staleness: -1,
 		Connection: connection, Err: s.err, Keys: keys, Missing: s.missing,
 		Loads: s.loads, Sessions: s.sessions, Batches: s.batches, Applied: s.applied,
 		Faulty: s.faulty, FaultsNow: len(s.faults), Checkpoint: s.cpRev, CheckpointErr: s.cpErr,
@@ -223,7 +225,7 @@ func (f *Feed) inStep(at time.Time) {
 // installed is called when the whole content was put into the engine.
 func (f *Feed) installed(c *content, source Source) {
 	f.with(func(s *state) {
-		s.source, s.rev, s.missing = source, f.rev, f.names.missing()
+		s.source, s.created, s.rev, s.missing = source, f.created, f.rev, f.names.missing()
 		s.last = max(f.rev, s.last)
 		if source == SourceBucket {
 			s.loads++
