@@ -15,7 +15,7 @@ const fillKeys = splitKeys * 2 / 3
 // items are the lists of different keys; a key that comes twice is an error.
 func newIndex(hash *hasher, items []item) (*index, error) {
 	depth := uint8(bits.Len(uint(max(len(items)-1, 0) / fillKeys)))
-	e := emptyIndex().edit(hash)
+	e := emptyIndex().edit(hash, nil)
 	e.keys = len(items)
 	for e.bits < depth {
 		e.double()

@@ -23,7 +23,8 @@ type Engine struct {
 	snap atomic.Pointer[Snapshot] // nil in the zero Engine until the first step
 
 	mu      sync.Mutex // held by writers; guards what follows
-	ready   bool       // policy, maxKeys and cache are set
+	scratch scratch
+	ready   bool // policy, maxKeys and cache are set
 	policy  Policy
 	maxKeys int
 	cache   *compileCache
@@ -193,7 +194,8 @@ func (e *Engine) step(fn func(*Tx) error) error {
 	old := e.snap.Load()
 	next := *old.index
 	if len(tx.ops) > 0 {
-		edit := old.index.edit(&tx.hash)
+		edit := old.index.edit(&tx.hash, &e.scratch)
+		defer e.scratch.release()
 		if err := edit.apply(tx.ops); err != nil {
 			return err
 		}

@@ -87,6 +87,15 @@ func emptyIndex() *index {
 	return &index{root: []*node{n}, bits: nodeBits}
 }
 
+// release ends the use of the scratch space, which keeps no item alive and
+// does not stay large.
+func (s *scratch) release() {
+	if cap(s.items) > 4*splitKeys {
+		*s = scratch{}
+	}
+	clear(s.items[:cap(s.items)])
+}
+
 // An op is one change of a step: the list of one key, or its end.
 type op struct {
 	key  string
@@ -99,12 +108,22 @@ type editor struct {
 	index
 	hash  *hasher
 	owned map[*node]bool // nodes made by this editor, which it may write
-	items []item         // scratch
+	*scratch
+}
+
+// A scratch is what an editor needs while it works, kept by the engine for
+// the next one. It holds no item between two editors.
+type scratch struct {
+	items []item
 	build shardBuilder
 }
 
-func (x *index) edit(hash *hasher) *editor {
-	e := &editor{index: *x, hash: hash, owned: make(map[*node]bool)}
+// edit begins an editor that uses s, or scratch space of its own if s is nil.
+func (x *index) edit(hash *hasher, s *scratch) *editor {
+	if s == nil {
+		s = new(scratch)
+	}
+	e := &editor{index: *x, hash: hash, owned: make(map[*node]bool), scratch: s}
 	e.root = slices.Clone(x.root)
 	return e
 }
@@ -167,7 +186,10 @@ func (e *editor) change(s *shard, ops []op) error {
 	}
 	e.keys += grown
 	h := ops[0].hash
-	if err := e.fill(h, s.depth, items); err != nil {
+	e.build.like = s
+	err := e.fill(h, s.depth, items)
+	e.build.like = nil
+	if err != nil {
 		return err
 	}
 	if grown < 0 {

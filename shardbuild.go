@@ -8,6 +8,10 @@ type shardBuilder struct {
 	buckets [][bucketSlots]int32 // the items of each bucket
 	count   []uint8              // and their number
 	slots   []uint32
+
+	// like is a shard of nearly the same items, or nil: its multiplier and
+	// seeds are tried first.
+	like *shard
 }
 
 // itemsSize is the size of a shard of the items.
@@ -85,8 +89,15 @@ func (b *shardBuilder) perfect(s *shard, items []item) bool {
 		b.count, b.buckets = make([]uint8, n), make([][bucketSlots]int32, n)
 	}
 	b.count, b.buckets = b.count[:n], b.buckets[:n]
+	like := b.like
+	if like != nil && (like.buckets != s.buckets || like.probes > 0) {
+		like = nil
+	}
 	for try := 0; ; try++ {
 		s.mult = 0x9e3779b1 + uint32(try)*0x3c6ef372 // odd
+		if try == 0 && like != nil {
+			s.mult = like.mult
+		}
 		if b.part(s, items) {
 			break
 		}
@@ -95,7 +106,11 @@ func (b *shardBuilder) perfect(s *shard, items []item) bool {
 		}
 	}
 	for i := range b.count {
-		if !b.seed(s, items, uint64(i)) {
+		seed := uint32(0)
+		if like != nil && like.mult == s.mult {
+			seed = binary.LittleEndian.Uint32(like.slot(uint64(i), 0)[:])
+		}
+		if !b.seed(s, items, uint64(i), seed) {
 			return false
 		}
 	}
@@ -121,8 +136,8 @@ func (b *shardBuilder) part(s *shard, items []item) bool {
 const maxSeeds = 1 << 14
 
 // seed finds a seed for a bucket of s that gives each of its items a slot of
-// its own.
-func (b *shardBuilder) seed(s *shard, items []item, bucket uint64) bool {
+// its own. It tries the given one first.
+func (b *shardBuilder) seed(s *shard, items []item, bucket uint64, seed uint32) bool {
 	ks := b.buckets[bucket][:b.count[bucket]]
 	var xs [bucketSlots]uint32
 	for i, k := range ks {
@@ -133,10 +148,11 @@ func (b *shardBuilder) seed(s *shard, items []item, bucket uint64) bool {
 			}
 		}
 	}
-	seed := uint32(0)
 next:
-	for range maxSeeds {
-		seed = (seed*0x915f77f5 + 0x5bd1e9) & (1<<offsetBits - 1)
+	for try := range maxSeeds {
+		if try > 0 || seed == 0 {
+			seed = (seed*0x915f77f5 + 0x5bd1e9) & (1<<offsetBits - 1)
+		}
 		used := uint32(1)
 		for _, x := range xs[:len(ks)] {
 			lane := uint32(1) << (x * seed >> 29)
