@@ -10,9 +10,14 @@ import (
 const (
 	nameOne = "1 goroutine"
 	nameTwo = "2 goroutines"
+
+	nameFloorOne = "floor, 1 goroutine"
+	nameFloorTwo = "floor, 2 goroutines"
 )
 
-// parallel measures Check from one and from two goroutines.
+// parallel measures Check from one and from two goroutines, and beside it the
+// floor, which shares nothing but memory: where the floor does not double
+// either, the machine is what holds Check back.
 func (r *runner) parallel(keyCounts []int) {
 	for _, keys := range keyCounts {
 		c := cell{Workload: wPar, Keys: keys}
@@ -22,16 +27,20 @@ func (r *runner) parallel(keyCounts []int) {
 		r.say("%v: loading", c)
 		w := gen.Shape{Keys: keys, Entries: 5, Family: "mixed", Result: "mixed", Seed: 1}.New()
 		p := new(enginePeer)
+		before := heap()
 		p.Load(w.Keys, w.Lists)
+		floor := newFloor(int(max(heap(), before+8) - before))
 		w.Lists = nil
 		passes := 2
 		for t := time.Now(); time.Since(t) < 2*r.opts.minTime; passes++ {
 			p.Run(w.Queries)
 		}
 		r.say("%v: measuring", c)
-		for range r.opts.count {
-			for n, name := range []string{nameOne, nameTwo} {
-				r.add(c, name, figRate, parallelRate(p, w.Queries, n+1, passes))
+		for round := range 2 * r.opts.count {
+			for i := range 2 {
+				n := (round + i) % 2 // the one and the other first, in turn
+				r.add(c, []string{nameOne, nameTwo}[n], figRate, parallelRate(p, w.Queries, n+1, passes))
+				r.add(c, []string{nameFloorOne, nameFloorTwo}[n], figRate, parallelRate(floor, w.Queries, n+1, passes))
 			}
 		}
 	}
