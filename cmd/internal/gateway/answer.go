@@ -97,6 +97,7 @@ func (r *recorder) WriteHeader(status int) { r.status = status }
 
 // write sends the answer. An error means that the client is gone.
 func (a *Answer) write(x *exchange) {
+	x.leaveBody()
 	h := x.Header()
 	for name, value := range a.Header {
 		h[name] = []string{value}

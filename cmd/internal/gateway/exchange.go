@@ -25,6 +25,7 @@ type exchange struct {
 	front         Front
 	authenticated bool
 	returned      bool        // the handler came to its end
+	hasBody       bool        // the client sends one
 	body          *clientBody // nil where the request has none, or is not passed on
 	buf           [128]byte   // for the ping's answer, which is shorter
 }
@@ -43,6 +44,20 @@ func (x *exchange) finish() {
 	}
 	x.record.Status = x.status
 	x.gate.Record(&x.record, x.front, x.authenticated)
+}
+
+// unreadBody bounds how long the server waits for what is left of a body that
+// nobody reads. It reads some of it before it sends the answer, so that a client
+// which sends it byte by byte, with or without a key, could hold the connection
+// for ever.
+const unreadBody = 5 * time.Second
+
+// leaveBody is called before an answer for which the body was not read.
+func (x *exchange) leaveBody() {
+	if x.hasBody {
+		// A ResponseWriter without deadlines, in tests, has nobody waiting.
+		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Now().Add(unreadBody))
+	}
 }
 
 func (x *exchange) WriteHeader(status int) {

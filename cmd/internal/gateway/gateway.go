@@ -72,6 +72,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{
 		ResponseWriter: w,
 		gate:           g,
+		hasBody:        r.ContentLength != 0,
 		record: usagelog.Record{
 			Time:      time.Now(),
 			RequestID: NewRequestID(),

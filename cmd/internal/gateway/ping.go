@@ -24,6 +24,7 @@ func (g *Gateway) ping(x *exchange, r *http.Request) {
 		readOnlyPath.write(x)
 		return
 	}
+	x.leaveBody()
 	// None of the three needs escaping.
 	b := append(x.buf[:0], `{"key_id":"`...)
 	b = append(b, x.record.KeyID...)
