@@ -223,6 +223,7 @@ func (s *Server) serveHTTP(l net.Listener, name string, handler http.Handler, re
 		DisableGeneralOptionsHandler: true, // OPTIONS * is a request like any other
 		ErrorLog:                     slog.NewLogLogger(s.logger.With("server", name).Handler(), slog.LevelDebug),
 	}
+	l = patientListener{l}
 	serve := srv.Serve
 	if s.cfg.TLSCert != "" {
 		cert, err := tls.LoadX509KeyPair(s.cfg.TLSCert, s.cfg.TLSKey)
