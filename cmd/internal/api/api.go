@@ -47,6 +47,10 @@ type Options struct {
 	// nothing is logged.
 	Logger *slog.Logger
 
+	// Metrics is served at /metrics by GET, for the same token and with the
+	// same limit on wrong ones. Nil: nothing is.
+	Metrics http.Handler
+
 	// Timeout bounds the work on a request, the CSV export excepted. Default
 	// 30 s.
 	Timeout time.Duration
@@ -64,9 +68,9 @@ type handler struct {
 	mux     *http.ServeMux
 }
 
-// New returns a handler for all paths under /api/. It may serve any number of
-// requests at once. The server around it bounds headers, and the time that a
-// client takes to send a request.
+// New returns a handler for all paths under /api/, and for /metrics. It may
+// serve any number of requests at once. The server around it bounds headers,
+// and the time that a client takes to send a request.
 func New(opts Options) (http.Handler, error) {
 	if opts.Manager == nil || opts.Logs == nil || opts.Authenticate == nil {
 		return nil, errors.New("api: Options.Manager, Options.Logs and Options.Authenticate must be set")
@@ -93,6 +97,9 @@ func New(opts Options) (http.Handler, error) {
 			do = h.timed(do)
 		}
 		h.mux.Handle(path, h.serve(do))
+	}
+	if opts.Metrics != nil {
+		h.mux.Handle("GET /metrics", opts.Metrics)
 	}
 	h.mux.Handle("/", h.serve(noRoute))
 	return h, nil

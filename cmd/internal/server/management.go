@@ -18,6 +18,7 @@ import (
 func (s *Server) management() (http.Handler, error) {
 	apiHandler, err := api.New(api.Options{
 		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Logger: s.logger,
+		Metrics: s.metrics.handler(),
 	})
 	if err != nil {
 		return nil, err
@@ -36,7 +37,7 @@ func (s *Server) management() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { status(w, http.StatusOK, "ok", "") })
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("GET /metrics", s.bearer(s.metrics.handler()))
+	mux.Handle("/metrics", apiHandler) // one limit on wrong tokens for both
 	mux.Handle("/api/", apiHandler)
 	mux.Handle("/", pageHandler)
 	return mux, nil
@@ -63,19 +64,6 @@ func status(w http.ResponseWriter, code int, text, reason string) {
 		Status string `json:"status"`
 		Reason string `json:"reason,omitempty"`
 	}{text, reason})
-}
-
-// bearer lets only the administrator through.
-func (s *Server) bearer(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if !strings.EqualFold(scheme, "Bearer") || !s.token.Check(strings.TrimSpace(token)) {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="ipallowd management"`)
-			status(w, http.StatusUnauthorized, "unauthorized", "send the administrator's token: Authorization: Bearer TOKEN")
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // url returns the address at which a browser on this machine reaches a
