@@ -146,7 +146,11 @@ func (p *Page) logsCSV(w http.ResponseWriter, r *http.Request, s *session) error
 		return nil
 	}
 	out := &patientWriter{w, http.NewResponseController(w)}
-	if err := usagelog.WriteCSV(out, p.Logs.Stream(r.Context(), f.filter)); err != nil {
+	err = usagelog.WriteCSV(out, p.Logs.Stream(r.Context(), f.filter))
+	if err == nil {
+		err = out.end()
+	}
+	if err != nil {
 		if r.Context().Err() == nil {
 			p.Logger.ErrorContext(r.Context(), "export of the usage log broke off", "error", err)
 		}
@@ -169,4 +173,14 @@ func (p *patientWriter) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	return p.w.Write(b)
+}
+
+// end sends what is buffered, and takes the limit off the connection, which the
+// next request may use.
+func (p *patientWriter) end() error {
+	if err := p.rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	_ = p.rc.SetWriteDeadline(time.Time{})
+	return nil
 }

@@ -402,3 +402,24 @@ func TestWithoutDeadlines(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
 }
+
+// A deadlineWriter remembers the deadline of its connection.
+type deadlineWriter struct {
+	*httptest.ResponseRecorder
+	deadline time.Time
+}
+
+func (w *deadlineWriter) SetWriteDeadline(t time.Time) error { w.deadline = t; return nil }
+
+// TestConnectionAfterExport: the next answer on the connection, which may be
+// that to a form, has a time of its own.
+func TestConnectionAfterExport(t *testing.T) {
+	w := &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
+	out := &patientWriter{w, http.NewResponseController(w)}
+	_, err := out.Write([]byte("x"))
+	require.NoError(t, err)
+	require.False(t, w.deadline.IsZero())
+	require.NoError(t, out.end())
+	require.True(t, w.deadline.IsZero())
+	require.True(t, w.Flushed, "what was buffered went out within the limit")
+}
