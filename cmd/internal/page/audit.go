@@ -104,12 +104,15 @@ func tellChange(rec manage.AuditRecord) auditRow {
 			row.Fields = append(row.Fields, fieldChange{name, was, is})
 		}
 	}
-	if rec.Before != nil { // the name of a new one is the key's
+	switch {
+	case rec.Before != nil:
 		field("Name", before.Name, after.Name)
+		field("Enforcement", enforcement(before), enforcement(after))
+	case after.ReportOnly: // of a new key, what is not usual
+		field("Enforcement", "", enforcement(after))
 	}
 	field("Description", before.Description, after.Description)
 	field("Scopes", strings.Join(before.Scopes, ", "), strings.Join(after.Scopes, ", "))
-	field("Enforcement", enforcement(before), enforcement(after))
 	all := diff(before.Allowlist, after.Allowlist)
 	row.Lists = slices.DeleteFunc(all, func(c change) bool { return c.Kind == kept })
 	row.Kept = len(all) - len(row.Lists)

@@ -371,3 +371,72 @@ func TestLongList(t *testing.T) {
 	require.Contains(t, a.body, "1,001 entries, which is more than this page edits")
 	require.NotContains(t, a.body, "<input")
 }
+
+// meanwhile is a Manager to whom something happens between the questions that
+// a save asks and the save itself.
+type meanwhile struct {
+	manage.Manager
+	happens func()
+}
+
+func (m meanwhile) Try(ctx context.Context, by manage.Actor, id string, list *[]manage.ListEntry, addrs []netip.Addr) (manage.Trial, error) {
+	trial, err := m.Manager.Try(ctx, by, id, list, addrs)
+	m.happens()
+	return trial, err
+}
+
+// TestChangedInTheMiddle: what comes between the last question and the save is
+// not overwritten, and not saved over unasked.
+func TestChangedInTheMiddle(t *testing.T) {
+	r, seen := newSeenRig(t)
+	b := r.browser(true).login()
+	key := r.create("Billing", "203.0.113.0/24").Key.ID
+	path := keyURL(key, "allowlist")
+	form := b.get(path)
+	change := func(happens func()) { r.page.Manager = meanwhile{r.svc, happens} }
+
+	change(func() {
+		_, err := r.svc.SetAllowlist(t.Context(), manage.Actor{}, key, manage.ListEdit{Entries: []manage.ListEntry{{Entry: "198.51.100.0/24"}}})
+		require.NoError(t, err)
+	})
+	a := b.press(form, path, "save", rows("192.0.2.1"))
+	require.Equal(t, http.StatusConflict, a.StatusCode)
+	require.Contains(t, a.body, "Somebody else saved this list")
+	require.Equal(t, []string{"198.51.100.0/24"}, r.list(key))
+
+	change(func() { seen.set(nil, "198.51.100.9") })
+	a = b.press(b.get(path), path, "save", rows("192.0.2.1"))
+	require.Equal(t, http.StatusConflict, a.StatusCode)
+	require.Equal(t, []string{"198.51.100.9"}, a.form()["confirmed"])
+	require.Equal(t, []string{"198.51.100.0/24"}, r.list(key))
+
+	seen.set(nil)
+	change(func() { seen.set(errors.New("disk on fire")) })
+	a = b.press(b.get(path), path, "save", rows("192.0.2.1"))
+	require.Contains(t, a.body, "Nobody knows whom this would lock out")
+	require.Equal(t, []string{"198.51.100.0/24"}, r.list(key))
+
+	change(func() { require.NoError(t, r.svc.Revoke(t.Context(), manage.Actor{}, key)) })
+	seen.set(nil)
+	require.Equal(t, http.StatusConflict, b.press(b.get(path), path, "save", rows("192.0.2.1")).StatusCode)
+	require.Equal(t, []string{"198.51.100.0/24"}, r.list(key))
+}
+
+// TestConflictComesFirst: nobody is asked about a list that cannot be saved.
+func TestConflictComesFirst(t *testing.T) {
+	r, seen := newSeenRig(t)
+	b := r.browser(true).login()
+	key := r.create("Billing", "203.0.113.0/24").Key.ID
+	path := keyURL(key, "allowlist")
+	form := b.get(path)
+	_, err := r.svc.SetAllowlist(t.Context(), manage.Actor{}, key, manage.ListEdit{Entries: []manage.ListEntry{{Entry: "198.51.100.0/24"}}})
+	require.NoError(t, err)
+	seen.set(nil, "198.51.100.9")
+	for _, entries := range [][]string{{"192.0.2.1"}, {}, {"not an entry"}} {
+		a := b.press(form, path, "save", rows(entries...))
+		require.Equal(t, http.StatusConflict, a.StatusCode)
+		require.Contains(t, a.body, "Somebody else saved this list")
+		require.NotContains(t, a.body, "lock out")
+		require.NotContains(t, a.body, "removes the restriction")
+	}
+}
