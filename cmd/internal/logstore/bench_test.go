@@ -150,3 +150,43 @@ func BenchmarkRead(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPipeline measures all that logging costs at 20,000 requests a
+// second: Record, the write-ahead file, reading it, and the store, and the
+// timers of the benchmark. cpu-% is of one core.
+func BenchmarkPipeline(b *testing.B) {
+	const rate = 20_000
+	for _, c := range []struct {
+		batch  int
+		linger time.Duration
+	}{{512, 0}, {4096, 0}, {4096, 100 * time.Millisecond}, {4096, 200 * time.Millisecond}} {
+		b.Run(fmt.Sprintf("batch=%d/linger=%v", c.batch, c.linger), func(b *testing.B) {
+			s := mustOpen(b, Options{})
+			w, err := usagelog.Open(b.TempDir(), s, &usagelog.Options{BatchRecords: c.batch, StoreLinger: c.linger})
+			require.NoError(b, err)
+			g := newGenerator(1000)
+			recs := g.batch(rate)
+			runtime.GC()
+			var used time.Duration
+			for b.Loop() { // a second
+				was, start := cpu(b), time.Now()
+				for i := range recs {
+					if i%20 == 0 { // every millisecond
+						time.Sleep(time.Until(start.Add(time.Duration(i) * time.Second / rate)))
+					}
+					r := recs[i]
+					r.Time = time.Time{}
+					w.Record(r)
+				}
+				used += cpu(b) - was
+			}
+			require.NoError(b, w.Close(b.Context()))
+			require.Zero(b, w.Stats().Lost.Total())
+			n := float64(b.N) * rate
+			b.ReportMetric(float64(used.Nanoseconds())/1e3/n, "cpu-us/rec")
+			b.ReportMetric(100*used.Seconds()/float64(b.N), "cpu-%")
+			b.ReportMetric(n/float64(count(b, s, "SELECT seq FROM sqlite_sequence WHERE name = 'blocks'")), "rec/write")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}

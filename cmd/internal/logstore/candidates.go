@@ -59,7 +59,7 @@ func (c *candidates) next(ctx context.Context) (bool, error) {
 		if err := c.rows.Scan(&c.id, &c.records, &c.newest, &c.oldest, &c.counts.served, &c.counts.blocked, &c.bloom); err != nil {
 			return false, err
 		}
-		if mayHave(c.bloom, c.terms) {
+		if mayHave(c.bloom, c.terms, c.newest) {
 			c.counts.other = int64(c.records) - c.counts.served - c.counts.blocked
 			return true, nil
 		}

@@ -163,7 +163,7 @@ func (w *writer) write(lane int, entries []entry) error {
 			w.tallies.add(key, rec)
 		}
 	}
-	w.bloom = appendBloom(w.bloom[:0], w.terms.list)
+	w.bloom = appendBloom(w.bloom[:0], w.terms.list, newest)
 	w.data, w.raw = appendData(w.data[:0], w.raw, entries)
 	res, err := w.insert.ExecContext(background, lane, class, len(entries),
 		newest, oldest, c.served, c.blocked, len(w.data), w.bloom)

@@ -29,7 +29,7 @@ func hourly(n int) []usagelog.Record {
 	return recs
 }
 
-func count(t *testing.T, s *Store, query string) (n int) {
+func count(t testing.TB, s *Store, query string) (n int) {
 	t.Helper()
 	require.NoError(t, s.read.QueryRowContext(t.Context(), query).Scan(&n))
 	return n

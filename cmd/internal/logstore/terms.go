@@ -53,14 +53,23 @@ func filterTerms(f *usagelog.Filter) []term {
 // hundred is read in vain.
 const bloomHashes = 7
 
+// bloomStart returns the hash of the first bit of a term and the way to the
+// next. The seed differs from block to block: otherwise a key that is unlucky
+// would be so in all blocks that have the same terms.
+func bloomStart(t term, seed int64) (h, step uint32) {
+	x := (uint64(t) ^ uint64(seed)*0x9e3779b97f4a7c15) * 0xd6e8feb86659fd93
+	x ^= x >> 32
+	return uint32(x), uint32(x>>32) | 1
+}
+
 // appendBloom appends a Bloom filter of the terms.
-func appendBloom(b []byte, terms []term) []byte {
+func appendBloom(b []byte, terms []term, seed int64) []byte {
 	at := len(b)
 	b = append(b, make([]byte, (10*len(terms)+63)/64*8)...)
 	bloom := b[at:]
 	bits := uint64(8 * len(bloom))
 	for _, t := range terms {
-		h, step := uint32(t), uint32(t>>32)|1
+		h, step := bloomStart(t, seed)
 		for range bloomHashes {
 			bit := uint64(h) * bits >> 32
 			bloom[bit/8] |= 1 << (bit % 8)
@@ -72,13 +81,13 @@ func appendBloom(b []byte, terms []term) []byte {
 
 // mayHave reports whether all terms may be in the Bloom filter. One without a
 // bit is damaged, and may have everything.
-func mayHave(bloom []byte, terms []term) bool {
+func mayHave(bloom []byte, terms []term, seed int64) bool {
 	bits := uint64(8 * len(bloom))
 	if bits == 0 {
 		return true
 	}
 	for _, t := range terms {
-		h, step := uint32(t), uint32(t>>32)|1
+		h, step := bloomStart(t, seed)
 		for range bloomHashes {
 			bit := uint64(h) * bits >> 32
 			if bloom[bit/8]&(1<<(bit%8)) == 0 {

@@ -12,7 +12,7 @@ CREATE TABLE blocks (
     served  INTEGER NOT NULL, -- records counted as a Bucket counts them
     blocked INTEGER NOT NULL,
     bytes   INTEGER NOT NULL, -- length of frames.data
-    terms   BLOB    NOT NULL  -- Bloom filter of key IDs, methods, statuses and verdicts
+    terms   BLOB    NOT NULL  -- Bloom filter of key IDs, methods, statuses and verdicts; newest is its seed
 );
 CREATE INDEX blocks_newest ON blocks (newest, oldest);
 CREATE INDEX blocks_class ON blocks (lane, class, id, records) WHERE class BETWEEN 0 AND 2;
