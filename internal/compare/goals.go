@@ -135,8 +135,6 @@ func goals(r *results) []*goal {
 	g.ratio(r, wUpdates, figP99, nameUpdates, nameQuiet, keys(1e6))
 	g = add("Check from 2 goroutines, against 1", true, 1.8, 2, formatTimes)
 	g.ratio(r, wPar, figRate, nameTwo, nameOne, every)
-	g = add("for comparison: the floor from 2 goroutines, against 1", true, 1.8, 2, formatTimes)
-	g.ratio(r, wPar, figRate, nameFloorTwo, nameFloorOne, every)
 	g = add("Replace of 1e6 keys of 5 entries, from parsed entries", false, 4e9, 1e9, formatTime)
 	g.value(r, wReplace, figLoad, nameEntries, keys(1e6))
 	g = add("Replace of 1e6 keys of 5 entries, from texts", false, 4e9, 1e9, formatTime)
