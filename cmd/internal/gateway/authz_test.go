@@ -195,3 +195,23 @@ func TestAuthzOverUnixSocket(t *testing.T) {
 	}
 	require.Equal(t, 404, w.do(inside, "GET", gateway.AuthzPath, "X-API-Key", w.full.token).status)
 }
+
+// A local process can give its end of a unix socket any name, that of a trusted
+// proxy too.
+func TestAuthzOverUnixSocketWithAName(t *testing.T) {
+	w := newWorld(t, trusting(t))
+	t.Chdir(t.TempDir())
+	listener, err := net.Listen("unix", "gateway")
+	require.NoError(t, err)
+	server := &http.Server{Handler: w.gate}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(listener) }()
+	defer func() { server.Close(); <-done }()
+	conn, err := net.DialUnix("unix", &net.UnixAddr{Net: "unix", Name: trusted + ":80"}, listener.Addr().(*net.UnixAddr))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = conn.Write([]byte("GET " + gateway.AuthzPath + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-Method: GET\r\nX-Forwarded-For: " +
+		inside + "\r\nX-API-Key: " + w.full.token + "\r\n\r\n"))
+	require.NoError(t, err)
+	require.Equal(t, 404, readAnswers(t, conn)[0].status)
+}
