@@ -180,6 +180,13 @@ func TestLogFilters(t *testing.T) {
 			require.NotContains(t, a.body, "logs.csv", query+": what is faulty cannot be exported")
 		}
 	}
+	// A request out of scope is refused with 403 too, and is not blocked.
+	scope := blocked(one, "203.0.113.9")
+	scope.Verdict, scope.Path = ipallow.Allowed, "/scope"
+	r.add(scope)
+	require.Contains(t, b.get("/logs?status=403").body, "<bdi>/scope</bdi>")
+	require.NotContains(t, b.get("/logs?status=blocked").body, "<bdi>/scope</bdi>")
+
 	a := b.get("/logs?key=billing")
 	require.Contains(t, a.body, `href="/logs?key=`+one+`"`)
 	require.Contains(t, a.body, `href="/logs?key=`+two+`"`)
