@@ -158,7 +158,7 @@ func TestCheckpointThenNATS(t *testing.T) {
 	last := restrict(t, kv, []string{"new"})
 	line.heal()
 	healed(t, feed, last)
-	require.Equal(t, SourceBucket, feed.Status().Source)
+	eventually(t, func() bool { return feed.Status().Source == SourceBucket }, status(feed))
 	require.Zero(t, feed.Status().Loads)
 	require.Len(t, lists(engine), 21)
 }

@@ -95,7 +95,7 @@ func fill(t testing.TB, js jetstream.JetStream, n int) {
 		data, err := AppendValue(nil, Value{Entries: entriesOf("203.0.113.0/24",
 			fmt.Sprintf("198.51.%d.%d", i>>8&255, i&255), "192.0.2.0/25", "2001:db8::/48", "203.0.112.7")})
 		require.NoError(t, err)
-		last, err = js.PublishAsync("$KV."+bucketName+"."+name, data)
+		last, err = js.PublishAsync("$KV."+bucketName+"."+name, data, jetstream.WithStallWait(time.Minute))
 		require.NoError(t, err)
 	}
 	select {
@@ -113,7 +113,7 @@ func fill(t testing.TB, js jetstream.JetStream, n int) {
 func TestLoadOfManyKeys(t *testing.T) {
 	n := 100_000
 	if testing.Short() || raceEnabled {
-		n = 10_000
+		n = 5_000
 	}
 	js := connect(t, startNode(t).url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{Storage: jetstream.MemoryStorage})

@@ -1,0 +1,118 @@
+package natsfeed
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+)
+
+// times are how long changes took from their acknowledgement until they were
+// in force on every node.
+type times []time.Duration
+
+func (d times) at(p float64) time.Duration { return d[min(len(d)-1, int(p*float64(len(d))))] }
+
+func (d times) String() string {
+	return fmt.Sprintf("%d changes: p50 %v, p99 %v, max %v", len(d),
+		d.at(0.5).Round(10*time.Microsecond), d.at(0.99).Round(10*time.Microsecond), d[len(d)-1].Round(10*time.Microsecond))
+}
+
+// propagate has nodes engines follow a bucket that holds keys, publishes
+// changes at a rate a second, and returns the times in order.
+func propagate(t testing.TB, nodes, keys, rate, changes int) times {
+	t.Helper()
+	js := connect(t, startNode(t).url())
+	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
+	publish(t, kv, "first", "203.0.113.7")
+	fill(t, js, keys)
+	var mu sync.Mutex
+	enforced := make([]map[uint64]time.Time, nodes)
+	for i := range nodes {
+		enforced[i] = make(map[uint64]time.Time)
+		// Each node has a connection of its own.
+		o := Options{After: func(b *Batch) {
+			now := time.Now()
+			mu.Lock()
+			defer mu.Unlock()
+			for c := range b.All() {
+				if !b.Reset {
+					enforced[i][c.Revision] = now
+				}
+			}
+		}}
+		feed, err := Follow(within(t), newEngine(), connect(t, kvURL(js)), bucketName, &o)
+		require.NoError(t, err)
+		t.Cleanup(func() { feed.Close() })
+	}
+	acked := make(map[uint64]time.Time)
+	tick := time.NewTicker(time.Second / time.Duration(rate))
+	defer tick.Stop()
+	var wg sync.WaitGroup
+	for i := range changes {
+		<-tick.C
+		wg.Go(func() {
+			rev, err := Publish(within(t), kv, fmt.Sprintf("changed-%d", i), entriesOf("203.0.113.7"), nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			now := time.Now()
+			mu.Lock()
+			acked[rev] = now
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	all := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, e := range enforced {
+			for rev := range acked {
+				if e[rev].IsZero() {
+					return false
+				}
+			}
+		}
+		return len(acked) == changes
+	}
+	eventually(t, all, func() string { return "every change on every node" })
+	var d times
+	for rev, at := range acked {
+		worst := time.Duration(0) // in force before the acknowledgement arrived
+		for _, e := range enforced {
+			worst = max(worst, e[rev].Sub(at))
+		}
+		d = append(d, worst)
+	}
+	slices.Sort(d)
+	return d
+}
+
+func kvURL(js jetstream.JetStream) string { return js.Conn().ConnectedUrl() }
+
+func TestPropagation(t *testing.T) {
+	d := propagate(t, 3, 1000, 100, 200)
+	t.Logf("3 nodes, 100 changes a second: %v", d)
+	require.Less(t, d.at(0.99), 10*time.Second, "on whatever machine")
+}
+
+// BenchmarkPropagation measures from the acknowledgement of a change until the
+// last node enforces it, with 3 nodes and a server in one process.
+func BenchmarkPropagation(b *testing.B) {
+	for _, keys := range []int{1_000, 100_000} {
+		for _, rate := range []int{1, 100, 1000} {
+			b.Run(fmt.Sprintf("keys=%d/rate=%d", keys, rate), func(b *testing.B) {
+				d := propagate(b, 3, keys, rate, min(5*rate, 3000))
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(float64(d.at(0.5).Microseconds())/1000, "p50-ms")
+				b.ReportMetric(float64(d.at(0.99).Microseconds())/1000, "p99-ms")
+				b.ReportMetric(float64(d[len(d)-1].Microseconds())/1000, "max-ms")
+			})
+		}
+	}
+}
