@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow/cmd/internal/gateway"
+	"github.com/ipallow/ipallow/usagelog"
 )
 
 // bare answers what the ping answers, and does nothing else.
@@ -62,8 +64,22 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
+// A nowhere is a Store that forgets, so that a benchmark measures the gateway and
+// the Writer.
+type nowhere struct{ usagelog.Store }
+
+func (nowhere) Append(context.Context, []usagelog.Record) error { return nil }
+
+// measured records into a nowhere.
+func measured(b *testing.B) func(*gateway.Options) {
+	log, err := usagelog.Open(b.TempDir(), nowhere{}, nil)
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, log.Close(context.Background())) })
+	return func(o *gateway.Options) { calm(o); o.Log = log }
+}
+
 func BenchmarkPing(b *testing.B) {
-	w := newWorld(b, calm)
+	w := newWorld(b, measured(b))
 	quiet := newWorld(b, func(o *gateway.Options) { calm(o); o.Log = nil })
 	off := newWorld(b, func(o *gateway.Options) { calm(o); o.Log, o.NoAllowlist = nil, true })
 	for _, bench := range []struct {
@@ -90,7 +106,7 @@ func BenchmarkPing(b *testing.B) {
 
 // BenchmarkServer has net/http and loopback around it, one connection.
 func BenchmarkServer(b *testing.B) {
-	w := newWorld(b, calm)
+	w := newWorld(b, measured(b))
 	for _, bench := range []struct{ name, addr string }{
 		{"handler=bare", serve(b, http.HandlerFunc(bare), w.said)},
 		{"handler=gateway", w.addr},
