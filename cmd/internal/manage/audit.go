@@ -19,11 +19,11 @@ func (s *Service) record(st *step, by Actor, action Action, before, after *row) 
 	if a := by.Addr.Unmap().WithZone(""); a.IsValid() {
 		addr = a.String()
 	}
-	_, err := st.ExecContext(st.ctx, `INSERT INTO audit (time, actor, addr, action, key_id, key_name, before, after, confirmed)
+	err := st.exec(`INSERT INTO audit (time, actor, addr, action, key_id, key_name, before, after, confirmed)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		nanos(st.now), by.Name, addr, string(action), after.id, after.name, was, after.state(), st.confirmed)
 	if err == nil && s.outbox {
-		_, err = st.ExecContext(st.ctx, "INSERT INTO outbox (key_id, created) VALUES (?, ?)", after.id, nanos(st.now))
+		err = st.exec("INSERT INTO outbox (key_id, created) VALUES (?, ?)", after.id, nanos(st.now))
 	}
 	return err
 }

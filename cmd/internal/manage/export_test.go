@@ -27,6 +27,9 @@ func Sweep(s *Service, before time.Time) {
 // SetMaxKeys sets the limit of active keys.
 func SetMaxKeys(s *Service, n int) { s.maxKeys = n }
 
+// SetImportChunk sets how many keys an import stores in one transaction.
+func SetImportChunk(s *Service, n int) { s.chunk = n }
+
 // Exec runs a statement on the connection that writes.
 func Exec(s *Service, query string) error {
 	_, err := s.db.writer.Exec(query)

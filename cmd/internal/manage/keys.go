@@ -68,7 +68,7 @@ func (r *row) answer(token string) Created {
 }
 
 func (s *Service) insert(st *step, by Actor, r *row) error {
-	if _, err := st.ExecContext(st.ctx, insertRow, r.values()...); err != nil {
+	if err := st.exec(insertRow, r.values()...); err != nil {
 		return err
 	}
 	return s.record(st, by, ActionCreate, nil, r)
@@ -112,7 +112,7 @@ func (s *Service) change(ctx context.Context, a alteration) (*row, error) {
 			return nil
 		}
 		r.updated = nanos(st.now)
-		if _, err := st.ExecContext(st.ctx, updateRow, r.values()...); err != nil {
+		if err := st.exec(updateRow, r.values()...); err != nil {
 			return err
 		}
 		if err := s.record(st, a.by, a.action, before, &r); err != nil {
@@ -247,8 +247,7 @@ func (s *Service) Revoke(ctx context.Context, by Actor, id string) error {
 	_, err := s.change(ctx, alteration{by: by, action: ActionRevoke, id: id, alter: func(st *step, r *row) error {
 		r.revoked = nanos(st.now)
 		if mark := s.lastMark(id); mark > r.lastUsed {
-			_, err := st.ExecContext(st.ctx, setUsed, id, mark)
-			return err
+			return st.exec(setUsed, id, mark)
 		}
 		return nil
 	}})

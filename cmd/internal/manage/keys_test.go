@@ -207,6 +207,7 @@ func TestTooManyKeys(t *testing.T) {
 func TestImport(t *testing.T) {
 	st := newStore(t)
 	s := st.open()
+	manage.SetImportChunk(s, 1000)
 	tokens, err := s.Import(t.Context(), by, manyKeys(2500))
 	require.NoError(t, err)
 	require.Len(t, tokens, 2500)
@@ -227,6 +228,7 @@ func TestImport(t *testing.T) {
 	check()
 
 	// A faulty key ends the import; the chunks before it stay.
+	manage.SetImportChunk(s, 1000)
 	tokens, err = s.Import(t.Context(), by, func(yield func(manage.NewKey) bool) {
 		for k := range manyKeys(1500) {
 			if !yield(k) {

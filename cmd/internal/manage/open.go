@@ -74,6 +74,7 @@ type Service struct {
 	// Under mu.
 	active  int              // keys that are not revoked
 	maxKeys int              // MaxKeys, but in tests
+	chunk   int              // importChunk, but in tests
 	used    map[string]int64 // the times of last use that are stored, of keys used since Open
 	retired []retiredKey     // oldest first
 
@@ -108,7 +109,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	s := &Service{
 		engine: o.Engine, ring: o.Ring, seen: o.Seen, outbox: o.Outbox, log: o.Logger, now: o.Now,
-		mu: make(chan struct{}, 1), maxKeys: MaxKeys, used: make(map[string]int64), stop: make(chan struct{}),
+		mu: make(chan struct{}, 1), maxKeys: MaxKeys, chunk: importChunk, used: make(map[string]int64), stop: make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -155,6 +156,26 @@ type step struct {
 	undo  func()       // what follows if there is none; may be nil
 	// confirmed says that a lock-out was confirmed.
 	confirmed bool
+
+	prepared map[string]*sql.Stmt
+}
+
+// exec runs a statement, which is prepared once: an import runs it a thousand
+// times. The end of the transaction closes it.
+func (st *step) exec(query string, args ...any) error {
+	stmt := st.prepared[query]
+	if stmt == nil {
+		var err error
+		if stmt, err = st.PrepareContext(st.ctx, query); err != nil {
+			return err
+		}
+		if st.prepared == nil {
+			st.prepared = make(map[string]*sql.Stmt)
+		}
+		st.prepared[query] = stmt
+	}
+	_, err := stmt.ExecContext(st.ctx, args...)
+	return err
 }
 
 // write makes one change: fn prepares it in a transaction, and what it leaves
