@@ -244,6 +244,57 @@ func TestCheckpointDamage(t *testing.T) {
 	require.Equal(t, whole, s)
 }
 
+// Whatever a file holds, reading it ends well, and what was read can be
+// written and read again.
+func FuzzCheckpoint(f *testing.F) {
+	rec := func(b []byte, name string, k kind, data, why string) []byte {
+		return appendRecord(b, name, record{rev: 7, kind: k}, data, why)
+	}
+	value, err := AppendValue(nil, Value{Entries: entriesOf("203.0.113.7")})
+	require.NoError(f, err)
+	at := place{created: time.Unix(1, 0), rev: 9, last: 8, lastTime: time.Unix(2, 0)}
+	seed := rec(rec(rec(nil, "key", kindLive, string(value), ""), "gone", kindDeleted, "", ""), "key", kindFaulty, "", "why")
+	f.Add(appendPlace(seed, at, time.Unix(3, 0)), true, false)
+	f.Add(appendPlace(rec(nil, "=zz", kindForeign, "", "why"), at, time.Unix(3, 0)), true, true) // cut off
+	f.Add(rec(nil, "key", kindMissing, string(value), ""), false, false)                         // without a place
+	f.Fuzz(func(t *testing.T, payload []byte, hasPlace, cut bool) {
+		frame := append(make([]byte, frameHead), payload...)
+		flags := uint32(0)
+		if hasPlace {
+			flags = flagPlace
+		}
+		sealFrame(frame, flags)
+		data := append(fileHead(bucketName), frame...)
+		if cut {
+			data = data[:len(data)-1]
+		}
+		path := filepath.Join(t.TempDir(), "checkpoint")
+		open := func() (*checkpoint, *content) {
+			cp := &checkpoint{path: path, bucket: bucketName, index: make(offsets), faults: make(offsets)}
+			cp.reseed()
+			c, err := cp.read()
+			if err != nil {
+				require.ErrorIs(t, err, ErrCheckpoint)
+				return nil, nil
+			}
+			return cp, c
+		}
+		require.NoError(t, os.WriteFile(path, data, 0o600))
+		cp, c := open()
+		if cp == nil {
+			return
+		}
+		require.NoError(t, cp.rewrite(c.place, func(add func(string, record, string)) error { return cp.scan(add) }))
+		cp.file.Close()
+		again, c2 := open()
+		require.NotNil(t, again)
+		again.file.Close()
+		require.Equal(t, c.place, c2.place)
+		require.Equal(t, c.recs, c2.recs)
+		require.Equal(t, len(c.faults), len(c2.faults))
+	})
+}
+
 func TestCheckpointRefused(t *testing.T) {
 	n := startNode(t)
 	js := connect(t, n.url())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,6 +22,8 @@ import (
 // seconds between two attempts, all the time that a change may take.
 type session struct {
 	in      chan message
+	queued  atomic.Int64  // bytes in it
+	room    chan struct{} // there are fewer of them
 	quit    chan struct{} // closed when the session is over
 	faults  chan error
 	checked chan check
@@ -57,6 +60,9 @@ const (
 	// pullMessages and pullBytes are how much the server may send ahead.
 	pullMessages = 1024
 	pullBytes    = 2 * MaxValueSize
+
+	// maxQueued bounds the values that wait, and with them a step.
+	maxQueued = 32 << 20
 
 	// inactive is how long a consumer outlives its session.
 	inactive = 30 * time.Second
@@ -96,7 +102,7 @@ func (f *Feed) session(ctx context.Context) (bool, error) {
 	}
 
 	s := &session{
-		in: make(chan message, pullMessages), quit: make(chan struct{}),
+		in: make(chan message, pullMessages), room: make(chan struct{}, 1), quit: make(chan struct{}),
 		faults: make(chan error, 1), checked: make(chan check, 1),
 	}
 	defer close(s.quit)
@@ -136,6 +142,7 @@ func (f *Feed) follow(ctx context.Context, s *session, stream jetstream.Stream, 
 		case m := <-s.in:
 			s.moved = time.Now()
 			batch = s.more(append(batch[:0], m), f.o.MaxBatch)
+			s.dequeued(batch)
 			if err := f.take(s, batch); err != nil {
 				return err
 			}
@@ -179,6 +186,18 @@ func (s *session) more(batch []message, limit int) []message {
 	return batch
 }
 
+func (s *session) dequeued(batch []message) {
+	n := 0
+	for i := range batch {
+		n += len(batch[i].data)
+	}
+	s.queued.Add(int64(-n))
+	select {
+	case s.room <- struct{}{}:
+	default:
+	}
+}
+
 // handle is called by nats.go with each message. It blocks while the feed is
 // busy, which stops the server too.
 func (s *session) handle(msg jetstream.Msg) {
@@ -198,6 +217,14 @@ func (s *session) handle(msg jetstream.Msg) {
 	if h := msg.Headers(); len(h) > 0 {
 		op := h.Get("KV-Operation")
 		m.deleted = op == "DEL" || op == "PURGE" || op == "" && h.Get(jetstream.MarkerReasonHeader) != ""
+	}
+	for s.queued.Add(int64(len(m.data))) > maxQueued && len(s.in) > 0 {
+		s.queued.Add(int64(-len(m.data)))
+		select {
+		case <-s.room:
+		case <-s.quit:
+			return
+		}
 	}
 	select {
 	case s.in <- m:
