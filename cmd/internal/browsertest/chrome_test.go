@@ -125,15 +125,16 @@ func newTab(t *testing.T, browser context.Context, s *stack, l look) *tab {
 		},
 	})
 	require.NoError(t, err)
+	// The tabs run beside each other, and each is to believe that it is in front.
+	_, err = chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+	require.NoError(t, err)
 	if l.noScript {
 		_, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 		require.NoError(t, err)
 	}
 	t.Cleanup(func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if len(b.faults) > 0 {
-			t.Errorf("the browser complained:\n%s", strings.Join(b.faults, "\n"))
+		if faults := b.complaints(); len(faults) > 0 {
+			t.Errorf("the browser complained:\n%s", strings.Join(faults, "\n"))
 		}
 	})
 	return b
@@ -146,6 +147,15 @@ func (b *tab) resize(width, height int64) {
 		opts = append(opts, chromedp.EmulateMobile, chromedp.EmulateTouch)
 	}
 	b.do("resize", chromedp.EmulateViewport(width, height, opts...))
+}
+
+// complaints returns what must not happen and did, and forgets it.
+func (b *tab) complaints() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	faults := b.faults
+	b.faults = nil
+	return faults
 }
 
 // listen keeps what must not happen.

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -283,9 +282,14 @@ func (b *tab) exportCSV() {
 
 // lookAround opens what has not been seen yet.
 func (b *tab) lookAround() {
-	for _, name := range []string{"Mobile app (staging)", "מפתח ישן", "A name that is rather long, so that it has to be broken somewhere in the middle of the line"} {
-		_, err := b.svc.Create(b.t.Context(), manage.Actor{Name: "token"}, manage.NewKey{Name: name, Scopes: []string{"read", "write"}, ReportOnly: strings.HasPrefix(name, "Mobile"),
-			Allowlist: []manage.ListEntry{{Entry: "198.51.100.0/24", Label: "Test lab"}}[:min(1, len(name)%3)]})
+	lab := []manage.ListEntry{{Entry: "198.51.100.0/24", Label: "Test lab"}}
+	for _, k := range []manage.NewKey{
+		{Name: "Mobile app (staging)", ReportOnly: true, Allowlist: lab},
+		{Name: "מפתח ישן"},
+		{Name: "Nightly export to the data warehouse, both regions, until the old contract ends", Allowlist: lab},
+	} {
+		k.Scopes = []string{"read", "write"}
+		_, err := b.svc.Create(b.t.Context(), manage.Actor{Name: "token"}, k)
 		require.NoError(b.t, err)
 	}
 	b.open("/keys")

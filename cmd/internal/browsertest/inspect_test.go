@@ -2,7 +2,6 @@ package browsertest
 
 import (
 	_ "embed"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,17 +99,30 @@ func (b *tab) tabThrough(what string) {
 	}
 }
 
-// shot writes a picture of the page for the documentation, where one is asked
-// for.
-func (b *tab) shot(name string) {
+// pictures are those of the documentation, by what they show and the look.
+var pictures = map[string]bool{
+	"keys-desktop-light":       true,
+	"create-fault-phone-light": true,
+	"allowlist-desktop-light":  true,
+	"allowlist-phone-dark":     true,
+	"lockout-desktop-dark":     true,
+	"conflict-desktop-light":   true,
+	"logs-desktop-light":       true,
+	"logs-phone-dark":          true,
+	"audit-desktop-dark":       true,
+}
+
+// shot writes a picture of the page for the documentation, where they are
+// asked for and this is one of them.
+func (b *tab) shot(what string) {
 	b.t.Helper()
-	dir := os.Getenv("IPALLOW_SCREENSHOTS")
-	if dir == "" {
+	dir, name := os.Getenv("IPALLOW_SCREENSHOTS"), what+"-"+b.look.name
+	if dir == "" || !pictures[name] {
 		return
 	}
 	require.NoError(b.t, os.MkdirAll(dir, 0o755))
 	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 	require.NoError(b.t, err)
-	file := filepath.Join(dir, fmt.Sprintf("%s-%s.png", name, b.look.name))
-	require.NoError(b.t, os.WriteFile(file, png, 0o644))
+	require.Less(b.t, len(png), 150_000, "%s: a picture in the repository should be small", name)
+	require.NoError(b.t, os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644))
 }
