@@ -108,6 +108,20 @@ func TestPoisonedValueOfAnUnrestrictedKey(t *testing.T) {
 	require.Equal(t, ipallow.Denied, engine.Check("open", wrong), "it may be the list that restricts it")
 	reach(t, feed, publish(t, kv, "open"))
 	require.Equal(t, ipallow.Unrestricted, engine.Check("open", wrong))
+
+	// A node that starts anew has the same answer, whether it loads the bucket
+	// or has a checkpoint with the value that came before.
+	path := t.TempDir() + "/checkpoint"
+	feed = follow(t, newEngine(), js, Options{Checkpoint: path})
+	reach(t, feed, put(t, kv, "open", []byte("x")))
+	feed.Close()
+	for _, o := range []Options{{Checkpoint: path}, {}} {
+		engine = newEngine()
+		feed = follow(t, engine, js, o)
+		require.Equal(t, ipallow.Denied, engine.Check("open", wrong))
+		require.True(t, feed.Status().Faults[0].Closed)
+		feed.Close()
+	}
 }
 
 func TestPoisonedValueOnTheFirstLoad(t *testing.T) {
