@@ -80,16 +80,20 @@ func removeAll(t *testing.T, dir string) {
 type look struct {
 	name          string
 	width, height int64
+	also          []int64 // widths at which each page is examined too
 	mobile        bool
 	dark          bool
 	noScript      bool
 }
 
+// narrow is the width of the smallest phone that the page is made for.
+const narrow = 360
+
 var looks = []look{
-	{name: "phone-light", width: 390, height: 844, mobile: true},
-	{name: "phone-dark", width: 390, height: 844, mobile: true, dark: true},
+	{name: "phone-light", width: 390, height: 844, also: []int64{narrow}, mobile: true},
+	{name: "phone-dark", width: 390, height: 844, also: []int64{narrow}, mobile: true, dark: true},
 	{name: "desktop-light", width: 1280, height: 900},
-	{name: "desktop-dark", width: 1280, height: 900, dark: true},
+	{name: "desktop-dark", width: 1280, height: 900, also: []int64{600, 720, 820, 920}, dark: true},
 	{name: "without-javascript", width: 1024, height: 768, noScript: true},
 }
 

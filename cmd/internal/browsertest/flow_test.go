@@ -1,6 +1,7 @@
 package browsertest
 
 import (
+	"bytes"
 	"encoding/csv"
 	"net/http"
 	"net/netip"
@@ -150,6 +151,10 @@ func (b *tab) pastWeek() {
 			records = append(records, rec)
 		}
 	}
+	// One that needs room.
+	long := &records[1]
+	long.Method, long.Path = http.MethodOptions, "/v1/customers/7c9e6679-7425-40de-944b-e07fc1f90ae7/invoices/2026/11/lines.json"
+	long.Status, long.Verdict, long.ClientAddr = http.StatusForbidden, ipallow.Denied, netip.MustParseAddr("2001:db8:1234:5678:9abc:def0:1234:5678")
 	require.NoError(b.t, b.store.Append(b.t.Context(), records))
 }
 
@@ -256,19 +261,18 @@ func (b *tab) exportCSV() {
 	})
 	require.NoError(b.t, err)
 	b.click(".page-head a.second")
-	var file string
+	// The browser reserves the name with an empty file, and moves the whole one
+	// there.
+	var file []byte
 	require.Eventually(b.t, func() bool {
 		found, err := filepath.Glob(filepath.Join(dir, "api-usage-*.csv"))
 		if err != nil || len(found) != 1 {
 			return false
 		}
-		file = found[0]
-		return true
+		file, err = os.ReadFile(found[0])
+		return err == nil && len(file) > 0
 	}, stepTime, 10*time.Millisecond)
-	f, err := os.Open(file)
-	require.NoError(b.t, err)
-	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
+	rows, err := csv.NewReader(bytes.NewReader(file)).ReadAll()
 	require.NoError(b.t, err)
 	require.Equal(b.t, "time", rows[0][0])
 	var from []string
@@ -277,7 +281,7 @@ func (b *tab) exportCSV() {
 		require.Contains(b.t, row, "403")
 		require.Contains(b.t, row, b.keyID())
 	}
-	require.Equal(b.t, []string{"127.0.0.2", "198.51.100.7", "127.0.0.2"}, from, "%v", rows)
+	require.Equal(b.t, []string{"127.0.0.2", "198.51.100.7", "127.0.0.2", "2001:db8:1234:5678:9abc:def0:1234:5678"}, from, "%v", rows)
 }
 
 // lookAround opens what has not been seen yet.

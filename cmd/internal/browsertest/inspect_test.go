@@ -2,6 +2,7 @@ package browsertest
 
 import (
 	_ "embed"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,18 +15,16 @@ import (
 //go:embed inspect.js
 var inspectScript string
 
-// narrow is the width of the smallest phone that the page is made for.
-const narrow = 360
-
 // inspect fails the test for whatever a person could stumble over on the page
-// that is open: at the look's own width and on the smallest phone, and then
-// with the tab key.
+// that is open: at the widths of the look, and then with the tab key.
 func (b *tab) inspect(what string) {
 	b.t.Helper()
 	b.examine(what)
-	if b.look.mobile {
-		b.resize(narrow, 740)
-		b.examine(what + " on a narrow phone")
+	for _, width := range b.look.also {
+		b.resize(width, 800)
+		b.examine(fmt.Sprintf("%s, %d wide", what, width))
+	}
+	if len(b.look.also) > 0 {
 		b.resize(b.look.width, b.look.height)
 	}
 	// Colours change nothing here, and without JavaScript nobody writes down
