@@ -69,6 +69,9 @@ func (b *Batch) All() iter.Seq[Change] {
 // after it: it was deleted, or the batch is a Reset and the key is not in the
 // bucket. A key that is missing from the bucket and keeps its list is not
 // gone, and neither is one whose value cannot be read.
+//
+// It is for a Reset, where keys that are gone are not among the changes.
+// Otherwise it costs a search of the changes; Change.Deleted tells as much.
 func (b *Batch) Gone(key string) bool {
 	if b.content == nil {
 		for i := range b.changes {

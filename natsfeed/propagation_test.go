@@ -116,3 +116,38 @@ func BenchmarkPropagation(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkWire measures what a node and its server send each other: while
+// nothing happens, with the default options, and for each change of a key of 33
+// bytes with a list of five entries and 64 bytes of Meta.
+func BenchmarkWire(b *testing.B) {
+	n := startNode(b)
+	js := connect(b, n.url())
+	kv := makeBucket(b, js, jetstream.KeyValueConfig{})
+	line := startProxy(b, fmt.Sprintf("127.0.0.1:%d", n.opts.Port))
+	list := entriesOf("203.0.113.0/24", "198.51.100.7", "192.0.2.0/25", "2001:db8::/48", "203.0.112.7")
+	change := func(i int) uint64 {
+		rev, err := Publish(within(b), kv, fmt.Sprintf("ipk_%029d", i), list, &PublishOptions{Meta: make([]byte, 64)})
+		require.NoError(b, err)
+		return rev
+	}
+	change(0)
+	feed, err := Follow(within(b), newEngine(), connect(b, line.url()), bucketName, nil)
+	require.NoError(b, err)
+	defer feed.Close()
+	for b.Loop() {
+		const idle = 30 * time.Second
+		down, up := line.toClients.Load(), line.toServer.Load()
+		time.Sleep(idle)
+		idleDown, idleUp := line.toClients.Load()-down, line.toServer.Load()-up
+		b.ReportMetric(float64(idleDown)/idle.Seconds(), "idle-B/s-down")
+		b.ReportMetric(float64(idleUp)/idle.Seconds(), "idle-B/s-up")
+		const changes = 1000
+		down, last := line.toClients.Load(), uint64(0)
+		for i := range changes {
+			last = change(i)
+		}
+		reach(b, feed, last)
+		b.ReportMetric(float64(line.toClients.Load()-down)/changes, "B/change")
+	}
+}

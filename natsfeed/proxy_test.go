@@ -22,6 +22,8 @@ type proxy struct {
 	conns  map[*proxied]struct{}
 	wg     sync.WaitGroup
 
+	toClients, toServer atomic.Int64 // bytes so far
+
 	left     atomic.Int64  // bytes to clients until they have to wait,
 	waiting  chan struct{} // closed when they do,
 	released chan struct{} // and when they need not wait any more
@@ -99,7 +101,10 @@ func (p *proxy) pipe(c *proxied, from, to net.Conn) {
 		if err != nil {
 			return
 		}
-		if from == c.server {
+		if from == c.client {
+			p.toServer.Add(int64(n))
+		} else {
+			p.toClients.Add(int64(n))
 			if left := p.left.Add(int64(-n)); left < 0 {
 				if left+int64(n) >= 0 {
 					close(p.waiting)

@@ -57,8 +57,9 @@ var (
 )
 
 const (
-	// pullMessages and pullBytes are how much the server may send ahead.
-	pullMessages = 1024
+	// pullMessages and pullBytes are how much the server may send ahead: half
+	// as many messages come with each round trip of a load.
+	pullMessages = 16384
 	pullBytes    = 2 * MaxValueSize
 
 	// maxQueued bounds the values that wait, and with them a step.
@@ -102,7 +103,7 @@ func (f *Feed) session(ctx context.Context) (bool, error) {
 	}
 
 	s := &session{
-		in: make(chan message, pullMessages), room: make(chan struct{}, 1), quit: make(chan struct{}),
+		in: make(chan message, 1024), room: make(chan struct{}, 1), quit: make(chan struct{}),
 		faults: make(chan error, 1), checked: make(chan check, 1),
 	}
 	defer close(s.quit)
