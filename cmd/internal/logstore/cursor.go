@@ -12,7 +12,8 @@ type cursor struct {
 	rec usagelog.Binary
 	b   *block
 	i   int
-	id  int64 // of the block
+
+	id, oldest int64 // of the block
 }
 
 // before reports whether the record of c comes before that of d.
@@ -38,13 +39,13 @@ func (r *reader) find(c *cursor) bool {
 	return false
 }
 
-// push opens a block.
-func (r *reader) push(id int64, b *block) {
-	c := cursor{id: id, b: b}
+// push adds an open block.
+func (r *reader) push(c cursor) {
 	if r.to.set {
-		c.i = b.behind(r.to)
+		c.i = c.b.behind(r.to)
 	}
 	if !r.find(&c) {
+		r.done[c.id] = c.oldest
 		return
 	}
 	r.heap = append(r.heap, c)
@@ -64,6 +65,7 @@ func (r *reader) advance() {
 	h := r.heap
 	h[0].i++
 	if !r.find(&h[0]) {
+		r.done[h[0].id] = h[0].oldest
 		last := len(h) - 1
 		h[0] = h[last]
 		h[last] = cursor{} // let its block go

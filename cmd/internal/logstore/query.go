@@ -69,8 +69,13 @@ type reader struct {
 	from  int64 // no record for the filter is older
 	to    bound // all records to come stand behind it
 
-	kept map[int64]*block // blocks of the page before that are not read to the end
-	heap []cursor         // the newest on top
+	heap []cursor // the newest on top
+
+	// Of blocks that a page before has read, by ID: those that have more
+	// records for the filter, and the times of the oldest record of those that
+	// have none and come up again because they reach further back.
+	kept map[int64]*block
+	done map[int64]int64
 }
 
 // A bound is a position, or the zero bound before everything.
@@ -87,7 +92,7 @@ func (s *Store) newReader(f usagelog.Filter, after *usagelog.Position) *reader {
 			f.From = t
 		}
 	}
-	r := &reader{s: s, f: f, terms: filterTerms(&f)}
+	r := &reader{s: s, f: f, terms: filterTerms(&f), done: make(map[int64]int64)}
 	if !f.From.IsZero() {
 		r.from = nanos(f.From)
 	}
@@ -130,23 +135,24 @@ func (r *reader) page(ctx context.Context, limit int, recs []usagelog.Record) (_
 	defer c.close()
 	kept := r.kept
 	r.kept, r.heap = make(map[int64]*block), r.heap[:0]
+	defer r.keep()
 	ok, err := c.next(ctx)
 	for read := 0; len(recs) < limit; {
 		// The newest record of all blocks is on top when no block that is not
 		// open can have a newer one.
 		for err == nil && ok && (len(r.heap) == 0 || c.newest >= r.heap[0].ns) {
 			b := kept[c.id]
-			if b == nil {
-				if read++; read > pageBlocks && c.newest < math.MaxInt64 {
-					// All records that are newer than this block have been seen.
-					r.to = bound{set: true, ns: c.newest + 1}
-					r.keep()
+			if _, done := r.done[c.id]; b == nil && !done {
+				if read >= pageBlocks && r.skipTo(c.newest) {
 					return recs, true, nil
 				}
+				read++
 				b, err = c.load(ctx)
 			}
 			if err == nil {
-				r.push(c.id, b)
+				if b != nil {
+					r.push(cursor{b: b, id: c.id, oldest: c.oldest})
+				}
 				ok, err = c.next(ctx)
 			}
 		}
@@ -161,13 +167,27 @@ func (r *reader) page(ctx context.Context, limit int, recs []usagelog.Record) (_
 		r.to = bound{true, r.heap[0].ns, rec.ID()}
 		r.advance()
 	}
-	r.keep()
 	return recs, true, nil
 }
 
-// keep keeps the open blocks for the next page.
+// skipTo says that all records which are newer than this time have been seen.
+// It reports whether that was not known.
+func (r *reader) skipTo(ns int64) bool {
+	if ns == math.MaxInt64 || r.to.set && ns+1 >= r.to.ns {
+		return false
+	}
+	r.to = bound{set: true, ns: ns + 1}
+	return true
+}
+
+// keep keeps of a page what the next one needs.
 func (r *reader) keep() {
 	for i := range r.heap {
 		r.kept[r.heap[i].id] = r.heap[i].b
+	}
+	for id, oldest := range r.done {
+		if oldest > r.to.ns {
+			delete(r.done, id)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package logstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -100,7 +101,7 @@ func readBlob(ctx context.Context, query *sql.Stmt, id int64) ([]byte, error) {
 	}
 	defer rows.Close()
 	if !rows.Next() {
-		return nil, errors.Join(rows.Err(), sql.ErrNoRows)
+		return nil, cmp.Or(rows.Err(), sql.ErrNoRows)
 	}
 	var b []byte
 	if err := rows.Scan(&b); err != nil {

@@ -15,9 +15,10 @@
 // form, compressed, newest first, with what a query asks beforehand beside it:
 // the time it covers and a Bloom filter of what its records can be filtered by.
 //
-// Small blocks are merged as more come, 16 of a size or so at a time, up to
-// 4096 records and a bit more: a record is written three times at most while few come, and
-// once or twice when many do.
+// Small blocks are merged as more come, in the same transaction, up to 1024
+// records and more: a record is written 4 times at most while few come, and
+// once or twice when many do. Larger batches make larger blocks, of up to 4096
+// records.
 //
 // # Durability
 //

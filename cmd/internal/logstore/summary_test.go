@@ -70,6 +70,40 @@ func TestSummaryBounds(t *testing.T) {
 	require.EqualValues(t, 1, buckets[1].Served)
 }
 
+// A block that ends where the time asked for ends, or begins where it begins,
+// is counted whole only if all of it is meant.
+func TestSummaryAtTheEdgeOfABlock(t *testing.T) {
+	s := mustOpen(t, Options{})
+	recs := newGenerator(3).batch(blockRecords)
+	for i := range recs {
+		recs[i].Time, recs[i].KeyID = begin.Add(time.Duration(i)), "key_a"
+	}
+	require.NoError(t, s.Append(t.Context(), recs))
+	require.Equal(t, 1, count(t, s, "SELECT count(*) FROM blocks WHERE class = 3"))
+	for _, c := range []struct{ from, to, want int }{
+		{0, blockRecords, blockRecords}, {0, blockRecords - 1, blockRecords - 1}, {1, blockRecords, blockRecords - 1}, {5, 6, 1},
+	} {
+		for _, key := range []string{"", "key_a"} {
+			f := usagelog.Filter{KeyID: key, From: begin.Add(time.Duration(c.from)), To: begin.Add(time.Duration(c.to))}
+			b, err := s.Summary(t.Context(), f, time.Hour)
+			require.NoError(t, err)
+			require.EqualValues(t, c.want, b[0].Served+b[0].Blocked+b[0].Other, "%+v", f)
+		}
+	}
+	seen, err := s.Seen(t.Context(), "key_a", begin.Add(blockRecords/2), 1000)
+	require.NoError(t, err)
+	n, served := int64(0), int64(0)
+	for _, a := range seen {
+		n += a.Served
+	}
+	for _, r := range recs[blockRecords/2:] {
+		if r.Verdict.OK() || r.Status != 401 && r.Status != 403 {
+			served++
+		}
+	}
+	require.Equal(t, served, n)
+}
+
 func TestSeenArguments(t *testing.T) {
 	s := mustOpen(t, Options{})
 	require.NoError(t, s.Append(t.Context(), newGenerator(1).batch(10)))
