@@ -1,15 +1,11 @@
 package page
 
 import (
-	"context"
 	"encoding/csv"
-	"errors"
 	"fmt"
-	"iter"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -224,190 +220,9 @@ func TestLogPaging(t *testing.T) {
 	}
 }
 
-func TestExport(t *testing.T) {
-	r := newRig(t)
-	b := r.browser(true).login()
-	id := r.create("Billing").Key.ID
-	formula := served(id)
-	formula.Path, formula.Method = "=cmd|'/c calc'!A0", "+GET"
-	r.add(served(id), formula, blocked(id, "2001:db8::7"))
-	a := b.get("/logs.csv?key=" + id)
-	require.Equal(t, http.StatusOK, a.StatusCode)
-	require.Equal(t, "text/csv; charset=utf-8", a.Header.Get("Content-Type"))
-	require.Equal(t, `attachment; filename="api-usage-20261124-150000.csv"`, a.Header.Get("Content-Disposition"))
-	var want strings.Builder
-	require.NoError(t, usagelog.WriteCSV(&want, r.logs.Stream(t.Context(), usagelog.Filter{KeyID: id})))
-	require.Equal(t, want.String(), a.body)
-	require.Contains(t, a.body, "'=cmd")
-	require.Equal(t, http.StatusOK, b.do(r.request(http.MethodHead, "/logs.csv", nil)).StatusCode)
-	require.Equal(t, "/logs", b.get("/logs.csv?status=nonsense").Request.URL.Path, "a faulty filter is shown on the page")
-}
-
-// brokenLogs fails in the middle of a file.
-type brokenLogs struct{ Logs }
-
-func (brokenLogs) Stream(context.Context, usagelog.Filter) iter.Seq2[usagelog.Record, error] {
-	return func(yield func(usagelog.Record, error) bool) {
-		for range 5000 {
-			if !yield(served("aaaaaaaaaaaaaaaa"), nil) {
-				return
-			}
-		}
-		yield(usagelog.Record{}, errors.New("disk on fire"))
-	}
-}
-
-func TestExportThatBreaksOff(t *testing.T) {
-	r := newRig(t)
-	b := r.browser(true).login()
-	r.page.Logs = brokenLogs{r.logs}
-	res, err := b.client.Do(r.request(http.MethodGet, "/logs.csv", nil))
-	require.NoError(t, err)
-	defer res.Body.Close()
-	_, err = csv.NewReader(res.Body).ReadAll()
-	require.Error(t, err, "half a file must not look whole")
-	require.Contains(t, r.log.String(), "disk on fire")
-}
-
-func TestChart(t *testing.T) {
-	r := newRig(t)
-	id := r.create("Billing").Key.ID
-	now := r.clock.now()
-	// 400 requests over 90 days, closer together towards now.
-	for i := range 400 {
-		rec := served(id)
-		if i%7 == 0 {
-			rec = blocked(id, "198.51.100.7")
-		} else if i%11 == 0 {
-			rec.Status = 401
-		}
-		rec.Time = now.Add(-time.Duration(i*i) * 48 * time.Second)
-		r.add(rec)
-	}
-	for _, query := range []string{"period=1h", "period=24h", "period=7d", "period=30d", "period=all", "from=2026-11-20T13:37&to=2026-11-23T01:23",
-		"from=2026-11-01T00:00", "to=2026-11-20T00:00", "from=2026-11-24T14:30:30&to=2026-11-24T14:58:10", "from=1970-01-01T00:00", "status=blocked", "status=401&period=all"} {
-		q, err := url.ParseQuery(query)
-		require.NoError(t, err)
-		f, err := r.page.readFilter(t.Context(), q)
-		require.NoError(t, err)
-		require.Empty(t, f.Faults, query)
-		var want [3]int64
-		for rec, err := range r.logs.Stream(t.Context(), f.filter) {
-			require.NoError(t, err)
-			switch rec.Status {
-			case 200:
-				want[0]++
-			case 403:
-				want[1]++
-			default:
-				want[2]++
-			}
-		}
-		require.NotZero(t, want[0]+want[1]+want[2], query)
-		c, err := r.page.chart(t.Context(), f.filter)
-		require.NoError(t, err)
-		require.Equal(t, want, [3]int64{c.Lanes[0].Sum, c.Lanes[1].Sum, c.Other}, query)
-		require.LessOrEqual(t, len(c.Buckets), 2*chartBars+800, query)
-		if !strings.Contains(query, "1970") {
-			require.LessOrEqual(t, len(c.Buckets), chartBars+1, query)
-		}
-		var sum int64
-		for i, row := range c.Rows() {
-			sum += row.Served + row.Blocked + row.Other
-			require.False(t, row.End.Before(row.Start))
-			if i > 0 {
-				require.True(t, row.Start.Before(c.Rows()[i-1].Start), "newest first")
-			}
-		}
-		require.Equal(t, c.Total, sum, "the table has all that the bars show")
-	}
-	empty, err := r.page.chart(t.Context(), usagelog.Filter{KeyID: "aaaaaaaaaaaaaaaa"})
-	require.NoError(t, err)
-	require.Nil(t, empty)
-	future, err := r.page.chart(t.Context(), usagelog.Filter{From: now.Add(time.Hour)})
-	require.NoError(t, err)
-	require.Nil(t, future)
-}
-
-// TestLogFails: a log that cannot be read is said to be so.
-type deadLogs struct{ Logs }
-
-func (deadLogs) Query(context.Context, usagelog.Query) (usagelog.Page, error) {
-	return usagelog.Page{}, errors.New("disk on fire")
-}
-
-func TestLogThatCannotBeRead(t *testing.T) {
-	r := newRig(t)
-	b := r.browser(true).login()
-	r.page.Logs = deadLogs{r.logs}
-	a := b.get("/logs")
-	require.Equal(t, http.StatusInternalServerError, a.StatusCode)
-	require.NotContains(t, a.body, "disk on fire")
-	require.Contains(t, r.log.String(), "disk on fire")
-}
-
-func TestLostRecordsAreShown(t *testing.T) {
-	r := newRig(t)
-	b := r.browser(true).login()
-	r.page.LogStats = func() (s usagelog.Stats) {
-		s.Lost[usagelog.QueueFull] = 12345
-		return s
-	}
-	require.Contains(t, b.get("/logs").body, "12,345 requests could not be recorded since the server started (queue_full)")
-}
-
-func TestAudit(t *testing.T) {
-	r := newRig(t)
-	b := r.browser(true).login()
-	require.Contains(t, b.get("/audit").body, "Nothing has been changed yet")
-	created := r.create("Billing", "127.0.0.1 here", "203.0.113.0/24 Office")
-	id := created.Key.ID
-	r.create("Another")
-	b.press(b.get(keyURL(id, "edit")), keyURL(id, "edit"), "", set("name", "Invoices"), set("scope", "read", "write"), set("report_only", "1"))
-	path := keyURL(id, "allowlist")
-	b.press(b.get(path), path, "save", set("entry", "127.0.0.1", "203.0.113.0/24", "2001:db8::/48"), set("label", "", "Head office", ""))
-	b.post(keyURL(id, "rotate"), nil)
-	b.post(keyURL(id, "revoke"), nil)
-
-	a := b.get("/audit?key=" + id)
-	records := strings.Split(a.body, `<li class="card">`)[1:]
-	require.Len(t, records, 5)
-	for i, want := range [][]string{
-		{"Key revoked", "the settings page", "127.0.0.1"},
-		{"Secret rotated"},
-		{"Allowlist changed", `<li class="added">`, "2001:db8::/48", `<li class="relabelled">`, "“<bdi>Office</bdi>”", "“<bdi>Head office</bdi>”", "no label"},
-		{"Key edited", "<bdi>Billing</bdi></del>", "<bdi>Invoices</bdi></ins>", "<bdi>read</bdi></del>", "<bdi>read, write</bdi></ins>", "<bdi>report only</bdi></ins>"},
-		{"Key created", `<li class="added">`, "203.0.113.0/24"},
-	} {
-		for _, text := range want {
-			require.Contains(t, records[i], text)
-		}
-	}
-	require.NotContains(t, a.body, "Another")
-	require.Contains(t, b.get("/audit").body, "Another")
-	require.NotContains(t, b.get("/audit").body, created.Token[len(created.Token)-43:])
-	require.Equal(t, http.StatusNotFound, b.get("/audit?key=aaaaaaaaaaaaaaaa").StatusCode)
-
-	for i := range auditPerPage {
-		r.create(fmt.Sprintf("Key %d", i))
-	}
-	a = b.get("/audit")
-	m := nextLink.FindStringSubmatch(a.body)
-	require.NotNil(t, m)
-	require.Contains(t, b.get(strings.ReplaceAll(m[1], "&amp;", "&")).body, "Another")
-}
-
 func TestNewNeedsItsOptions(t *testing.T) {
 	_, err := New(Options{})
 	require.Error(t, err)
-}
-
-// TestWithoutDeadlines: a ResponseWriter that has none can be written to.
-func TestWithoutDeadlines(t *testing.T) {
-	rec := httptest.NewRecorder()
-	n, err := (&patientWriter{rec, http.NewResponseController(rec)}).Write([]byte("x"))
-	require.NoError(t, err)
-	require.Equal(t, 1, n)
 }
 
 // A deadlineWriter remembers the deadline of its connection.
