@@ -58,7 +58,7 @@ func TestLoadHeldUp(t *testing.T) {
 	line := startProxy(t, fmt.Sprintf("127.0.0.1:%d", n.opts.Port))
 	js := connect(t, n.url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
-	const keys = 5000
+	const keys = pullMessages + 10_000 // more than the server sends ahead
 	fill(t, js, keys)
 	key := func(i int) string { return fmt.Sprintf("ipk_%029d", i) }
 	line.hold(100_000)
