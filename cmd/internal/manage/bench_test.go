@@ -59,6 +59,7 @@ func BenchmarkManage(b *testing.B) {
 	s, err = manage.Open(b.Context(), o)
 	require.NoError(b, err)
 	defer s.Close()
+	manage.SetMaxKeys(s, 2*manage.MaxKeys) // so that more can be created
 	b.Run(name("keys"), func(b *testing.B) {
 		for b.Loop() {
 			page, err := s.Keys(b.Context(), manage.KeyQuery{})
