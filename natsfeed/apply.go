@@ -107,7 +107,7 @@ func (f *Feed) apply(s *session, msgs []message) error {
 		if m.seq <= f.rev {
 			return errOtherBucket
 		}
-		f.rev, f.last, f.lastTime = m.seq, m.seq, m.time
+		f.rev, f.last, f.lastTime, f.lastName = m.seq, m.seq, m.time, m.name
 		var k kind
 		switch {
 		case m.name != reservedConfirm:

@@ -42,7 +42,7 @@ func (f *Feed) ask(ctx context.Context, s *session, stream jetstream.Stream) {
 		rctx, cancel := context.WithTimeout(ctx, f.o.RequestTimeout)
 		defer cancel()
 		if after > 0 {
-			_, c.err = f.message(rctx, name, after, true)
+			_, c.err = f.message(rctx, name, map[string]any{"seq": after, "next_by_subj": ">"})
 			if errors.Is(c.err, jetstream.ErrMsgNotFound) {
 				c.none, c.err = true, nil
 			} else if c.err == nil {
@@ -103,57 +103,70 @@ func (f *Feed) plan(ctx context.Context, info *jetstream.StreamInfo) (whole bool
 		f.o.Logger.Info("natsfeed: the bucket no longer has all that happened since; it is loaded", "bucket", f.bucket,
 			"first", info.State.FirstSeq, "applied", f.rev)
 		return true, nil
-	case f.last == 0:
+	case f.lastName == "":
 		return false, nil
 	}
-	// A cluster that lost its last writes gives their numbers to others.
+	// A server that lost its last writes gives their numbers to others. The
+	// last message that was seen is there, or a later one of its name.
 	rctx, cancel := context.WithTimeout(ctx, f.o.RequestTimeout)
 	defer cancel()
-	stored, err := f.message(rctx, info.Config.Name, f.last, false)
+	m, err := f.message(rctx, info.Config.Name, map[string]any{"last_by_subj": subjectOf(info, f.lastName)})
 	switch {
-	case err == nil && !stored.Equal(f.lastTime):
+	case errors.Is(err, jetstream.ErrMsgNotFound): // an audit will tell what else is missing
+		return false, nil
+	case err != nil:
+		return false, f.requestFailed(ctx, fmt.Errorf("natsfeed: compare the last message: %w", err))
+	case m.Seq < f.last || m.Seq == f.last && !m.Time.Equal(f.lastTime):
 		f.o.Logger.Warn("natsfeed: the bucket was rolled back", "bucket", f.bucket, "revision", f.last)
 		return true, nil
-	case err == nil || errors.Is(err, jetstream.ErrMsgNotFound): // overwritten since
-		return false, nil
 	}
-	return false, f.requestFailed(ctx, fmt.Errorf("natsfeed: compare the last message: %w", err))
+	return false, nil
 }
 
-// message returns when the message with the sequence was stored, or the next
-// one behind it. It asks the stream's leader: jetstream.Stream.GetMsg may ask
-// any replica, also one that lags behind.
-func (f *Feed) message(ctx context.Context, stream string, seq uint64, next bool) (time.Time, error) {
-	req := map[string]any{"seq": seq}
-	if next {
-		req["next_by_subj"] = ">"
+// subjectOf returns the subject of a name in the stream. That of a mirror is
+// the origin's.
+func subjectOf(info *jetstream.StreamInfo, name string) string {
+	stream := info.Config.Name
+	if m := info.Config.Mirror; m != nil {
+		stream = m.Name
 	}
+	return "$KV." + strings.TrimPrefix(stream, "KV_") + "." + name
+}
+
+// stored is a message as the stream has it.
+type stored struct {
+	Seq  uint64    `json:"seq"`
+	Time time.Time `json:"time"`
+}
+
+// message returns the message that the request describes. It asks the stream's
+// leader: jetstream.Stream.GetMsg may ask any replica, also one that lags
+// behind.
+func (f *Feed) message(ctx context.Context, stream string, req map[string]any) (m stored, err error) {
 	data, err := json.Marshal(req)
 	if err != nil {
-		return time.Time{}, err
+		return m, err
 	}
 	msg, err := f.nc.RequestWithContext(ctx, apiPrefix(f.js)+"STREAM.MSG.GET."+stream, data)
 	if err != nil {
-		return time.Time{}, err
+		return m, err
 	}
 	var answer struct {
 		Error   *jetstream.APIError `json:"error"`
-		Message *struct {
-			Time time.Time `json:"time"`
-		} `json:"message"`
+		Message *stored             `json:"message"`
 	}
 	if err := json.Unmarshal(msg.Data, &answer); err != nil {
-		return time.Time{}, err
+		return m, err
 	}
 	switch {
 	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
-		return time.Time{}, jetstream.ErrMsgNotFound
+		return m, jetstream.ErrMsgNotFound
 	case answer.Error != nil:
-		return time.Time{}, answer.Error
+		return m, answer.Error
 	case answer.Message == nil:
-		return time.Time{}, jetstream.ErrInvalidJetStreamResponse
+		return m, jetstream.ErrInvalidJetStreamResponse
 	}
-	return answer.Message.Time, nil
+	return *answer.Message, nil
 }
 
 // apiPrefix is where js sends its requests.

@@ -84,6 +84,9 @@ func (f *Feed) openCheckpoint() (bool, error) {
 	names := newTracker(f.names.seed, len(c.recs))
 	for name, rec := range c.recs {
 		names.set(name, rec.kind)
+		if rec.rev == c.last && rec.kind != kindMissing {
+			c.lastName = name
+		}
 		if rec.data == "" || rec.kind == kindDeleted {
 			continue
 		}
@@ -166,7 +169,7 @@ func (f *Feed) writeCheckpoint(c *content, source Source) {
 			add(name, rec, why)
 		}
 		if k := f.names.kinds[f.names.hash(reservedConfirm)]; k != kindNone {
-			add(reservedConfirm, record{rev: c.rev, kind: k}, "")
+			add(reservedConfirm, record{rev: c.confirmed.seq, kind: k}, "")
 		}
 		return nil
 	}))

@@ -49,7 +49,8 @@ type place struct {
 	created   time.Time // when the stream was created; zero: nothing was loaded
 	rev       uint64    // all messages up to this one are accounted for
 	last      uint64    // the last message that was seen,
-	lastTime  time.Time // and when the server stored it
+	lastTime  time.Time // when the server stored it,
+	lastName  string    // and under which name
 	confirmed confirm   // the last Confirm that was obeyed
 }
 

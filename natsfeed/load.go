@@ -33,7 +33,7 @@ func newLoad(info *jetstream.StreamInfo, seed maphash.Seed) *load {
 
 // add takes one message.
 func (l *load) add(f *Feed, m message) {
-	l.rev, l.last, l.lastTime = m.seq, m.seq, m.time
+	l.rev, l.last, l.lastTime, l.lastName = m.seq, m.seq, m.time, m.name
 	if m.name == reservedConfirm {
 		k := kindDeleted
 		if !m.deleted {

@@ -84,3 +84,33 @@ func TestRolledBack(t *testing.T) {
 		})
 	}
 }
+
+// The stream's last messages were removed before the feed saw them: there is
+// nothing to wait for.
+func TestLastMessagesRemoved(t *testing.T) {
+	n := startNode(t)
+	line := startProxy(t, fmt.Sprintf("127.0.0.1:%d", n.opts.Port))
+	js := connect(t, n.url())
+	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
+	restrict(t, kv, keysOf(3))
+	engine := newEngine()
+	feed := follow(t, engine, connect(t, line.url()), Options{})
+	stream, err := js.Stream(within(t), "KV_"+bucketName)
+	require.NoError(t, err)
+	line.cut()
+	last := publish(t, kv, "guest", "203.0.113.7")
+	require.NoError(t, stream.Purge(within(t), jetstream.WithPurgeSubject("$KV."+bucketName+".guest")))
+	line.heal()
+	healed(t, feed, last)
+	require.NoError(t, feed.Status().Err)
+	require.Len(t, lists(engine), 3)
+	require.Equal(t, uint64(1), feed.Status().Loads)
+	require.Equal(t, uint64(2), feed.Status().Sessions)
+
+	// The same for a load: the file has nothing, the stream's end is gone.
+	last = publish(t, kv, "guest", "203.0.113.7")
+	require.NoError(t, stream.Purge(within(t), jetstream.WithPurgeSubject("$KV."+bucketName+".guest")))
+	second := follow(t, newEngine(), js, Options{})
+	require.Equal(t, last, second.Status().Revision)
+	require.Len(t, lists(second.engine), 3)
+}
