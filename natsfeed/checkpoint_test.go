@@ -138,6 +138,7 @@ func TestCheckpoint(t *testing.T) {
 // A node starts from its checkpoint while NATS is down, and catches up when it
 // comes.
 func TestCheckpointThenNATS(t *testing.T) {
+	t.Parallel()
 	n := startNode(t)
 	line := startProxy(t, fmt.Sprintf("127.0.0.1:%d", n.opts.Port))
 	js := connect(t, n.url())
@@ -208,6 +209,7 @@ func stateOf(t testing.TB, data []byte) (string, error) {
 // A file that is cut off at any byte holds an earlier state or is refused, and
 // one with a flipped bit too: never a state that never was.
 func TestCheckpointDamage(t *testing.T) {
+	t.Parallel()
 	data := checkpointFile(t)
 	states := map[string]int{}
 	refused := 0
@@ -296,6 +298,7 @@ func FuzzCheckpoint(f *testing.F) {
 }
 
 func TestCheckpointRefused(t *testing.T) {
+	t.Parallel()
 	n := startNode(t)
 	js := connect(t, n.url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
@@ -335,6 +338,7 @@ func TestCheckpointRefused(t *testing.T) {
 
 // The file does not grow for ever.
 func TestCheckpointCompaction(t *testing.T) {
+	t.Parallel()
 	js := connect(t, startNode(t).url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
 	keys := keysOf(50)
@@ -455,6 +459,7 @@ func killChild() {
 // Whenever the process is killed, the file holds a state that was: all 100
 // keys of a round, or a part of the next one in its order.
 func TestCheckpointKill(t *testing.T) {
+	t.Parallel()
 	n := startNode(t)
 	js := connect(t, n.url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{})

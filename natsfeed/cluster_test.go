@@ -48,6 +48,7 @@ func startCluster(t testing.TB) []*node {
 // The stream's leader is killed, and later a second node, so that there is no
 // quorum; then both come back. A feed on the third node's side loses nothing.
 func TestClusterLosesLeader(t *testing.T) {
+	t.Parallel()
 	nodes := startCluster(t)
 	urls := nodes[0].url() + "," + nodes[1].url() + "," + nodes[2].url()
 	js := connect(t, urls)
@@ -118,6 +119,7 @@ func TestClusterLosesLeader(t *testing.T) {
 // A feed that follows a mirror of the bucket on a leaf node is as stale as the
 // mirror.
 func TestMirror(t *testing.T) {
+	t.Parallel()
 	hub := startNode(t)
 	js := connect(t, hub.url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{})

@@ -49,6 +49,7 @@ func following(t testing.TB, engine *ipallow.Engine, js jetstream.JetStream, o O
 }
 
 func TestFollowWaits(t *testing.T) {
+	t.Parallel()
 	n := startNode(t)
 	js := connect(t, n.url())
 	inVain(t, js, Options{}, jetstream.ErrBucketNotFound)
@@ -67,6 +68,7 @@ func TestFollowWaits(t *testing.T) {
 }
 
 func TestEmptyBucketOnPurpose(t *testing.T) {
+	t.Parallel()
 	js := connect(t, startNode(t).url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
 	engine := newEngine()
@@ -90,6 +92,7 @@ func TestEmptyBucketOnPurpose(t *testing.T) {
 
 // A node that remembers nothing starts while a bucket is being filled.
 func TestRequireConfirm(t *testing.T) {
+	t.Parallel()
 	js := connect(t, startNode(t).url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
 	keys := keysOf(10)
@@ -112,6 +115,7 @@ func TestRequireConfirm(t *testing.T) {
 }
 
 func TestBucketsThatForget(t *testing.T) {
+	t.Parallel()
 	js := connect(t, startNode(t).url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{TTL: time.Hour})
 	restrict(t, kv, keysOf(1))
@@ -164,6 +168,7 @@ func TestExpiry(t *testing.T) {
 
 // A key's own time to live is the publisher's wish, and its end a deletion.
 func TestExpiryOfOneKey(t *testing.T) {
+	t.Parallel()
 	js := connect(t, startNode(t).url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{LimitMarkerTTL: time.Minute})
 	engine := newEngine()

@@ -42,6 +42,7 @@ func healed(t testing.TB, f *Feed, rev uint64) {
 }
 
 func TestServerRestart(t *testing.T) {
+	t.Parallel()
 	n := startNode(t)
 	js := connect(t, n.url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
@@ -65,6 +66,7 @@ func TestServerRestart(t *testing.T) {
 }
 
 func TestCutOff(t *testing.T) {
+	t.Parallel()
 	n := startNode(t)
 	line := startProxy(t, fmt.Sprintf("127.0.0.1:%d", n.opts.Port))
 	js := connect(t, n.url())
@@ -94,6 +96,7 @@ func TestCutOff(t *testing.T) {
 // A line that goes dead without a word is noticed by the heartbeats, and not
 // when the system gives up on the connection a quarter of an hour later.
 func TestHalfOpen(t *testing.T) {
+	t.Parallel()
 	n := startNode(t)
 	line := startProxy(t, fmt.Sprintf("127.0.0.1:%d", n.opts.Port))
 	js := connect(t, n.url())
@@ -122,6 +125,7 @@ func TestHalfOpen(t *testing.T) {
 // A paused consumer sends heartbeats and no messages. Only the comparison with
 // the stream's last sequence tells that something is wrong.
 func TestConsumerThatStopsSilently(t *testing.T) {
+	t.Parallel()
 	js := connect(t, startNode(t).url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
 	keys := keysOf(5)
@@ -218,6 +222,7 @@ func TestMarkerPurgedDuringOutage(t *testing.T) {
 
 // Housekeeping while the feed is there is nothing to it.
 func TestMarkersPurgedWhileFollowing(t *testing.T) {
+	t.Parallel()
 	js := connect(t, startNode(t).url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
 	keys := keysOf(20)
@@ -246,6 +251,7 @@ func recreate(t testing.TB, js jetstream.JetStream) jetstream.KeyValue {
 }
 
 func TestBucketRecreated(t *testing.T) {
+	t.Parallel()
 	js := connect(t, startNode(t).url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
 	keys := keysOf(20)
@@ -312,6 +318,7 @@ func TestBucketRecreatedWhileAway(t *testing.T) {
 }
 
 func TestBucketPurged(t *testing.T) {
+	t.Parallel()
 	js := connect(t, startNode(t).url())
 	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
 	keys := keysOf(20)

@@ -32,6 +32,7 @@ func (n *node) backup() (restore func()) {
 // does that is restored from a backup, or that lost power with writes not yet on the disk. The
 // stream is the same one by its name, its date and its length.
 func TestRolledBack(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ others, again int }{
 		"shorter": {2, 0}, "longer": {8, 0},
 		// As many names as before, and all that is new behind the last revision is
@@ -88,6 +89,7 @@ func TestRolledBack(t *testing.T) {
 // The stream's last messages were removed before the feed saw them: there is
 // nothing to wait for.
 func TestLastMessagesRemoved(t *testing.T) {
+	t.Parallel()
 	n := startNode(t)
 	line := startProxy(t, fmt.Sprintf("127.0.0.1:%d", n.opts.Port))
 	js := connect(t, n.url())
