@@ -48,7 +48,7 @@ func openDatabase(ctx context.Context, path string) (_ *database, err error) {
 		return nil, err
 	}
 	const common = "busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=trusted_schema(0)&_pragma=cell_size_check(1)"
-	if db.writer, err = connect(path, 1, common+"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"); err != nil {
+	if db.writer, err = connect(path, 1, common+"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=journal_size_limit(67108864)&_txlock=immediate"); err != nil {
 		return nil, err
 	}
 	if err = migrate(ctx, db.writer); err != nil {
