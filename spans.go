@@ -53,12 +53,19 @@ func (s *spans[T]) add(from, to T) {
 // finish makes the root when all numbers have been added.
 func (s *spans[T]) finish() {
 	n := len(s.points)
+	s.top = n%2 == 1
+	if s.top && s.points[n-1] == ^T(0) {
+		// The largest number alone has no point: top says all of it, and a
+		// width could not.
+		n--
+		s.points = s.points[:n]
+	}
 	if n == 0 {
 		s.root, s.points = make([]uint32, 2), []T{^T(0), ^T(0), ^T(0), ^T(0)}
 		return
 	}
-	s.first, s.width, s.top = s.points[0], s.points[n-1]-s.points[0], n%2 == 1
-	if s.top {
+	s.first, s.width = s.points[0], s.points[n-1]-s.points[0]
+	if n%2 == 1 {
 		s.width = ^T(0) - 1 - s.first
 	}
 	if ^T(0)>>16>>16 == 0 {

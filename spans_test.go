@@ -77,3 +77,32 @@ func TestSpans(t *testing.T) {
 	require.Greater(t, in, 1000)
 	require.Greater(t, out, 1000)
 }
+
+// Every set of ranges that end at the largest numbers, with and without one
+// before them.
+func TestSpansAtTheEnd(t *testing.T) {
+	t.Run("32", func(t *testing.T) { testSpansAtTheEnd[uint32](t) })
+	t.Run("64", func(t *testing.T) { testSpansAtTheEnd[uint64](t) })
+}
+
+func testSpansAtTheEnd[T uint32 | uint64](t *testing.T) {
+	last := ^T(0)
+	for from := range T(6) {
+		for to := range from + 1 {
+			for _, before := range []T{0, 6, 7, 100, last} { // 0: none
+				var s spans[T]
+				if before != 0 {
+					s.add(last-before, last-before)
+				}
+				if before == 0 || before > from {
+					s.add(last-from, last-to)
+				}
+				s.finish()
+				for _, a := range []T{0, 1, last / 2, last - 101, last - 100, last - 99, last - 8, last - 7, last - 6, last - 5, last - 4, last - 3, last - 2, last - 1, last} {
+					want := before != 0 && a == last-before || (before == 0 || before > from) && last-from <= a && a <= last-to
+					require.Equal(t, want, s.contains(a), "before %d, last-%d to last-%d: last-%d", before, from, to, last-a)
+				}
+			}
+		}
+	}
+}
