@@ -201,6 +201,7 @@ func TestServe(t *testing.T) {
 	} {
 		require.Contains(t, string(text), want)
 	}
+	p.kill() // and its output is whole
 	require.NotContains(t, p.stderr.String(), here.Secret)
 }
 
