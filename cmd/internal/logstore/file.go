@@ -74,7 +74,10 @@ func openDB(path string, conns int, query url.Values) (*sql.DB, error) {
 		"cell_size_check(1)",
 		"journal_size_limit(67108864)",
 	}
-	name := url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: query.Encode()}
+	if abs = filepath.ToSlash(abs); abs[0] != '/' {
+		abs = "/" + abs // C:/data
+	}
+	name := url.URL{Scheme: "file", Path: abs, RawQuery: query.Encode()}
 	db, err := sql.Open("sqlite", name.String())
 	if err != nil {
 		return nil, err

@@ -175,3 +175,29 @@ func TestFullDisk(t *testing.T) {
 	require.Len(t, all(t, s, usagelog.Filter{}), 4500)
 	checkBlocks(t, s)
 }
+
+// A transaction that is given up leaves no trace, and the next one is as the first.
+func TestTransactionGivenUp(t *testing.T) {
+	s := mustOpen(t, Options{})
+	recs := newGenerator(5).batch(100)
+	w, err := s.take(t.Context())
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	err = w.transaction(ctx, func() error {
+		defer cancel()
+		var entries []entry
+		for i := range recs {
+			rec := usagelog.ReadBinary(usagelog.AppendBinary(nil, &recs[i]))
+			entries = append(entries, entry{rec.UnixNano(), rec})
+		}
+		entries, err := w.fresh(entries)
+		require.NoError(t, err)
+		return w.put(entries, 0)
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	s.turn <- w
+	require.Equal(t, Stats{}, s.Stats())
+	require.Empty(t, all(t, s, usagelog.Filter{}))
+	require.NoError(t, s.Append(t.Context(), recs))
+	require.Equal(t, newest(recs), all(t, s, usagelog.Filter{}))
+}

@@ -126,6 +126,60 @@ func TestLongerRetention(t *testing.T) {
 	require.Len(t, all(t, s, usagelog.Filter{}), int(records), "their IDs are in one run with those that are kept")
 }
 
+// The same with a run of its own for each record: a run is forgotten when all
+// its records are deleted, and not when they are merely too old.
+func TestRunsOfWhatIsStillThere(t *testing.T) {
+	var c clock
+	c.set(begin)
+	path := filepath.Join(t.TempDir(), "usage.db")
+	s, err := Open(t.Context(), Options{Path: path, now: c.now, Retention: 160 * time.Hour})
+	require.NoError(t, err)
+	var recs []usagelog.Record
+	for n := range uint64(20) {
+		r := numbered(n, 1)
+		r.Time = begin.Add(time.Duration(n) * time.Minute)
+		recs = append(recs, r)
+		require.NoError(t, s.Append(t.Context(), []usagelog.Record{r}))
+	}
+	c.add(160*time.Hour + 5*time.Minute) // within a sixteenth of the retention
+	require.NoError(t, s.expire(t.Context()))
+	require.Len(t, all(t, s, usagelog.Filter{}), 15)
+	require.EqualValues(t, 20, s.Stats().Records)
+	require.NoError(t, s.change(t.Context(), func(w *writer) error { return w.forgetBefore(s.cutoff()) }))
+	require.NoError(t, s.Close())
+
+	s = mustOpen(t, Options{Path: path, now: c.now})
+	require.NoError(t, s.Append(t.Context(), recs))
+	require.Equal(t, newest(recs), all(t, s, usagelog.Filter{}))
+}
+
+// A block that covers more than the retention deletes at a time is written
+// anew, without what is too old.
+func TestTrim(t *testing.T) {
+	var c clock
+	c.set(begin)
+	s := mustOpen(t, Options{Retention: 160 * time.Hour, now: c.now})
+	var recs []usagelog.Record
+	for n := range uint64(14) { // one block: 14 is not merged
+		r := numbered(1, n+1)
+		r.Time = begin.Add(time.Duration(n) * time.Hour)
+		recs = append(recs, r)
+		require.NoError(t, s.Append(t.Context(), []usagelog.Record{r}))
+	}
+	require.NoError(t, s.Append(t.Context(), []usagelog.Record{numbered(2, 1), numbered(2, 2)})) // and then it is
+	require.Equal(t, 1, count(t, s, "SELECT count(*) FROM blocks"))
+	c.set(begin.Add(169 * time.Hour))
+	require.NoError(t, s.expire(t.Context()))
+	require.EqualValues(t, 16, s.Stats().Records, "9 hours are less than a sixteenth")
+	c.set(begin.Add(171 * time.Hour))
+	require.NoError(t, s.expire(t.Context()))
+	require.Equal(t, newest(recs[11:]), all(t, s, usagelog.Filter{}))
+	st := s.Stats()
+	require.EqualValues(t, 3, st.Records)
+	require.Equal(t, recs[11].Time, st.Oldest)
+	checkBlocks(t, s)
+}
+
 // Retention begins with Open, by itself.
 func TestRetentionInTheBackground(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "usage.db")

@@ -2,12 +2,14 @@ package logstore
 
 import (
 	"math"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/manage"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -155,5 +157,26 @@ func TestExtremePages(t *testing.T) {
 	for _, cursor := range []string{"x", "'; DROP TABLE blocks; --", string(make([]byte, 1<<20))} {
 		_, err := s.Query(t.Context(), usagelog.Query{Cursor: cursor})
 		require.ErrorIs(t, err, usagelog.ErrQuery)
+	}
+}
+
+// The most recent addresses may stand in another block than the one that ends last.
+func TestSeenInBlocksThatOverlap(t *testing.T) {
+	s := mustOpen(t, Options{})
+	use := func(n uint64, addr string, at time.Duration) usagelog.Record {
+		r := numbered(1, n)
+		r.Time, r.KeyID, r.ClientAddr = begin.Add(at), "key_a", netip.MustParseAddr(addr)
+		return r
+	}
+	a, b, c := use(1, "203.0.113.1", 100), use(2, "203.0.113.2", 10), use(3, "203.0.113.3", 50)
+	require.NoError(t, s.Append(t.Context(), []usagelog.Record{a, b}))
+	require.NoError(t, s.Append(t.Context(), []usagelog.Record{c}))
+	for limit, want := range [][]usagelog.Record{{}, {a}, {a, c}, {a, c, b}} {
+		list, err := s.Seen(t.Context(), "key_a", time.Time{}, limit)
+		require.NoError(t, err)
+		require.Len(t, list, len(want))
+		for i := range list {
+			require.Equal(t, manage.SeenAddress{Addr: want[i].ClientAddr, Last: want[i].Time, Served: 1}, list[i])
+		}
 	}
 }
