@@ -14,8 +14,14 @@ import (
 //
 //	piece: | form 1 | length 4 | length of the records 4 | the records, in their binary form |
 //
-// Numbers are little-endian. A piece has about 64 KiB of records, so that damage, which a
-// compressed piece rarely survives, costs a few hundred records and not a whole block.
+// Numbers are little-endian. A piece has about 64 KiB of records, so that
+// damage, which a compressed piece rarely survives, costs a few hundred records
+// and not a whole block.
+//
+// S2 halves the log (157 bytes a record become 74) at no cost: compressing takes
+// as much processor time as SQLite would take for the other half. Zstandard
+// leaves a third, at four times that time (BenchmarkAppend, on what its
+// generator makes, whose request IDs and addresses are random).
 const (
 	pieceHead  = 9
 	pieceBytes = 64 << 10
@@ -39,8 +45,8 @@ func newestFirst(a, b entry) int {
 	return b.rec.ID().Compare(a.rec.ID())
 }
 
-// appendData appends the data of a block of these entries, which are in order.
-// raw is scratch; both are returned for the next time.
+// appendData appends the data of a block of these entries, which are in order,
+// to data. raw is scratch; both are returned for the next time.
 func appendData(data, raw []byte, entries []entry) ([]byte, []byte) {
 	raw = raw[:0]
 	for i := range entries {

@@ -81,7 +81,8 @@ func (c *candidates) within(r *reader) bool {
 	return c.oldest >= r.from && (!r.to.set || c.newest < r.to.ns)
 }
 
-// tallies returns the tallies of a key in the block. ok is false when the records must be read.
+// tallies returns the tallies of a key in the block. ok is false when the
+// records must be read.
 func (c *candidates) tallies(ctx context.Context, key term) (found []tally, ok bool, err error) {
 	if c.records < blockRecords {
 		return nil, false, nil

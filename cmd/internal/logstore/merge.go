@@ -7,12 +7,14 @@ import (
 
 // classLimits are the sizes up to which a block is merged with others: when
 // those of a class have together as many records as the limit, they become one.
-// So there are fewer than 16 blocks of the first class, and than 8 of the others,
-// and a record is written 4 times at most.
+// So there are fewer than 16 blocks of the first class, and than 8 of each of the
+// others, and a record is written 4 times at most.
 var classLimits = [...]int{16, 128, blockRecords}
 
 const (
-	// blockRecords is where merging ends. A merged block has fewer than twice as many.
+	// blockRecords is where merging ends. A merged block has fewer than twice
+	// as many. Fewer would make more rows to look through for a rare key, more
+	// would write each record of a busy server once more.
 	blockRecords = 1024
 
 	// batchRecords is the most of one batch that becomes one block.
@@ -34,10 +36,10 @@ func classOf(n int) int {
 // laneOf returns the lane of a record that is older than the newest of its
 // batch by this time. The time of a record is when its request arrived, and
 // it comes when it was answered: an hour later, when it was a long one. In a
-// block with others it would make the block cover that hour, and a query for any
-// moment of the hour would have to read all such blocks. So those that come a
-// minute late are merged among themselves, and so are those that come 16 minutes,
-// 4 hours, 3 days late.
+// block with others it would make the block cover that hour, and a query for
+// any moment of the hour would have to read all such blocks. So records that
+// come a minute late are merged among themselves, and so are those that come 16
+// minutes, 4 hours, 3 days late.
 func laneOf(late int64) int {
 	lane := 0
 	for limit := int64(60e9); lane < 4 && late >= limit; limit *= 16 {

@@ -125,8 +125,8 @@ func nanos(t time.Time) int64 {
 // for long keeps SQLite from using its write-ahead log anew, and that grows.
 const pageBlocks = 256
 
-// page appends records to recs until they are limit, or a transaction has taken
-// long enough, or there are no more, which it reports.
+// page appends records to recs until they are limit, or the transaction has
+// taken long enough, or there are no more. more says that there may be.
 func (r *reader) page(ctx context.Context, limit int, recs []usagelog.Record) (_ []usagelog.Record, more bool, err error) {
 	c, err := r.s.candidates(ctx, r.from, r.to, r.terms)
 	if err != nil {

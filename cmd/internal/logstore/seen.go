@@ -20,6 +20,8 @@ var _ manage.SeenLog = (*Store)(nil)
 //
 // Once limit addresses are found it looks no further back than it must to
 // know that they are the most recent ones; Served then counts less than all.
+// It takes about 50 us for each block of up to 4096 records in which the key
+// occurs, and no record of those is read.
 func (s *Store) Seen(ctx context.Context, keyID string, since time.Time, limit int) ([]manage.SeenAddress, error) {
 	if keyID == "" || limit <= 0 {
 		return nil, nil

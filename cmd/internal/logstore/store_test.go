@@ -1,6 +1,7 @@
 package logstore
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 
@@ -24,4 +25,48 @@ func mustOpen(t testing.TB, opt Options) *Store {
 
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) usagelog.Store { return mustOpen(t, Options{}) })
+}
+
+// checkBlocks checks what the rows say of the blocks, and that there are no
+// more small ones than merging leaves.
+func checkBlocks(t *testing.T, s *Store) {
+	t.Helper()
+	ctx := context.Background()
+	rows, err := s.read.QueryContext(ctx, "SELECT id, lane, class, records, newest, oldest, served, blocked, bytes, length(data), tallies IS NULL FROM blocks LEFT JOIN frames USING (id)")
+	require.NoError(t, err)
+	defer rows.Close()
+	frames, err := s.read.PrepareContext(ctx, "SELECT data FROM frames WHERE id = ?")
+	require.NoError(t, err)
+	defer frames.Close()
+	small := make(map[[2]int]int)
+	for rows.Next() {
+		var id, newest, oldest, served, blocked, size, length int64
+		var lane, class, records int
+		var untold bool
+		require.NoError(t, rows.Scan(&id, &lane, &class, &records, &newest, &oldest, &served, &blocked, &size, &length, &untold))
+		b, damaged, err := s.load(ctx, frames, id, records)
+		require.NoError(t, err)
+		require.False(t, damaged)
+		require.Equal(t, records, b.len())
+		require.Equal(t, newest, b.at(0).UnixNano())
+		require.Equal(t, oldest, b.at(b.len()-1).UnixNano())
+		require.Equal(t, size, length)
+		require.Equal(t, classOf(records), class)
+		require.Equal(t, class < classes, untold, "tallies are for blocks that are not merged any more")
+		var c counts
+		for i := range b.len() {
+			c.add(b.at(i))
+			if i > 0 && !(&cursor{ns: b.at(i - 1).UnixNano(), rec: b.at(i - 1)}).before(&cursor{ns: b.at(i).UnixNano(), rec: b.at(i)}) {
+				t.Fatalf("record %d of block %d is out of order", i, id)
+			}
+		}
+		require.Equal(t, counts{served, blocked, int64(records) - served - blocked}, c)
+		if class < classes {
+			small[[2]int{lane, class}] += records
+		}
+	}
+	require.NoError(t, rows.Err())
+	for at, records := range small {
+		require.Less(t, records, classLimits[at[1]], "records in small blocks of lane %d and class %d", at[0], at[1])
+	}
 }

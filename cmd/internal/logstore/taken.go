@@ -24,8 +24,9 @@ func splitID(id usagelog.RecordID) (epoch, n uint64) {
 	return binary.BigEndian.Uint64(id[:8]), binary.BigEndian.Uint64(id[8:])
 }
 
-// fresh leaves those of the entries, which come last first, whose IDs were not taken before, the
-// first of each in the batch, and takes their IDs. It uses entries' memory.
+// fresh leaves of the entries, which come last first, those whose IDs were not
+// taken before, of each ID the first in the batch, and takes their IDs. It uses
+// entries' memory.
 func (w *writer) fresh(entries []entry) ([]entry, error) {
 	w.byID = w.byID[:0]
 	for i := len(entries) - 1; i >= 0; i-- {
@@ -75,7 +76,8 @@ func (w *writer) fresh(entries []entry) ([]entry, error) {
 	return entries, nil
 }
 
-// takeRun adds r to the table, and returns the runs there that it overlaps or touches.
+// takeRun adds r to the table, and returns the runs there that it overlaps or
+// touches.
 func (w *writer) takeRun(epoch uint64, r run) (old []run, err error) {
 	upTo := r.last
 	if upTo < math.MaxUint64 {

@@ -84,8 +84,8 @@ func (s *tallySet) add(key int, rec usagelog.Binary) {
 	s.first[key] = s.table[at]
 }
 
-// appendTo appends the tallies of a block with these terms, whose newest record is
-// of this time.
+// appendTo appends the tallies of a block with these terms, whose newest record
+// is of this time.
 func (s *tallySet) appendTo(b []byte, terms []term, newest int64) []byte {
 	head := len(b)
 	b = append(b, 0, 0, 0, 0)
