@@ -52,5 +52,5 @@
 // all changes that arrived meanwhile. To know that it is alive, a feed gets a
 // heartbeat every second and asks for the stream's last sequence every three
 // (both are options). Beside the engine a feed holds some 30 bytes a key, and
-// as much again with a checkpoint file. docs/fleet.md has measurements.
+// 50 more with a checkpoint file. docs/fleet.md has measurements.
 package natsfeed

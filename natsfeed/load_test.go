@@ -1,6 +1,7 @@
 package natsfeed
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"sync"
@@ -144,4 +145,47 @@ func TestLoadOfManyKeys(t *testing.T) {
 	t.Logf("from the checkpoint, and in step: %v", time.Since(start).Round(time.Millisecond))
 	require.Equal(t, n+1, engine.Snapshot().Len())
 	require.Zero(t, feed.Status().Loads)
+}
+
+// BenchmarkLoad measures how long a node takes until it is ready, from the
+// bucket and from a checkpoint, and what the engine and the feed hold then.
+func BenchmarkLoad(b *testing.B) {
+	for _, keys := range []int{100_000, 1_000_000} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			js := connect(b, startNode(b).url())
+			makeBucket(b, js, jetstream.KeyValueConfig{})
+			fill(b, js, keys)
+			path := b.TempDir() + "/checkpoint"
+			ready := func(o Options) (time.Duration, int64) {
+				var with, without runtime.MemStats
+				engine, start := newEngine(), time.Now()
+				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+				defer cancel()
+				feed, err := Follow(ctx, engine, js, bucketName, &o)
+				require.NoError(b, err)
+				took := time.Since(start)
+				require.Equal(b, keys, engine.Snapshot().Len())
+				runtime.GC()
+				runtime.ReadMemStats(&with)
+				runtime.KeepAlive(engine)
+				feed.Close()
+				engine, feed = nil, nil
+				time.Sleep(100 * time.Millisecond) // what nats.go holds goes too
+				runtime.GC()
+				runtime.GC()
+				runtime.ReadMemStats(&without)
+				return took, max(int64(with.HeapAlloc)-int64(without.HeapAlloc), 0) / int64(keys)
+			}
+			for b.Loop() {
+				load, held := ready(Options{})
+				b.ReportMetric(load.Seconds(), "load-s")
+				b.ReportMetric(float64(held), "B/key")
+				load, held = ready(Options{Checkpoint: path})
+				b.ReportMetric(load.Seconds(), "load+write-s")
+				b.ReportMetric(float64(held), "B/key+checkpoint")
+				load, _ = ready(Options{Checkpoint: path})
+				b.ReportMetric(load.Seconds(), "checkpoint-s")
+			}
+		})
+	}
 }
