@@ -127,7 +127,7 @@ func (f *Feed) apply(s *session, msgs []message) error {
 	}
 	f.heard(f.rev + msgs[len(msgs)-1].pending)
 	f.commit(&st)
-	clear(st.changes[:cap(st.changes)])
+	clear(st.changes)
 	f.changes = st.changes[:0]
 	if f.confirming.seq > 0 {
 		if f.names.missing() > 0 {

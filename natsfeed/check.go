@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -181,6 +182,29 @@ func apiPrefix(js jetstream.JetStream) string {
 	return jetstream.DefaultAPIPrefix
 }
 
+// contact returns how old the answer may be: a leader that was cut off from the
+// rest of its cluster still answers, until it notices, and so does a mirror that was cut off from
+// its origin. It is negative if there was no contact.
+func contact(info *jetstream.StreamInfo) time.Duration {
+	age := time.Duration(0)
+	if m := info.Mirror; m != nil {
+		if m.Active < 0 {
+			return -1
+		}
+		age = m.Active
+	}
+	if c := info.Cluster; c != nil && len(c.Replicas) > 0 {
+		heard := make([]time.Duration, len(c.Replicas))
+		for i, r := range c.Replicas {
+			heard[i] = r.Active
+		}
+		slices.Sort(heard)
+		// With itself, that many are a majority.
+		age += max(heard[(len(heard)+1)/2-1], 0)
+	}
+	return age
+}
+
 // judge draws the conclusions from a check.
 func (f *Feed) judge(s *session, c check) error {
 	switch {
@@ -210,14 +234,12 @@ func (f *Feed) judge(s *session, c check) error {
 	if !info.Created.Equal(created) || info.State.LastSeq < s.audit.from {
 		return errOtherBucket
 	}
-	if m := info.Mirror; m != nil {
-		// A mirror is as old as its last contact with the origin.
-		if m.Active < 0 {
-			f.note(errMirror)
-			return nil
-		}
-		c.at = c.at.Add(-m.Active)
+	age := contact(info)
+	if age < 0 {
+		f.note(errContact)
+		return nil
 	}
+	c.at = c.at.Add(-age)
 	f.heard(info.State.LastSeq)
 	s.moved = time.Now()
 	s.audit.answer(info.State.LastSeq, int(info.State.NumSubjects), c.at)

@@ -98,6 +98,8 @@ func TestClusterLosesLeader(t *testing.T) {
 		return rev
 	}
 
+	require.Less(t, feed.Status().Staleness, 3*time.Second)
+
 	first := leader()
 	first.stop()
 	healed(t, feed, acknowledged(keys[0], "203.0.113.1"))
@@ -169,4 +171,29 @@ func TestDomain(t *testing.T) {
 	other, err := jetstream.NewWithAPIPrefix(nc, "JS.hub")
 	require.NoError(t, err)
 	require.Equal(t, "JS.hub.", apiPrefix(other))
+}
+
+func TestContact(t *testing.T) {
+	peers := func(ages ...time.Duration) *jetstream.ClusterInfo {
+		c := &jetstream.ClusterInfo{}
+		for _, age := range ages {
+			c.Replicas = append(c.Replicas, &jetstream.PeerInfo{Active: age})
+		}
+		return c
+	}
+	for name, c := range map[string]struct {
+		info jetstream.StreamInfo
+		want time.Duration
+	}{
+		"one server":            {jetstream.StreamInfo{}, 0},
+		"one replica":           {jetstream.StreamInfo{Cluster: peers()}, 0},
+		"one of three is away":  {jetstream.StreamInfo{Cluster: peers(time.Hour, 1)}, 1},
+		"two of three are away": {jetstream.StreamInfo{Cluster: peers(time.Hour, time.Minute)}, time.Minute},
+		"two of five are away":  {jetstream.StreamInfo{Cluster: peers(time.Hour, 2, time.Hour, 1)}, 2},
+		"three of five":         {jetstream.StreamInfo{Cluster: peers(time.Hour, time.Minute, time.Hour, 1)}, time.Minute},
+		"mirror":                {jetstream.StreamInfo{Mirror: &jetstream.StreamSourceInfo{Active: 5}, Cluster: peers(1, 2)}, 6},
+		"mirror without origin": {jetstream.StreamInfo{Mirror: &jetstream.StreamSourceInfo{Active: -1}}, -1},
+	} {
+		require.Equal(t, c.want, contact(&c.info), name)
+	}
 }

@@ -43,7 +43,7 @@ type Feed struct {
 	cp         *checkpoint
 	changes    []Change // scratch of a batch
 
-	received atomic.Uint64 // messages, for tests
+	received atomic.Uint64 // Status.Received
 
 	mu sync.Mutex // guards what Status tells
 	st state

@@ -47,7 +47,9 @@ func TestLoadDuringChanges(t *testing.T) {
 		}
 		close(quit)
 		wg.Wait()
-		require.Equal(t, uint64(rounds), loads)
+		// On a machine so busy that a heartbeat is missed, more has been
+		// overwritten than a feed can resume from.
+		require.GreaterOrEqual(t, loads, uint64(rounds))
 	}
 }
 

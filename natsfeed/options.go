@@ -18,7 +18,7 @@ type Options struct {
 	// Checkpoint is the path of a file that holds the last known state of the
 	// bucket, so that a node can start while NATS cannot be reached, and need
 	// not load the whole bucket when it can. It is written with mode 0600,
-	// because it holds what Value.Meta holds. Beside it a file with the suffix
+	// because it holds what Value.Meta holds; its directory must exist. Beside it a file with the suffix
 	// ".lock" keeps a second process out. Default (empty): none. Without it, a
 	// node that starts during an outage denies everything until it ends.
 	Checkpoint string

@@ -53,7 +53,7 @@ var (
 	errOtherBucket  = errors.New("natsfeed: the bucket was re-created or rolled back")
 	errLost         = errors.New("natsfeed: values have disappeared from the bucket")
 	errReload       = errors.New("natsfeed: the bucket is to be loaded")
-	errMirror       = errors.New("natsfeed: the mirror has no contact with its origin")
+	errContact      = errors.New("natsfeed: the mirror has no contact with its origin")
 )
 
 const (

@@ -29,10 +29,11 @@ type Status struct {
 	Revision, Last, Lag uint64
 
 	// Staleness bounds what the node may not know: every change that was
-	// acknowledged before that time is in force. It is at most
-	// Options.CheckInterval and a round trip while the feed is in step. It is
-	// measured on this node's own clock (that of a checkpoint on its calendar,
-	// which may be wrong). Negative: not known.
+	// acknowledged before that time is in force. While the feed is in step it
+	// is at most Options.CheckInterval and a round trip, and in a cluster a
+	// second more, the time since the stream's leader heard from its replicas.
+	// It is measured on this node's own clock (that of a checkpoint on its
+	// calendar, which may be wrong). Negative: not known.
 	Staleness time.Duration
 
 	// Connection is the state of the connection, as nats.Status has it:
@@ -49,6 +50,7 @@ type Status struct {
 	// lists, see Confirm.
 	Missing int
 
+	Received uint64 // messages
 	Loads    uint64 // times that the whole bucket was loaded
 	Sessions uint64 // consumers that were begun
 	Batches  uint64 // steps of the engine, loads not counted
@@ -102,7 +104,7 @@ func (f *Feed) Status() Status {
 	st := Status{
 		Bucket: f.bucket, Created: s.created, Source: s.source, Revision: s.rev, Last: s.last, Staleness: -1,
 		Connection: connection, Err: s.err, Keys: keys, Missing: s.missing,
-		Loads: s.loads, Sessions: s.sessions, Batches: s.batches, Applied: s.applied,
+		Received: f.received.Load(), Loads: s.loads, Sessions: s.sessions, Batches: s.batches, Applied: s.applied,
 		Faulty: s.faulty, FaultsNow: len(s.faults), Checkpoint: s.cpRev, CheckpointErr: s.cpErr,
 	}
 	if s.last > s.rev {
