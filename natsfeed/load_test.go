@@ -74,7 +74,11 @@ func TestLoadHeldUp(t *testing.T) {
 			}
 		},
 	})
-	<-line.waiting
+	select {
+	case <-line.waiting:
+	case <-time.After(time.Minute):
+		require.FailNow(t, "the load was never held up", "%v", wait().Status())
+	}
 	for i := keys - 50; i < keys; i++ {
 		publish(t, kv, key(i), "203.0.113.9")
 	}
