@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,6 +217,7 @@ func TestCheckpointDamage(t *testing.T) {
 	for n := range len(data) + 1 {
 		if s, err := stateOf(t, data[:n]); err != nil {
 			refused++
+			require.Empty(t, states, "a step that is cut off at byte %d costs more than itself", n)
 		} else {
 			states[s]++
 		}
@@ -244,6 +246,45 @@ func TestCheckpointDamage(t *testing.T) {
 	s, err := stateOf(t, append(bytes.Clone(data), make([]byte, 100)...))
 	require.NoError(t, err)
 	require.Equal(t, whole, s)
+}
+
+// The process is killed between a Confirm and the load that obeys it. The next
+// one does not forget.
+func TestCheckpointBeforeConfirmIsObeyed(t *testing.T) {
+	t.Parallel()
+	js := connect(t, startNode(t).url())
+	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
+	restrict(t, kv, keysOf(3))
+	dir := t.TempDir()
+	path, killed := filepath.Join(dir, "checkpoint"), filepath.Join(dir, "killed")
+	var armed atomic.Bool
+	feed := follow(t, newEngine(), js, Options{Checkpoint: path, Before: func(b *Batch) {
+		if b.Reset && armed.Load() {
+			data, err := os.ReadFile(path)
+			if err == nil {
+				err = os.WriteFile(killed, data, 0o600)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}})
+	kv = recreate(t, js)
+	restrict(t, kv, []string{"key-0"})
+	eventually(t, func() bool { return feed.Status().Missing == 2 }, status(feed))
+	armed.Store(true)
+	_, err := Confirm(within(t), kv)
+	require.NoError(t, err)
+	eventually(t, func() bool { return feed.Status().Missing == 0 }, status(feed))
+	feed.Close()
+
+	_, engine := revive(t, killed, Options{})
+	require.Len(t, lists(engine), 3, "this is the state before")
+	require.NoError(t, os.Rename(killed, killed+"-2")) // the other has the lock
+	engine = newEngine()
+	feed = follow(t, engine, js, Options{Checkpoint: killed + "-2"})
+	eventually(t, func() bool { return feed.Ready(0) == nil }, status(feed))
+	require.Len(t, lists(engine), 1)
 }
 
 // Whatever a file holds, reading it ends well, and what was read can be

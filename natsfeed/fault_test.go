@@ -246,6 +246,30 @@ func TestMarkersPurgedWhileFollowing(t *testing.T) {
 	require.Equal(t, uint64(1), feed.Status().Sessions)
 }
 
+// Behind a marker that is there, the purge of a value without one does not
+// show in the number of names. A Confirm brings it to light.
+func TestConfirmFindsWhatIsGone(t *testing.T) {
+	t.Parallel()
+	js := connect(t, startNode(t).url())
+	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
+	keys := keysOf(5)
+	restrict(t, kv, keys)
+	engine := newEngine()
+	feed := follow(t, engine, js, Options{})
+	probe(t, engine, keys[1:]...)
+	publish(t, kv, "old", "203.0.113.7")
+	reach(t, feed, unpublish(t, kv, "old"))
+	stream, err := js.Stream(within(t), "KV_"+bucketName)
+	require.NoError(t, err)
+	require.NoError(t, stream.Purge(within(t), jetstream.WithPurgeSubject("$KV."+bucketName+"."+keys[0])))
+	rev, err := Confirm(within(t), kv)
+	require.NoError(t, err)
+	reach(t, feed, rev)
+	eventually(t, func() bool { return engine.Check(keys[0], wrong).OK() }, status(feed))
+	eventually(t, func() bool { return feed.Ready(0) == nil }, status(feed))
+	require.Len(t, lists(engine), 4)
+}
+
 // recreate deletes the bucket and makes a new one.
 func recreate(t testing.TB, js jetstream.JetStream) jetstream.KeyValue {
 	t.Helper()

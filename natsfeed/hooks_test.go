@@ -1,6 +1,8 @@
 package natsfeed
 
 import (
+	"maps"
+	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,6 +19,7 @@ type ring struct {
 	t      *testing.T
 	engine *ipallow.Engine
 	keys   map[string]string
+	seen   atomic.Pointer[map[string]string] // a copy of keys
 	resets int
 	order  []uint64
 }
@@ -53,6 +56,8 @@ func (r *ring) hooks(o Options) Options {
 			assert.Equal(r.t, c.Entries, got, "key %q: its list is not in force", c.Key)
 			r.keys[c.Key] = string(c.Meta)
 		}
+		known := maps.Clone(r.keys)
+		r.seen.Store(&known)
 	}
 	return o
 }
@@ -96,6 +101,7 @@ func TestHooks(t *testing.T) {
 	kv = recreate(t, js)
 	with("a", "secret-a3", "203.0.113.4")
 	eventually(t, func() bool { return feed.Status().Missing == 2 }, status(feed)) // b and open
+	require.Equal(t, map[string]string{"a": "secret-a3", "b": "secret-b", "open": "secret-open"}, *r.seen.Load())
 	_, err := Confirm(within(t), kv)
 	require.NoError(t, err)
 	eventually(t, func() bool { return feed.Ready(0) == nil }, status(feed))

@@ -172,6 +172,12 @@ func TestPoisonedBatch(t *testing.T) {
 	require.Equal(t, "203.0.113.7/32", apply(bad, list))
 	require.Equal(t, "", apply(bad, nil))
 	require.Equal(t, uint64(9), f.st.faulty)
+
+	// What comes again, or from another bucket, is not applied.
+	before := lists(f.engine)
+	err = f.apply(new(session), []message{{name: "key", seq: seq, data: list}})
+	require.ErrorIs(t, err, errOtherBucket)
+	require.Equal(t, before, lists(f.engine))
 }
 
 func TestKeysThatTheEngineRefuses(t *testing.T) {
