@@ -3,6 +3,7 @@ package natsfeed
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"testing"
@@ -176,11 +177,14 @@ func BenchmarkLoad(b *testing.B) {
 				runtime.KeepAlive(engine)
 				feed.Close()
 				engine, feed = nil, nil
-				time.Sleep(100 * time.Millisecond) // what nats.go holds goes too
-				runtime.GC()
-				runtime.GC()
-				runtime.ReadMemStats(&without)
-				return took, max(int64(with.HeapAlloc)-int64(without.HeapAlloc), 0) / int64(keys)
+				least := uint64(math.MaxUint64)
+				for range 20 { // what nats.go holds goes a little later
+					time.Sleep(100 * time.Millisecond)
+					runtime.GC()
+					runtime.ReadMemStats(&without)
+					least = min(least, without.HeapAlloc)
+				}
+				return took, (int64(with.HeapAlloc) - int64(least)) / int64(keys)
 			}
 			for b.Loop() {
 				load, held := ready(Options{})
