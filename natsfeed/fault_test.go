@@ -93,33 +93,40 @@ func TestCutOff(t *testing.T) {
 	require.NotContains(t, got, "new")
 }
 
-// A line that goes dead without a word is noticed by the heartbeats, and not
-// when the system gives up on the connection a quarter of an hour later.
+// A line that goes dead without a word is noticed by the checks, and by the
+// heartbeats alone too, and not when the system gives up on the connection a
+// quarter of an hour later.
 func TestHalfOpen(t *testing.T) {
-	t.Parallel()
-	n := startNode(t)
-	line := startProxy(t, fmt.Sprintf("127.0.0.1:%d", n.opts.Port))
-	js := connect(t, n.url())
-	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
-	keys := keysOf(20)
-	restrict(t, kv, keys)
-	engine := newEngine()
-	feed := follow(t, engine, connect(t, line.url()), Options{Heartbeat: 500 * time.Millisecond, RequestTimeout: 300 * time.Millisecond})
-	probe(t, engine, keys...)
+	for name, every := range map[string]time.Duration{"checks": 100 * time.Millisecond, "heartbeats": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := startNode(t)
+			line := startProxy(t, fmt.Sprintf("127.0.0.1:%d", n.opts.Port))
+			js := connect(t, n.url())
+			kv := makeBucket(t, js, jetstream.KeyValueConfig{})
+			keys := keysOf(20)
+			restrict(t, kv, keys)
+			engine := newEngine()
+			feed := follow(t, engine, connect(t, line.url()), Options{
+				Heartbeat: 500 * time.Millisecond, CheckInterval: every, RequestTimeout: 300 * time.Millisecond,
+			})
+			probe(t, engine, keys...)
 
-	line.freeze()
-	start := time.Now()
-	eventually(t, func() bool { return feed.Ready(time.Second) != nil }, status(feed))
-	t.Logf("not ready after %v, the limit being 1 s", time.Since(start).Round(time.Millisecond))
-	require.Less(t, time.Since(start), 2*time.Second)
-	last := publish(t, kv, keys[0], "203.0.113.9")
-	eventually(t, func() bool { return feed.Status().Connection == "RECONNECTING" }, status(feed))
-	t.Logf("the connection was given up after %v", time.Since(start).Round(time.Millisecond))
-	require.Less(t, time.Since(start), 4*time.Second)
-	line.heal()
-	healed(t, feed, last)
-	require.Equal(t, "203.0.113.9/32", lists(engine)[keys[0]])
-	require.Equal(t, uint64(1), feed.Status().Loads)
+			line.freeze()
+			start := time.Now()
+			eventually(t, func() bool { return feed.Ready(time.Second) != nil }, status(feed))
+			t.Logf("not ready after %v, the limit being 1 s", time.Since(start).Round(time.Millisecond))
+			require.Less(t, time.Since(start), 2*time.Second)
+			last := publish(t, kv, keys[0], "203.0.113.9")
+			eventually(t, func() bool { return feed.Status().Connection == "RECONNECTING" }, status(feed))
+			t.Logf("the connection was given up after %v", time.Since(start).Round(time.Millisecond))
+			require.Less(t, time.Since(start), 4*time.Second)
+			line.heal()
+			healed(t, feed, last)
+			require.Equal(t, "203.0.113.9/32", lists(engine)[keys[0]])
+			require.Equal(t, uint64(1), feed.Status().Loads)
+		})
+	}
 }
 
 // A paused consumer sends heartbeats and no messages. Only the comparison with

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -93,4 +94,30 @@ func TestBatchesAreAtomic(t *testing.T) {
 	require.Equal(t, before+2, engine.Snapshot().Revision())
 	require.Equal(t, keys+1, engine.Snapshot().Len())
 	require.Equal(t, uint64(2), feed.Status().Batches)
+}
+
+// A numbered message is one with its number in the session.
+type numbered struct {
+	jetstream.Msg
+	meta jetstream.MsgMetadata
+}
+
+func (m *numbered) Metadata() (*jetstream.MsgMetadata, error) { return &m.meta, nil }
+func (m *numbered) Subject() string                           { return "$KV.allowlists.key.1" }
+func (m *numbered) Headers() nats.Header                      { return nil }
+func (m *numbered) Data() []byte                              { return nil }
+
+// A client that is too slow drops messages, which nobody sends again.
+func TestLeftOutMessage(t *testing.T) {
+	s := &session{in: make(chan message, 8), quit: make(chan struct{}), faults: make(chan error, 1)}
+	number := func(n uint64) *numbered {
+		return &numbered{meta: jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Consumer: n, Stream: n + 10}}}
+	}
+	s.handle(number(1))
+	s.handle(number(2))
+	require.Equal(t, "key.1", (<-s.in).name)
+	require.Equal(t, uint64(12), (<-s.in).seq)
+	s.handle(number(4))
+	require.ErrorIs(t, <-s.faults, errOutOfOrder)
+	require.Empty(t, s.in, "what comes behind a gap is not applied")
 }
