@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/ipallow/ipallow/internal/filelock"
 )
 
 // A checkpoint is a file with the last known state of a bucket. It begins with
@@ -61,7 +63,7 @@ func (f *Feed) openCheckpoint() (bool, error) {
 	if f.o.Checkpoint == "" {
 		return false, nil
 	}
-	lock, err := lockFile(f.o.Checkpoint + ".lock")
+	lock, err := filelock.Open(f.o.Checkpoint+".lock", ErrLocked)
 	if err != nil {
 		return false, fmt.Errorf("natsfeed: lock the checkpoint file: %w", err)
 	}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/ipallow/ipallow/internal/filelock"
 )
 
 var (
@@ -81,7 +83,7 @@ func open(dir string, store Store, opts *Options, create func(string) (segmentFi
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("usagelog: write-ahead directory: %w", err)
 	}
-	lock, err := lockFile(filepath.Join(dir, "lock"))
+	lock, err := filelock.Open(filepath.Join(dir, "lock"), ErrLocked)
 	if err != nil {
 		return nil, fmt.Errorf("usagelog: lock of %s: %w", dir, err)
 	}

@@ -1,13 +1,13 @@
-package usagelog
+package filelock
 
 import (
 	"os"
 	"syscall"
 )
 
-// lockFile opens name in a way that lets nobody else open it. Windows closes
+// Open opens name in a way that lets nobody else open it. Windows closes
 // the file with the process, however that ends.
-func lockFile(name string) (*os.File, error) {
+func Open(name string, locked error) (*os.File, error) {
 	const errorSharingViolation = syscall.Errno(32)
 	p, err := syscall.UTF16PtrFromString(name)
 	if err != nil {
@@ -16,7 +16,7 @@ func lockFile(name string) (*os.File, error) {
 	h, err := syscall.CreateFile(p, syscall.GENERIC_READ|syscall.GENERIC_WRITE, 0, nil,
 		syscall.OPEN_ALWAYS, syscall.FILE_ATTRIBUTE_NORMAL, 0)
 	if err == errorSharingViolation {
-		return nil, ErrLocked
+		return nil, locked
 	}
 	if err != nil {
 		return nil, &os.PathError{Op: "CreateFile", Path: name, Err: err}

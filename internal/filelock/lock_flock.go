@@ -1,15 +1,15 @@
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package usagelog
+package filelock
 
 import (
 	"os"
 	"syscall"
 )
 
-// lockFile opens name and takes an exclusive lock on it, or fails at once. The
+// Open opens name and takes an exclusive lock on it, or fails at once. The
 // kernel releases the lock with the process, however that ends.
-func lockFile(name string) (*os.File, error) {
+func Open(name string, locked error) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
@@ -23,7 +23,7 @@ func lockFile(name string) (*os.File, error) {
 	if err != nil {
 		f.Close()
 		if err == syscall.EWOULDBLOCK {
-			return nil, ErrLocked
+			return nil, locked
 		}
 		return nil, &os.PathError{Op: "flock", Path: name, Err: err}
 	}
