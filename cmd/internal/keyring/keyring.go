@@ -24,10 +24,13 @@ const (
 	Write                    // every other method
 )
 
-var scopeNames = []struct {
+// scopeNames are the names of the scopes, in order.
+var scopeNames = []scopeName{{Read, "read"}, {Write, "write"}}
+
+type scopeName struct {
 	scope Scopes
 	name  string
-}{{Read, "read"}, {Write, "write"}}
+}
 
 // ErrScope is wrapped by the error of ParseScopes.
 var ErrScope = errors.New("unknown scope")
@@ -36,12 +39,7 @@ var ErrScope = errors.New("unknown scope")
 func ParseScopes(names []string) (Scopes, error) {
 	var s Scopes
 	for _, name := range names {
-		i := slices.IndexFunc(scopeNames, func(n struct {
-			scope Scopes
-			name  string
-		}) bool {
-			return n.name == name
-		})
+		i := slices.IndexFunc(scopeNames, func(n scopeName) bool { return n.name == name })
 		if i < 0 {
 			return 0, fmt.Errorf("%w %.40q: want \"read\" or \"write\"", ErrScope, name)
 		}
