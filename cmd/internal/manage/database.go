@@ -6,16 +6,13 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
-	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 
-	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/ipallow/ipallow/cmd/internal/sqlitefile"
 )
 
 //go:embed migrations/*.sql
@@ -43,18 +40,16 @@ func openDatabase(ctx context.Context, path string) (_ *database, err error) {
 	if db.lock, err = lockDatabase(ctx, path+"-lock"); err != nil {
 		return nil, err
 	}
-	// SQLite gives its -wal and -shm files the mode of the database.
-	if err = private(path); err != nil {
+	if err = sqlitefile.Private(path); err != nil {
 		return nil, err
 	}
-	const common = "busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=trusted_schema(0)&_pragma=cell_size_check(1)"
-	if db.writer, err = connect(path, 1, common+"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=journal_size_limit(67108864)&_txlock=immediate"); err != nil {
+	if db.writer, err = sqlitefile.Writer(path, "foreign_keys(1)"); err != nil {
 		return nil, err
 	}
 	if err = migrate(ctx, db.writer); err != nil {
 		return nil, err
 	}
-	db.reader, err = connect(path, max(4, runtime.GOMAXPROCS(0)), common+"&_pragma=query_only(1)")
+	db.reader, err = sqlitefile.Reader(path, max(4, runtime.GOMAXPROCS(0)), "foreign_keys(1)")
 	return db, err
 }
 
@@ -69,30 +64,14 @@ func (db *database) close() error {
 	return errors.Join(errs...)
 }
 
-// connect returns a pool of n connections with these pragmas.
-func connect(path string, n int, pragmas string) (*sql.DB, error) {
-	slashed := filepath.ToSlash(path)
-	if !strings.HasPrefix(slashed, "/") {
-		slashed = "/" + slashed // C:/data
-	}
-	u := url.URL{Path: slashed}
-	db, err := sql.Open("sqlite", "file:"+u.EscapedPath()+"?_pragma="+pragmas)
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(n)
-	db.SetMaxIdleConns(n)
-	return db, nil
-}
-
 // lockDatabase locks a file of its own, by a transaction that is never ended:
 // SQLite knows how to lock on every system, and the system gives the lock
 // back with the process, however that ends.
 func lockDatabase(ctx context.Context, path string) (*sql.DB, error) {
-	if err := private(path); err != nil {
+	if err := sqlitefile.Private(path); err != nil {
 		return nil, err
 	}
-	db, err := connect(path, 1, "busy_timeout(0)&_pragma=journal_mode(OFF)")
+	db, err := sqlitefile.Connect(path, 1, "busy_timeout(0)", "journal_mode(OFF)")
 	if err != nil {
 		return nil, err
 	}
@@ -107,55 +86,12 @@ func lockDatabase(ctx context.Context, path string) (*sql.DB, error) {
 	return db, nil
 }
 
-// private makes the file, if there is none, and lets nobody but its owner
-// read it. A file that exists is not opened: closing it again would release
-// the locks that this process holds on it.
-func private(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err == nil {
-		return f.Close()
-	}
-	if !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a file; name another one", path)
-	}
-	if info.Mode().Perm() == 0o600 {
-		return nil
-	}
-	return os.Chmod(path, 0o600)
-}
-
 // migrate brings the database to the program's schema.
 func migrate(ctx context.Context, db *sql.DB) error {
 	if err := recognise(ctx, db); err != nil {
 		return err
 	}
-	dir, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, dir,
-		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
-	if err != nil {
-		return err
-	}
-	has, want, err := p.GetVersions(ctx)
-	if err != nil {
-		return fmt.Errorf("read the schema's version: %w", err)
-	}
-	if has > want {
-		return fmt.Errorf("%w (its schema is %d, this program knows up to %d)", ErrNewer, has, want)
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("bring the database from schema %d to %d: %w", has, want, err)
-	}
-	return nil
+	return sqlitefile.Migrate(ctx, db, migrations, ErrNewer)
 }
 
 // recognise refuses a database that another program made.

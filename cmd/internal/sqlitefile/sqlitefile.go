@@ -1,0 +1,112 @@
+// Package sqlitefile opens the SQLite files of the server: private to their
+// owner, with one connection that writes and some that read, and a schema that
+// migrations bring up to date.
+package sqlitefile
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // registers the driver
+)
+
+// Private makes the file, if there is none, and lets nobody but its owner
+// read it; SQLite gives its -wal and -shm files the same mode. A file that
+// exists is not opened: closing it again would release the locks that this
+// process holds on it.
+func Private(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err == nil {
+		return f.Close()
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file; name another one", path)
+	}
+	if info.Mode().Perm() == 0o600 {
+		return nil
+	}
+	return os.Chmod(path, 0o600)
+}
+
+// Connect returns a pool of n connections, each with the pragmas. Nothing is
+// opened until the pool is used.
+func Connect(path string, n int, pragmas ...string) (*sql.DB, error) {
+	return connect(path, n, url.Values{"_pragma": pragmas})
+}
+
+// Writer returns a pool of the one connection that writes, durably, with more
+// pragmas. Its transactions begin as writing ones.
+func Writer(path string, pragmas ...string) (*sql.DB, error) {
+	return connect(path, 1, url.Values{
+		"_txlock": {"immediate"},
+		"_pragma": append([]string{
+			"busy_timeout(10000)", "trusted_schema(0)", "cell_size_check(1)",
+			"journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(67108864)",
+		}, pragmas...),
+	})
+}
+
+// Reader returns a pool of n connections that cannot write.
+func Reader(path string, n int, pragmas ...string) (*sql.DB, error) {
+	return Connect(path, n, append([]string{
+		"busy_timeout(10000)", "trusted_schema(0)", "cell_size_check(1)", "query_only(1)",
+	}, pragmas...)...)
+}
+
+func connect(path string, n int, query url.Values) (*sql.DB, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	if abs = filepath.ToSlash(abs); abs[0] != '/' {
+		abs = "/" + abs // C:/data
+	}
+	name := url.URL{Scheme: "file", Path: abs, RawQuery: query.Encode()}
+	db, err := sql.Open("sqlite", name.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(n)
+	db.SetMaxIdleConns(n)
+	return db, nil
+}
+
+// Migrate brings the database to the schema of the migrations, SQL files in
+// the folder of that name. A database whose schema is newer is left as it is,
+// and the error wraps newer.
+func Migrate(ctx context.Context, db *sql.DB, migrations fs.FS, newer error) error {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, dir,
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return err
+	}
+	has, want, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read the schema's version: %w", err)
+	}
+	if has > want {
+		return fmt.Errorf("%w (its schema is %d, this program knows up to %d)", newer, has, want)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("bring the database from schema %d to %d: %w", has, want, err)
+	}
+	return nil
+}
