@@ -23,6 +23,7 @@ func (s *Service) record(st *step, by Actor, action Action, before, after *row) 
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		nanos(st.now), by.Name, addr, string(action), after.id, after.name, was, after.state(), st.confirmed)
 	if err == nil && s.outbox {
+		st.outboxed = true
 		err = st.exec("INSERT INTO outbox (key_id, created) VALUES (?, ?)", after.id, nanos(st.now))
 	}
 	return err

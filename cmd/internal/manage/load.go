@@ -2,7 +2,6 @@ package manage
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -14,27 +13,12 @@ import (
 func (s *Service) load(ctx context.Context) error {
 	var keys []*keyring.Key
 	err := s.engine.ReplaceFunc(func(add func(string, []ipallow.Entry)) error {
-		rows, err := s.db.reader.QueryContext(ctx,
-			"SELECT id, scopes, report_only, version, entries, hash, sum, list FROM keys NOT INDEXED WHERE revoked = 0")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		var hash, list sql.RawBytes
-		var sum int64
-		var entries int
-		for rows.Next() {
-			var r row
-			if err := rows.Scan(&r.id, &r.scopes, &r.reportOnly, &r.version, &entries, &hash, &sum, &list); err != nil {
-				return fmt.Errorf("key %q: %w: %w", r.id, err, ErrDamaged)
-			}
-			if err := r.restore(hash, list, sum, entries); err != nil {
-				return err
-			}
+		err := eachActive(ctx, s.db.reader, func(r *row) error {
 			add(r.id, r.list)
 			keys = append(keys, r.ringKey())
-		}
-		if err := rows.Err(); err != nil {
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 		// What the ring has and the database has not must be unknown before

@@ -68,6 +68,9 @@ type Service struct {
 	log    *slog.Logger
 	now    func() time.Time
 
+	identity string
+	changed  chan struct{} // holds at most one value
+
 	mu     chan struct{} // holds one token: who has it may write
 	closed atomic.Bool   // written under mu
 
@@ -110,6 +113,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s := &Service{
 		engine: o.Engine, ring: o.Ring, seen: o.Seen, outbox: o.Outbox, log: o.Logger, now: o.Now,
 		mu: make(chan struct{}, 1), maxKeys: MaxKeys, chunk: importChunk, used: make(map[string]int64), stop: make(chan struct{}),
+		changed: make(chan struct{}, 1),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -121,7 +125,10 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	if s.db, err = openDatabase(ctx, o.Path); err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Path, err)
 	}
-	if err := s.load(ctx); err != nil {
+	if s.identity, err = readIdentity(ctx, s.db.reader); err == nil {
+		err = s.load(ctx)
+	}
+	if err != nil {
 		s.db.close()
 		return nil, fmt.Errorf("load %s: %w", o.Path, err)
 	}
@@ -156,6 +163,7 @@ type step struct {
 	undo  func()       // what follows if there is none; may be nil
 	// confirmed says that a lock-out was confirmed.
 	confirmed bool
+	outboxed  bool // there are new rows in the outbox
 
 	prepared map[string]*sql.Stmt
 }
@@ -212,6 +220,12 @@ func (s *Service) write(ctx context.Context, fn func(*step) error) error {
 		return err
 	}
 	committed = true
+	if st.outboxed {
+		select {
+		case s.changed <- struct{}{}:
+		default:
+		}
+	}
 	if st.apply != nil {
 		return st.apply()
 	}
