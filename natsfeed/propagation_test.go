@@ -2,6 +2,7 @@ package natsfeed
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -22,26 +23,31 @@ func (d times) String() string {
 		d.at(0.5).Round(10*time.Microsecond), d.at(0.99).Round(10*time.Microsecond), d[len(d)-1].Round(10*time.Microsecond))
 }
 
-// propagate has nodes engines follow a bucket that holds keys, publishes
-// changes at a rate a second, and returns the times in order.
-func propagate(t testing.TB, nodes, keys, rate, changes int) times {
+// A propagation is engines that follow a bucket which holds keys, each on a
+// connection of its own.
+type propagation struct {
+	kv       jetstream.KeyValue
+	mu       sync.Mutex
+	enforced []map[uint64]time.Time // of each engine, when a revision was in force
+	runs     int
+}
+
+func newPropagation(t testing.TB, engines, keys int) *propagation {
 	t.Helper()
 	js := connect(t, startNode(t).url())
-	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
-	publish(t, kv, "first", "203.0.113.7")
+	p := &propagation{kv: makeBucket(t, js, jetstream.KeyValueConfig{})}
+	publish(t, p.kv, "first", "203.0.113.7")
 	fill(t, js, keys)
-	var mu sync.Mutex
-	enforced := make([]map[uint64]time.Time, nodes)
-	for i := range nodes {
-		enforced[i] = make(map[uint64]time.Time)
-		// Each node has a connection of its own.
+	for range engines {
+		enforced := make(map[uint64]time.Time)
+		p.enforced = append(p.enforced, enforced)
 		o := Options{After: func(b *Batch) {
 			now := time.Now()
-			mu.Lock()
-			defer mu.Unlock()
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			for c := range b.All() {
 				if !b.Reset {
-					enforced[i][c.Revision] = now
+					enforced[c.Revision] = now
 				}
 			}
 		}}
@@ -49,6 +55,14 @@ func propagate(t testing.TB, nodes, keys, rate, changes int) times {
 		require.NoError(t, err)
 		t.Cleanup(func() { feed.Close() })
 	}
+	return p
+}
+
+// run publishes changes at a rate a second, and returns the times in order.
+func (p *propagation) run(t testing.TB, rate, changes int) times {
+	t.Helper()
+	p.runs++
+	run := p.runs
 	acked := make(map[uint64]time.Time)
 	tick := time.NewTicker(time.Second / time.Duration(rate))
 	defer tick.Stop()
@@ -56,22 +70,22 @@ func propagate(t testing.TB, nodes, keys, rate, changes int) times {
 	for i := range changes {
 		<-tick.C
 		wg.Go(func() {
-			rev, err := Publish(within(t), kv, fmt.Sprintf("changed-%d", i), entriesOf("203.0.113.7"), nil)
+			rev, err := Publish(within(t), p.kv, fmt.Sprintf("changed-%d-%d", run, i), entriesOf("203.0.113.7"), nil)
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			now := time.Now()
-			mu.Lock()
+			p.mu.Lock()
 			acked[rev] = now
-			mu.Unlock()
+			p.mu.Unlock()
 		})
 	}
 	wg.Wait()
 	all := func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		for _, e := range enforced {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, e := range p.enforced {
 			for rev := range acked {
 				if e[rev].IsZero() {
 					return false
@@ -80,11 +94,13 @@ func propagate(t testing.TB, nodes, keys, rate, changes int) times {
 		}
 		return len(acked) == changes
 	}
-	eventually(t, all, func() string { return "every change on every node" })
+	eventually(t, all, func() string { return "every change on every engine" })
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var d times
 	for rev, at := range acked {
 		worst := time.Duration(0) // in force before the acknowledgement arrived
-		for _, e := range enforced {
+		for _, e := range p.enforced {
 			worst = max(worst, e[rev].Sub(at))
 		}
 		d = append(d, worst)
@@ -96,24 +112,32 @@ func propagate(t testing.TB, nodes, keys, rate, changes int) times {
 func kvURL(js jetstream.JetStream) string { return js.Conn().ConnectedUrl() }
 
 func TestPropagation(t *testing.T) {
-	d := propagate(t, 3, 1000, 100, 200)
+	d := newPropagation(t, 3, 1000).run(t, 100, 200)
 	t.Logf("3 nodes, 100 changes a second: %v", d)
 	require.Less(t, d.at(0.99), 10*time.Second, "on whatever machine")
 }
 
 // BenchmarkPropagation measures from the acknowledgement of a change until the
-// last node enforces it, with 3 nodes and a server in one process.
+// last engine enforces it, with all of them and a server in one process.
+// IPALLOW_PROPAGATION=large adds a million keys, and fifty engines.
 func BenchmarkPropagation(b *testing.B) {
-	for _, keys := range []int{1_000, 100_000} {
-		for _, rate := range []int{1, 100, 1000} {
-			b.Run(fmt.Sprintf("keys=%d/rate=%d", keys, rate), func(b *testing.B) {
-				d := propagate(b, 3, keys, rate, min(5*rate, 3000))
-				b.ReportMetric(0, "ns/op")
-				b.ReportMetric(float64(d.at(0.5).Microseconds())/1000, "p50-ms")
-				b.ReportMetric(float64(d.at(0.99).Microseconds())/1000, "p99-ms")
-				b.ReportMetric(float64(d[len(d)-1].Microseconds())/1000, "max-ms")
-			})
-		}
+	cells := []struct{ engines, keys int }{{3, 1_000}, {3, 100_000}}
+	if os.Getenv("IPALLOW_PROPAGATION") == "large" {
+		cells = append(cells, []struct{ engines, keys int }{{3, 1_000_000}, {50, 100_000}}...)
+	}
+	for _, c := range cells {
+		b.Run(fmt.Sprintf("engines=%d/keys=%d", c.engines, c.keys), func(b *testing.B) {
+			p := newPropagation(b, c.engines, c.keys)
+			for _, rate := range []int{1, 100, 1000} {
+				b.Run(fmt.Sprintf("rate=%d", rate), func(b *testing.B) {
+					d := p.run(b, rate, min(5*rate, 3000))
+					b.ReportMetric(0, "ns/op")
+					b.ReportMetric(float64(d.at(0.5).Microseconds())/1000, "p50-ms")
+					b.ReportMetric(float64(d.at(0.99).Microseconds())/1000, "p99-ms")
+					b.ReportMetric(float64(d[len(d)-1].Microseconds())/1000, "max-ms")
+				})
+			}
+		})
 	}
 }
 
