@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"text/tabwriter"
+	"time"
+)
+
+// A fleetView is what the management node knows of the fleet.
+type fleetView struct {
+	Newest uint64     `json:"newest_revision"`
+	Nodes  []nodeView `json:"nodes"`
+}
+
+// A nodeView is what it knows of a node.
+type nodeView struct {
+	Name      string `json:"name"`
+	Role      string `json:"role"`
+	Revision  uint64 `json:"revision"`
+	Lag       uint64 `json:"lag"`
+	Staleness *int64 `json:"staleness_ms"`
+	Source    string `json:"source"`
+	Connected bool   `json:"connected"`
+	Ready     bool   `json:"ready"`
+	Reason    string `json:"reason"`
+	Keys      int    `json:"keys"`
+	Backlog   int64  `json:"usage_backlog"`
+	Heard     *int64 `json:"heard_ms"`
+}
+
+// nodes returns what the management node knows of the fleet.
+func (m *manager) nodes(ctx context.Context) (v fleetView, err error) {
+	err = m.call(ctx, http.MethodGet, "/nodes", nil, &v)
+	return v, err
+}
+
+func (v fleetView) write(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "  node\trole\tready\trevision\tlag\tstale\tsource\tkeys\tbacklog\theard")
+	for _, n := range v.Nodes {
+		ready := "yes"
+		if !n.Ready {
+			ready = "no: " + n.Reason
+		}
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%d\t%d\t%s\t%s\t%d\t%d\t%s\n", n.Name, n.Role, ready, n.Revision, n.Lag,
+			millis(n.Staleness, ""), n.Source, n.Keys, n.Backlog, millis(n.Heard, " ago"))
+	}
+	t.Flush()
+}
+
+func millis(ms *int64, after string) string {
+	if ms == nil {
+		return "unknown"
+	}
+	return (time.Duration(*ms) * time.Millisecond).Round(100*time.Millisecond).String() + after
+}
