@@ -10,11 +10,10 @@ import "net/netip"
 // is false. That a key without entries is unrestricted is for an [Engine] to
 // say.
 type Allowlist struct {
-	// A short list is hdr and body, a record without a key, and labels,
-	// which is nil if there are none. A long one is large. None of them is
-	// written after Compile.
-	hdr    uint32
-	body   []byte
+	// A short list is rec, a record with an empty key, which recPad bytes
+	// follow, and labels, which is nil if there are none. A long one is large.
+	// None of them is written after Compile.
+	rec    []byte
 	labels []string
 	large  *largeList
 }
@@ -39,8 +38,8 @@ func Compile(entries []Entry) *Allowlist {
 	switch {
 	case len(canonical) == 0:
 	case len(canonical) <= maxSmall:
-		l.hdr, l.body = appendBody(nil, canonical)
-		l.body = append(l.body, make([]byte, recPad)...)
+		l.rec = appendRecord(nil, "", canonical)
+		l.rec = append(l.rec, make([]byte, recPad)...)
 		l.labels = labelsOf(canonical)
 	default:
 		l.large = compileLarge(canonical, nil)
@@ -79,8 +78,10 @@ func (l *Allowlist) Len() int {
 		return 0
 	case l.large != nil:
 		return len(l.large.prefixes)
+	case l.rec == nil:
+		return 0
 	}
-	return layoutOf(l.hdr).n
+	return recEntries(l.rec)
 }
 
 // Contains reports whether an entry contains addr. An IPv4-mapped address is
@@ -94,7 +95,7 @@ func (l *Allowlist) Contains(addr netip.Addr) bool {
 	case l.large != nil:
 		return l.large.contains(newQuery(addr))
 	}
-	return len(l.body) > 0 && matchBody(l.hdr, l.body, addr) == Allowed
+	return l.rec != nil && matchRecord(l.rec, addr) == Allowed
 }
 
 // Lookup returns the most specific entry that contains addr; of equal
@@ -113,7 +114,10 @@ func (l *Allowlist) Lookup(addr netip.Addr) (Entry, bool) {
 		}
 		return l.large.entry(i), true
 	}
-	i, p := lookupSmall(l.hdr, l.body, addr)
+	if l.rec == nil {
+		return Entry{}, false
+	}
+	i, p := lookupSmall(l.rec, addr)
 	if i < 0 {
 		return Entry{}, false
 	}

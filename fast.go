@@ -101,14 +101,14 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	k := unsafe.Pointer(unsafe.StringData(key))
 
 	// hasher.bytes, written out.
-	x := fold(load64(k, 0)^s.hash.seed1, load64(k, 8)^s.hash.seed0)
+	x := fold(load64(k, 0)^s.hash.seed1, load64(k, 8)^s.hash.seed0^uint64(n))
 	if n > 32 {
 		x ^= fold(load64(k, 16)^s.hash.seed2, load64(k, 24)^s.hash.seed0)
 		for i := 32; i < n-16; i += 16 {
 			x = fold(load64(k, i)^s.hash.seed1, load64(k, i+8)^x)
 		}
 	}
-	h := fold(fold(load64(k, n-16)^s.hash.seed1, load64(k, n-8)^x)^uint64(n), s.hash.seed2) & s.hash.mask
+	h := fold(load64(k, n-16)^s.hash.seed1, load64(k, n-8)^x) & s.hash.mask
 
 	p := h >> (s.shift & 63)
 	nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
@@ -116,24 +116,27 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	mem := hot.mem
 	bucket := unsafe.Add(mem, bucketAt(h, hot.mult, hot.buckets)<<bucketBits)
 	slot := load32(bucket, int(laneAt(h, load32(bucket, 0)))*4)
-	if slot^(uint32(h)|1<<offsetBits) >= 1<<offsetBits {
+	if slot^(uint32(h)|1<<slotTag) >= 1<<slotTag {
 		if hot.mult&1 != 0 {
 			return Unrestricted
 		}
 		return s.checkSlow(key, addr)
 	}
-	rec := unsafe.Add(mem, slot&offsetMask)
+	rec := unsafe.Add(mem, slot&offsetMask*4)
 	hdr := load32(rec, 0)
 	if int(hdr&hdrPlain) != n {
 		return s.checkSlow(key, addr)
 	}
-	body := unsafe.Add(rec, recHeader+n)
-	diff := (load64(rec, recHeader) ^ load64(k, 0)) | (load64(rec, recHeader+8) ^ load64(k, 8)) |
-		(load64(body, -16) ^ load64(k, n-16)) | (load64(body, -8) ^ load64(k, n-8))
+	body := unsafe.Add(rec, recHeader)
+	n4, n6 := int(slot>>slotN4&hdrCount), int(slot>>slotN6&hdrCount)
+	body6 := unsafe.Add(body, 5*n4)
+	own := unsafe.Add(body6, 9*n6) // the record's key
+	diff := (load64(own, 0) ^ load64(k, 0)) | (load64(own, 8) ^ load64(k, 8)) |
+		(load64(own, n-16) ^ load64(k, n-16)) | (load64(own, n-8) ^ load64(k, n-8))
 	if n > 32 {
-		diff |= (load64(rec, recHeader+16) ^ load64(k, 16)) | (load64(rec, recHeader+24) ^ load64(k, 24))
+		diff |= (load64(own, 16) ^ load64(k, 16)) | (load64(own, 24) ^ load64(k, 24))
 		for i := 32; i < n-16; i += 16 {
-			diff |= (load64(rec, recHeader+i) ^ load64(k, i)) | (load64(rec, recHeader+i+8) ^ load64(k, i+8))
+			diff |= (load64(own, i) ^ load64(k, i)) | (load64(own, i+8) ^ load64(k, i+8))
 		}
 	}
 	if diff != 0 {
@@ -141,19 +144,19 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	}
 	hi, lo := addrWords(&addr)
 	if hi == 0 && lo>>32 == 0xffff {
-		if n4 := int(hdr >> hdrN4 & hdrCount); n4 != 0 {
+		if n4 != 0 {
 			return match4(body, n4, uint32(lo))
 		}
-	} else if hdr>>hdrN6&hdrCount != 0 {
+	} else if n6 != 0 {
 		if !addr.IsValid() {
 			return Denied
 		}
-		return match6(body, hdr, hi, lo)
+		return match6(body6, n6, rec, hi, lo)
 	}
 	if hdr&flagLarge == 0 {
 		return Denied
 	}
-	return nd.shards[p%nodeSize].large[load32(body, 0)].check(hi, lo, addr)
+	return nd.shards[p%nodeSize].large[load32(body, n)].check(hi, lo, addr)
 }
 
 // check is the verdict on an address of the given words.
@@ -208,8 +211,8 @@ func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip
 	}
 	for i, hot := range hots {
 		// A seed has no offset, and an empty slot none either.
-		if slots[i]&^offsetMask != 0 {
-			hdrs[i] = load32(hot.mem, int(slots[i]&offsetMask))
+		if slots[i]>>slotTag != 0 {
+			hdrs[i] = load32(hot.mem, int(slots[i]&offsetMask*4))
 		}
 	}
 	for i, key := range keys {
@@ -223,17 +226,18 @@ func (s *Snapshot) finish(key string, addr netip.Addr, h uint64, hot *hotShard, 
 	if uint(n-16) > MaxKeyLen-16 {
 		return s.checkSlow(key, addr)
 	}
-	if slot^(uint32(h)|1<<offsetBits) >= 1<<offsetBits {
+	if slot^(uint32(h)|1<<slotTag) >= 1<<slotTag {
 		if hot.mult&1 != 0 {
 			return Unrestricted
 		}
 		return s.checkSlow(key, addr)
 	}
-	rec := unsafe.Add(hot.mem, slot&offsetMask)
-	if int(hdr&(hdrPlain|flagLarge)) != n || !sameKey(unsafe.Add(rec, recHeader), key) {
+	rec := unsafe.Add(hot.mem, slot&offsetMask*4)
+	own := recHeader + 5*int(slot>>slotN4&hdrCount) + 9*int(slot>>slotN6&hdrCount)
+	if int(hdr&(hdrPlain|flagLarge)) != n || !sameKey(unsafe.Add(rec, own), key) {
 		return s.checkSlow(key, addr)
 	}
-	return matchPlain(hdr, unsafe.Add(rec, recHeader+n), addr)
+	return matchPlain(rec, addr)
 }
 
 // sameKey compares a key of at least 16 bytes with the one at p.
@@ -280,11 +284,9 @@ func match4(e unsafe.Pointer, n int, a uint32) Verdict {
 // steps6 is the steps of a search among fewer than 8 entries.
 var steps6 = [8][4]uint8{{}, {0, 0, 0}, {0, 0, 1}, {0, 1, 1}, {0, 2, 1}, {1, 2, 1}, {2, 2, 1}, {3, 2, 1}}
 
-// match6 returns Allowed if an IPv6 entry of a record, which has some,
-// contains the address.
-func match6(body unsafe.Pointer, hdr uint32, hi, lo uint64) Verdict {
-	n := int(hdr >> hdrN6 & hdrCount)
-	e := unsafe.Add(body, 5*int(hdr>>hdrN4&hdrCount))
+// match6 returns Allowed if one of the IPv6 entries of rec, the n at e, at
+// least one, contains the address.
+func match6(e unsafe.Pointer, n int, rec unsafe.Pointer, hi, lo uint64) Verdict {
 	k := 0
 	if n < 8 {
 		steps := &steps6[n]
@@ -308,7 +310,7 @@ func match6(body unsafe.Pointer, hdr uint32, hi, lo uint64) Verdict {
 	d := hi ^ load64(e, 8*k)
 	shift := load8(e, 8*n+k)
 	if shift == wide {
-		return matchWide(hdr, unsafe.Slice((*byte)(body), layoutOf(hdr).size), query{hi: hi, lo: lo, family: 6})
+		return matchWide(unsafe.Slice((*byte)(rec), recHeader+layoutOf(load32(rec, 0)).size), query{hi: hi, lo: lo, family: 6})
 	}
 	d >>= shift & 63
 	return Verdict(^(d | -d) >> 63)
@@ -320,23 +322,24 @@ func less(a, b uint64) int {
 	return -int(borrow)
 }
 
-// matchBody returns Allowed if addr matches an entry of the small record with
-// the header hdr and the given body, which recPad bytes follow.
-func matchBody(hdr uint32, body []byte, addr netip.Addr) Verdict {
-	if hdr&flagScan != 0 {
-		return matchScan(hdr, body, addr)
+// matchRecord returns Allowed if addr matches an entry of the small record
+// rec, which recPad bytes follow.
+func matchRecord(rec []byte, addr netip.Addr) Verdict {
+	if headerOf(rec)&flagScan != 0 {
+		return matchScan(rec, addr)
 	}
-	return matchPlain(hdr, unsafe.Pointer(unsafe.SliceData(body)), addr)
+	return matchPlain(unsafe.Pointer(unsafe.SliceData(rec)), addr)
 }
 
-// matchPlain is matchBody for a record that is not marked flagScan.
-func matchPlain(hdr uint32, body unsafe.Pointer, addr netip.Addr) Verdict {
+// matchPlain is matchRecord for a record that is not marked flagScan.
+func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
+	hdr, body := load32(rec, 0), unsafe.Add(rec, recHeader)
 	n4, n6 := int(hdr>>hdrN4&hdrCount), int(hdr>>hdrN6&hdrCount)
 	switch q := newQuery(addr); {
 	case q.family == 4 && n4 > 0:
 		return match4(body, n4, uint32(q.lo))
 	case q.family == 6 && n6 > 0:
-		return match6(body, hdr, q.hi, q.lo)
+		return match6(unsafe.Add(body, 5*n4), n6, rec, q.hi, q.lo)
 	}
 	return Denied
 }

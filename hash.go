@@ -44,18 +44,18 @@ func word(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 // fast.go. The first two blocks of 16 bytes do not wait for each other.
 func (h *hasher) bytes(key []byte) uint64 {
 	n := uint64(len(key))
-	x := h.seed0
-	var a, b uint64
-	switch {
-	case n >= 16:
-		x = fold(word(key)^h.seed1, word(key[8:])^h.seed0)
+	if n >= 16 {
+		x := fold(word(key)^h.seed1, word(key[8:])^h.seed0^n)
 		if n > 32 {
 			x ^= fold(word(key[16:])^h.seed2, word(key[24:])^h.seed0)
 			for i := uint64(32); i < n-16; i += 16 {
 				x = fold(word(key[i:])^h.seed1, word(key[i+8:])^x)
 			}
 		}
-		a, b = word(key[n-16:]), word(key[n-8:])
+		return fold(word(key[n-16:])^h.seed1, word(key[n-8:])^x) & h.mask
+	}
+	var a, b uint64
+	switch {
 	case n >= 8:
 		a, b = word(key), word(key[n-8:])
 	case n >= 4:
@@ -64,7 +64,7 @@ func (h *hasher) bytes(key []byte) uint64 {
 	case n > 0:
 		a = uint64(key[0])<<16 | uint64(key[n/2])<<8 | uint64(key[n-1])
 	}
-	return fold(fold(a^h.seed1, b^x)^n, h.seed2) & h.mask
+	return fold(fold(a^h.seed1, b^h.seed0)^n, h.seed2) & h.mask
 }
 
 func (h *hasher) string(key string) uint64 { return h.bytes([]byte(key)) }

@@ -83,7 +83,7 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 	if len(s.mem) < s.first()+recPad || cap(s.mem) > len(s.mem)+len(s.mem)/4+64 {
 		return fmt.Errorf("%d of %d bytes for %d buckets", len(s.mem), cap(s.mem), s.buckets)
 	}
-	if (s.mult == probingMult) != (s.probes > 0) || s.probes == 0 && s.mult&1 == 0 {
+	if (s.mult == probingMult) != (s.probes > 0) || s.probes == 0 && (s.mult&1 == 0 || s.far()) {
 		return fmt.Errorf("the multiplier %#x with %d probes", s.mult, s.probes)
 	}
 	cold, large, keys := 0, 0, map[string]bool{}
@@ -132,14 +132,18 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 	}
 	used := 0
 	for i := range uint64(s.buckets) {
-		if seed := binary.LittleEndian.Uint32(s.slot(i, 0)[:]); seed&^offsetMask != 0 || s.probes > 0 && seed != 0 {
+		if seed := binary.LittleEndian.Uint32(s.slot(i, 0)[:]); seed&^seedMask != 0 || s.probes > 0 && seed != 0 {
 			return fmt.Errorf("bucket %d has the seed %#x", i, seed)
 		}
 		for lane := range uint32(bucketSlots) {
 			if slot := binary.LittleEndian.Uint32(s.slot(i, 1+lane)[:]); slot != 0 {
 				used++
-				if !starts[int(slot&offsetMask)] {
-					return fmt.Errorf("slot %d of bucket %d points at %d, where no record begins", lane, i, slot&offsetMask)
+				at := int(slot)
+				if !s.far() {
+					at = int(slot&offsetMask) * 4
+				}
+				if !starts[at] {
+					return fmt.Errorf("slot %d of bucket %d points at %d, where no record begins", lane, i, at)
 				}
 			}
 		}
@@ -158,15 +162,16 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 func (s *shard) verifySlot(h uint64, at int) error {
 	bucket := bucketAt(h, s.mult, s.buckets)
 	load := func(i uint64, lane uint32) uint32 { return binary.LittleEndian.Uint32(s.slot(i, lane)[:]) }
+	want := s.slotOf(h, at, s.mem[at:])
 	if s.probes == 0 {
-		if slot := load(bucket, laneAt(h, load(bucket, 0))); slot != slotTag(h)|uint32(at) {
+		if slot := load(bucket, laneAt(h, load(bucket, 0))); slot != want {
 			return fmt.Errorf("its slot is %#x", slot)
 		}
 		return nil
 	}
 	for i := range uint64(s.probes) {
 		for lane := range uint32(bucketSlots) {
-			if load((bucket+i)%uint64(s.buckets), 1+lane) == slotTag(h)|uint32(at) {
+			if load((bucket+i)%uint64(s.buckets), 1+lane) == want {
 				return nil
 			}
 		}
@@ -202,13 +207,13 @@ func (s *shard) verifyRecord(at int, cold, large *int) (int, error) {
 		return size, s.large[*large-1].verify()
 	}
 	l := layoutOf(hdr)
-	if l.n < 1 || l.n > maxSmall || size+l.size > len(b) {
-		return 0, fmt.Errorf("%d entries and %d bytes left", l.n, len(b)-size)
+	size = recHeader + l.size
+	if l.n < 1 || l.n > maxSmall || size > len(b) {
+		return 0, fmt.Errorf("%d entries, %d bytes in %d", l.n, size, len(b))
 	}
-	if err := l.verify(hdr, b[size:size+l.size]); err != nil {
+	if err := l.verify(b[:size]); err != nil {
 		return 0, err
 	}
-	size += l.size
 	if flags&flagLabels == 0 {
 		return size, nil
 	}
@@ -223,15 +228,16 @@ func (s *shard) verifyRecord(at int, cold, large *int) (int, error) {
 	return size, err
 }
 
-// verify decodes each entry of a small record's body, and encodes them again.
-func (l *layout) verify(hdr uint32, body []byte) error {
+// verify decodes each entry of a small record, and encodes them again.
+func (l *layout) verify(rec []byte) error {
+	body := bodyOf(rec)
 	for i, v := range body[l.shift4:l.at6] {
 		if v > 32 {
 			return fmt.Errorf("IPv4 entry %d has the shift %d", i, v)
 		}
 	}
 	wides := 0
-	for i, v := range body[l.shift6:l.lo] {
+	for i, v := range body[l.shift6:l.key] {
 		if v == wide {
 			wides++
 		} else if v > 64 {
@@ -252,14 +258,14 @@ func (l *layout) verify(hdr uint32, body []byte) error {
 	}
 	var buf [maxSmall]netip.Prefix
 	entries := make([]Entry, l.n)
-	for i, p := range prefixes(&buf, hdr, body) {
+	for i, p := range prefixes(&buf, rec) {
 		if c, ok := canonicalPrefix(p); !ok || c != p {
 			return fmt.Errorf("entry %d, %v, is not canonical", i, p)
 		}
 		entries[i].Prefix = p
 	}
-	again, bytes := appendBody(nil, entries)
-	if again != hdr&^(hdrKeyLen|flagLabels) || string(bytes) != string(body) {
+	again := appendRecord(nil, string(keyOf(rec)), entries)
+	if headerOf(again) != headerOf(rec)&^flagLabels || string(bodyOf(again)) != string(body) {
 		return fmt.Errorf("the entries %v do not make this record", entries)
 	}
 	return nil

@@ -72,10 +72,10 @@ func TestCheckInvariantsSees(t *testing.T) {
 		"a key is not counted":             func(s *Snapshot) { s.index.keys-- },
 		"a record is not counted":          func(s *Snapshot) { first(s).n-- },
 		"a slot is lost":                   func(s *Snapshot) { swapSlots(first(s), func(uint32) uint32 { return 0 }) },
-		"a slot has another tag":           func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x ^ 1<<offsetBits }) },
+		"a slot has another tag":           func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x ^ 1<<slotTag }) },
 		"a slot points between records":    func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x + 1 }) },
 		"a slot points behind the records": func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x | offsetMask }) },
-		"a key has changed":                func(s *Snapshot) { flagged(first(s), 0)[recHeader]++ },
+		"a key has changed":                func(s *Snapshot) { keyOf(flagged(first(s), 0))[0]++ },
 		"a key is empty": func(s *Snapshot) {
 			r := flagged(first(s), 0)
 			binary.LittleEndian.PutUint32(r, headerOf(r)&^hdrKeyLen)

@@ -8,19 +8,20 @@ import (
 // A record is a key and its list in one run of bytes, without a pointer:
 //
 //	offset  0       4
-//	        header  key[klen]
-//	        start4[n4]  4 bytes each: an IPv4 address
+//	        header  start4[n4]  4 bytes each: an IPv4 address
 //	        shift4[n4]  1 byte each: 32 less the prefix length
 //	        start6[n6]  8 bytes each: the upper half of an IPv6 address
 //	        shift6[n6]  1 byte each: 64 less the prefix length; or wide, if
 //	                    the prefix is longer than /64
+//	        key[klen]
 //	        lo[nw]      9 bytes each, for the wide ones: the lower half of the
 //	                    address, and 128 less the prefix length
 //	        order       the order in which the entries were set (see rank.go)
 //	        labels      4 bytes, if flagLabels: an offset into shard.cold
 //
 // or, if flagLarge is set, n4, n6 and nw are 0 and behind the key stand 4
-// bytes, an index into shard.large. Numbers are little endian. The header
+// bytes, an index into shard.large. What stands behind the header is the
+// record's body. Numbers are little endian. The header
 // has, from its lowest bit on, klen in 11 bits, n4, n6 and nw in 5 each, 2
 // bits of how many of the IPv4 entries are padding, and the flags. Padding is
 // copies of the last IPv4 entry.
@@ -83,8 +84,8 @@ type query struct {
 // A layout is where the parts of a small record's body begin, from the
 // body's first byte. Only the slow paths make one.
 type layout struct {
-	n, n4, pad4, n6, nw                  int // n is without the padding
-	shift4, at6, shift6, lo, order, size int
+	n, n4, pad4, n6, nw                       int // n is without the padding
+	shift4, at6, shift6, key, lo, order, size int
 }
 
 func layoutOf(hdr uint32) (l layout) {
@@ -94,16 +95,17 @@ func layoutOf(hdr uint32) (l layout) {
 	l.shift4 = 4 * l.n4
 	l.at6 = l.shift4 + l.n4
 	l.shift6 = l.at6 + 8*l.n6
-	l.lo = l.shift6 + l.n6
+	l.key = l.shift6 + l.n6
+	l.lo = l.key + int(hdr&hdrKeyLen)
 	l.order = l.lo + 9*l.nw
 	l.size = l.order + rankSize(l.n)
 	return l
 }
 
-// appendBody appends what stands behind the key in a small record for the
-// canonical entries, which are at most maxSmall, and returns their header
-// with a key length of 0.
-func appendBody(dst []byte, entries []Entry) (hdr uint32, body []byte) {
+// appendRecord appends the small record of key and the canonical entries,
+// which are at most maxSmall.
+func appendRecord(dst []byte, key string, entries []Entry) []byte {
+	hdr := uint32(len(key))
 	var perm [maxSmall]uint8
 	order := perm[:len(entries)]
 	for i := range order {
@@ -136,9 +138,11 @@ func appendBody(dst []byte, entries []Entry) (hdr uint32, body []byte) {
 	}
 	l := layoutOf(hdr)
 	n4 := l.n4 - l.pad4
+	dst = binary.LittleEndian.AppendUint32(dst, hdr)
 	at := len(dst)
-	dst = append(dst, zeros[:l.size]...)
-	body = dst[at:]
+	dst = append(dst, make([]byte, l.size)...)
+	body := dst[at:]
+	copy(body[l.key:], key)
 	w := 0
 	for k, i := range order {
 		p := entries[i].Prefix
@@ -167,16 +171,16 @@ func appendBody(dst []byte, entries []Entry) (hdr uint32, body []byte) {
 		w++
 	}
 	putRank(body[l.order:], order)
-	return hdr, dst
+	return dst
 }
 
-// zeros is as many as the longest body has.
-var zeros [18*maxSmall + maxSmall]byte
+// maxBody is the size of the longest body, with an offset of labels.
+const maxBody = 18*maxSmall + MaxKeyLen + maxSmall + 4
 
-// prefixes decodes the small record with the given header and body into dst,
-// in the order in which the prefixes were set.
-func prefixes(dst *[maxSmall]netip.Prefix, hdr uint32, body []byte) []netip.Prefix {
-	l := layoutOf(hdr)
+// prefixes decodes the small record rec into dst, in the order in which the
+// prefixes were set.
+func prefixes(dst *[maxSmall]netip.Prefix, rec []byte) []netip.Prefix {
+	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
 	var perm [maxSmall]uint8
 	order := perm[:l.n]
 	getRank(order, body[l.order:])
@@ -204,8 +208,8 @@ func prefixes(dst *[maxSmall]netip.Prefix, hdr uint32, body []byte) []netip.Pref
 }
 
 // matchScan is the verdict of a record marked flagScan.
-func matchScan(hdr uint32, body []byte, addr netip.Addr) Verdict {
-	if i, _ := lookupSmall(hdr, body, canonicalAddr(addr)); i >= 0 {
+func matchScan(rec []byte, addr netip.Addr) Verdict {
+	if i, _ := lookupSmall(rec, canonicalAddr(addr)); i >= 0 {
 		return Allowed
 	}
 	return Denied
@@ -213,8 +217,8 @@ func matchScan(hdr uint32, body []byte, addr netip.Addr) Verdict {
 
 // matchWide returns Allowed if a wide entry of the record contains the
 // address of q.
-func matchWide(hdr uint32, body []byte, q query) Verdict {
-	l := layoutOf(hdr)
+func matchWide(rec []byte, q query) Verdict {
+	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
 	lo := body[l.lo:]
 	for k := range l.n6 {
 		if body[l.shift6+k] != wide {
@@ -232,10 +236,10 @@ func matchWide(hdr uint32, body []byte, q query) Verdict {
 // lookupSmall returns the index and the prefix of the most specific entry
 // that contains addr, which is canonical, or an index of -1. Of equal
 // entries it is the first.
-func lookupSmall(hdr uint32, body []byte, addr netip.Addr) (int, netip.Prefix) {
+func lookupSmall(rec []byte, addr netip.Addr) (int, netip.Prefix) {
 	var buf [maxSmall]netip.Prefix
 	best, index := netip.Prefix{}, -1
-	for i, p := range prefixes(&buf, hdr, body) {
+	for i, p := range prefixes(&buf, rec) {
 		if p.Contains(addr) && (index < 0 || p.Bits() > best.Bits()) {
 			best, index = p, i
 		}

@@ -82,8 +82,7 @@ func (l *loader) add(key string, entries []Entry) {
 	case err != nil:
 		l.more++
 	case len(l.buf) > 0:
-		// A record of maxSmall entries and the longest key fits.
-		if cap(l.arena)-len(l.arena) < recHeader+MaxKeyLen+len(zeros)+4 {
+		if cap(l.arena)-len(l.arena) < recHeader+maxBody {
 			l.arena = make([]byte, 0, arenaBlock)
 		}
 		var it item

@@ -46,15 +46,15 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	hot := &nd.hot[p%nodeSize]
 	bucket := hot.mem[bucketAt(h, hot.mult, hot.buckets)<<bucketBits:][:bucketSize]
 	slot := binary.LittleEndian.Uint32(bucket[4*laneAt(h, binary.LittleEndian.Uint32(bucket)):])
-	found := (slot^slotTag(h))&^offsetMask == 0
+	found := slot>>slotTag == tagOf(h)>>slotTag
 	if !found && hot.mult&1 != 0 {
 		return Unrestricted
 	}
-	rec := hot.mem[slot&offsetMask:]
+	rec := hot.mem[slot&offsetMask*4:]
 	if !found || string(keyOf(rec)) != key || headerOf(rec)&flagLarge != 0 {
 		return s.checkSlow(key, addr)
 	}
-	return matchBody(headerOf(rec), bodyOf(rec), addr)
+	return matchRecord(rec, addr)
 }
 
 // CheckBatch gives verdicts[i] the verdict on a request made with keys[i]
@@ -66,17 +66,18 @@ func (s *Snapshot) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verd
 	}
 }
 
-// matchBody returns Allowed if addr matches an entry of the small record with
-// the header hdr and the given body.
-func matchBody(hdr uint32, body []byte, addr netip.Addr) Verdict {
+// matchRecord returns Allowed if addr matches an entry of the small record
+// rec, which recPad bytes follow.
+func matchRecord(rec []byte, addr netip.Addr) Verdict {
+	hdr, body := headerOf(rec), bodyOf(rec)
 	if hdr&flagScan != 0 {
-		return matchScan(hdr, body, addr)
+		return matchScan(rec, addr)
 	}
 	switch q := newQuery(addr); q.family {
 	case 4:
 		return match4(hdr, body, uint32(q.lo))
 	case 6:
-		return match6(hdr, body, q)
+		return match6(rec, q)
 	}
 	return Denied
 }
@@ -98,7 +99,8 @@ func match4(hdr uint32, body []byte, a uint32) Verdict {
 	return Verdict((d - 1) >> 63)
 }
 
-func match6(hdr uint32, body []byte, q query) Verdict {
+func match6(rec []byte, q query) Verdict {
+	hdr, body := headerOf(rec), bodyOf(rec)
 	n := int(hdr >> hdrN6 & hdrCount)
 	if n == 0 {
 		return Denied
@@ -114,7 +116,7 @@ func match6(hdr uint32, body []byte, q query) Verdict {
 	}
 	d := q.hi ^ binary.LittleEndian.Uint64(starts[8*k:])
 	if shifts[k] == wide {
-		return matchWide(hdr, body, q)
+		return matchWide(rec, q)
 	}
 	d >>= shifts[k]
 	return Verdict(^(d | -d) >> 63)

@@ -19,11 +19,19 @@ import (
 // A record begins where it touches as few cache lines as its size allows;
 // the gap before it is filled with zeros.
 //
-// A slot is 0, or has the offset of a record in mem in its lower 24 bits and
-// above them 8 bits of the key's hash, of which the lowest is always 1. The
-// hash bits spare the look at other keys' records, which would be a cache
-// miss each; the full key is compared in any case. A seed has zeros in place
-// of the hash bits, so that no key takes it for a slot.
+// A slot is 0, or has, from its lowest bit on, a quarter of the offset of a
+// record in mem in 16 bits, the numbers of the record's IPv4 and IPv6 entries
+// in 5 bits each, and 6 bits of the key's hash, of which the lowest is always
+// 1. The hash bits spare the look at other keys' records, which would be a
+// cache miss each; the full key is compared in any case. The numbers say where
+// in the record the entries are, so that all its cache lines can be asked for
+// at the same time: the header, which has them too, comes with the first. A
+// seed has zeros in place of the hash bits, so that no key takes it for a
+// slot.
+//
+// A shard of more than nearBlob bytes, which only hashes that are equal can
+// make, has offsets in 24 bits of its slots, and no hash bits: Check finds
+// nothing there, and goes the long way.
 //
 // The buckets are a perfect hash function of the shard's keys, found when
 // the shard is built: mult is a multiplier under which no bucket has more
@@ -53,10 +61,17 @@ const (
 	bucketSize  = 1 << bucketBits
 	bucketSlots = 7
 
-	offsetBits = 24
-	offsetMask = 1<<offsetBits - 1
-	maxBlob    = 1<<offsetBits - 1
-	maxCold    = 1 << 30 // its offsets have 32 bits
+	slotCounts = 16 // where the numbers of entries begin, in the header's order
+	slotN4     = slotCounts
+	slotN6     = slotN4 + hdrN6 - hdrN4
+	slotTag    = slotN6 + 5
+	offsetMask = 1<<slotCounts - 1 // of a quarter of an offset
+	countsMask = 1<<(slotTag-slotCounts) - 1
+	seedMask   = 1<<24 - 1
+
+	nearBlob = 4 << slotCounts
+	maxBlob  = 1<<24 - 1
+	maxCold  = 1 << 30 // its offsets have 32 bits
 
 	// probingMult is even; the multipliers of perfect hash functions are odd.
 	probingMult = 0x9e3779b0
@@ -67,12 +82,36 @@ const (
 )
 
 // The parts of a hash: the directory takes bits from the top, at most 24;
-// bits 0 to 31 choose the bucket, 8 to 39 the place in it, and 24 to 31 are
+// bits 0 to 31 choose the bucket, 8 to 39 the place in it, and 26 to 31 are
 // the tag. A part that is equal for all keys costs only time.
 
-// slotTag is the part of the hash that stands in a slot. One bit of it is
+// tagOf is the part of the hash that stands in a slot. One bit of it is
 // always set, so that no tag is that of an empty slot or a seed.
-func slotTag(h uint64) uint32 { return uint32(h)&^offsetMask | 1<<offsetBits }
+func tagOf(h uint64) uint32 { return uint32(h)>>slotTag<<slotTag | 1<<slotTag }
+
+// slotOf is the slot of the record rec at offset at, whose key has the hash h.
+func (s *shard) slotOf(h uint64, at int, rec []byte) uint32 {
+	if s.far() {
+		return uint32(at)
+	}
+	return tagOf(h) | headerOf(rec)>>hdrN4&countsMask<<slotCounts | uint32(at)/4
+}
+
+// recordAt is the offset of the record for a slot of s, or 0 if the record's
+// key has another hash than h.
+func (s *shard) recordAt(slot uint32, h uint64) int {
+	switch {
+	case s.far():
+		return int(slot)
+	case slot>>slotTag != tagOf(h)>>slotTag:
+		return 0
+	}
+	return int(slot&offsetMask) * 4
+}
+
+// far reports whether a quarter of an offset has more bits than a slot has
+// for it.
+func (s *shard) far() bool { return len(s.mem) > nearBlob }
 
 // bucketAt is the bucket for hash h.
 func bucketAt(h uint64, mult, buckets uint32) uint64 {
@@ -96,9 +135,18 @@ type item struct {
 
 func headerOf(rec []byte) uint32 { return binary.LittleEndian.Uint32(rec) }
 
-func keyOf(rec []byte) []byte { return rec[recHeader : recHeader+headerOf(rec)&hdrKeyLen] }
+func keyOf(rec []byte) []byte {
+	hdr := headerOf(rec)
+	at := recHeader + 5*(hdr>>hdrN4&hdrCount) + 9*(hdr>>hdrN6&hdrCount)
+	return rec[at : at+hdr&hdrKeyLen]
+}
 
-func bodyOf(rec []byte) []byte { return rec[recHeader+headerOf(rec)&hdrKeyLen:] }
+func bodyOf(rec []byte) []byte { return rec[recHeader:] }
+
+// largeOf is the index of the list of a record that has flagLarge.
+func largeOf(rec []byte) uint32 {
+	return binary.LittleEndian.Uint32(rec[recHeader+headerOf(rec)&hdrKeyLen:])
+}
 
 // recEntries is the number of entries of a small record.
 func recEntries(rec []byte) int {
@@ -109,11 +157,10 @@ func recEntries(rec []byte) int {
 // recSize is the size of the record that begins at b[0].
 func recSize(b []byte) int {
 	hdr := headerOf(b)
-	size := recHeader + int(hdr&hdrKeyLen)
 	if hdr&flagLarge != 0 {
-		return size + 4
+		return recHeader + int(hdr&hdrKeyLen) + 4
 	}
-	size += layoutOf(hdr).size
+	size := recHeader + layoutOf(hdr).size
 	if hdr&flagLabels != 0 {
 		size += 4
 	}
@@ -137,8 +184,8 @@ func (s *shard) find(h uint64, key string) []byte {
 	for left := max(s.probes, 1); left > 0; left-- {
 		for {
 			slot := binary.LittleEndian.Uint32(s.slot(b, lane)[:])
-			if slot&^offsetMask == slotTag(h) {
-				rec := s.mem[slot&offsetMask:]
+			if at := s.recordAt(slot, h); at > 0 {
+				rec := s.mem[at:]
 				if string(keyOf(rec)) == key {
 					return rec[:recSize(rec)]
 				}
@@ -222,7 +269,7 @@ func (s *shard) entries(rec []byte) []Entry {
 		return list
 	}
 	var buf [maxSmall]netip.Prefix
-	prefixes := prefixes(&buf, headerOf(rec), bodyOf(rec))
+	prefixes := prefixes(&buf, rec)
 	list := make([]Entry, len(prefixes))
 	cold := it.cold
 	for i, p := range prefixes {
@@ -260,21 +307,18 @@ func (s *shard) label(rec []byte, i int) string {
 func appendItem(arena []byte, key string, h uint64, entries []Entry, cache *compileCache) (item, []byte) {
 	it := item{hash: h}
 	at := len(arena)
-	arena = append(arena, 0, 0, 0, 0)
-	arena = append(arena, key...)
-	var hdr uint32
 	if len(entries) > maxSmall {
 		it.large = compileLarge(entries, cache)
-		hdr = flagLarge
+		arena = binary.LittleEndian.AppendUint32(arena, flagLarge|uint32(len(key)))
+		arena = append(arena, key...)
 		arena = append(arena, 0, 0, 0, 0)
 	} else {
-		hdr, arena = appendBody(arena, entries)
+		arena = appendRecord(arena, key, entries)
 		if it.cold = appendLabels(nil, entries); it.cold != nil {
-			hdr |= flagLabels
+			binary.LittleEndian.PutUint32(arena[at:], headerOf(arena[at:])|flagLabels)
 			arena = append(arena, 0, 0, 0, 0)
 		}
 	}
-	binary.LittleEndian.PutUint32(arena[at:], hdr|uint32(len(key)))
 	it.rec = arena[at:len(arena):len(arena)]
 	return it, arena
 }

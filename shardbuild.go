@@ -7,6 +7,7 @@ import "encoding/binary"
 type shardBuilder struct {
 	buckets [][bucketSlots]int32 // the items of each bucket
 	count   []uint8              // and their number
+	offsets []int
 	slots   []uint32
 
 	// like is a shard of nearly the same items, or nil: its multiplier and
@@ -47,13 +48,16 @@ func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 		n:       len(items),
 	}
 	s.mem = s.mem[:s.first()]
-	b.slots = b.slots[:0]
+	b.offsets = b.offsets[:0]
 	for i := range items {
-		at := s.add(&items[i])
-		b.slots = append(b.slots, slotTag(items[i].hash)|uint32(at))
+		b.offsets = append(b.offsets, s.add(&items[i]))
 	}
 	s.mem = s.mem[:size]
-	if b.perfect(s, items) {
+	b.slots = b.slots[:0]
+	for i, at := range b.offsets {
+		b.slots = append(b.slots, s.slotOf(items[i].hash, at, items[i].rec))
+	}
+	if !s.far() && b.perfect(s, items) {
 		return s, nil
 	}
 	return s, b.probing(s, items)
@@ -151,7 +155,7 @@ func (b *shardBuilder) seed(s *shard, items []item, bucket uint64, seed uint32) 
 next:
 	for try := range maxSeeds {
 		if try > 0 || seed == 0 {
-			seed = (seed*0x915f77f5 + 0x5bd1e9) & (1<<offsetBits - 1)
+			seed = (seed*0x915f77f5 + 0x5bd1e9) & seedMask
 		}
 		used := uint32(1)
 		for _, x := range xs[:len(ks)] {
@@ -194,7 +198,7 @@ func (b *shardBuilder) probe(s *shard, items []item, k int) error {
 				s.probes = max(s.probes, n)
 				return nil
 			}
-			if (old^b.slots[k])>>offsetBits == 0 && string(keyOf(s.mem[old&offsetMask:])) == string(key) {
+			if at := s.recordAt(old, items[k].hash); at > 0 && string(keyOf(s.mem[at:])) == string(key) {
 				return &KeyError{Key: string(key), Err: ErrDuplicateKey}
 			}
 		}

@@ -1,7 +1,6 @@
 package ipallow
 
 import (
-	"encoding/binary"
 	"iter"
 	"net/netip"
 )
@@ -51,11 +50,10 @@ func (s *Snapshot) checkSlow(key string, addr netip.Addr) Verdict {
 
 // check is the verdict of a record of s.
 func (s *shard) check(rec []byte, addr netip.Addr) Verdict {
-	hdr, body := headerOf(rec), bodyOf(rec)
-	if hdr&flagLarge == 0 {
-		return matchBody(hdr, body, addr)
+	if headerOf(rec)&flagLarge == 0 {
+		return matchRecord(rec, addr)
 	}
-	if s.large[binary.LittleEndian.Uint32(body)].contains(newQuery(addr)) {
+	if s.large[largeOf(rec)].contains(newQuery(addr)) {
 		return Allowed
 	}
 	return Denied
@@ -91,7 +89,7 @@ func (s *Snapshot) Explain(key string, addr netip.Addr) Explanation {
 			x.Index, prefix = it.large.lookup(x.Addr)
 		}
 	} else {
-		x.Index, prefix = lookupSmall(headerOf(rec), bodyOf(rec), x.Addr)
+		x.Index, prefix = lookupSmall(rec, x.Addr)
 		x.Entries = recEntries(rec)
 	}
 	if x.Index < 0 {
