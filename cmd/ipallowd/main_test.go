@@ -36,22 +36,28 @@ type process struct {
 	t                   *testing.T
 	cmd                 *exec.Cmd
 	stderr              *bytes.Buffer
-	gateway, management string
+	gateway, management string // management is the status listener of a gateway
 	client              *http.Client
 }
 
-var bannerURL = regexp.MustCompile(`(?m)^  (gateway|settings) +(https?://[^/ \n]+)`)
+var bannerURL = regexp.MustCompile(`(?m)^  (gateway|settings|status) +(https?://[^/ \n]+)`)
 
 // start runs "ipallowd serve" as a process of its own on free ports.
 func start(t *testing.T, data string, args ...string) *process {
+	t.Helper()
+	return launch(t, append([]string{
+		"serve", "--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--allow-non-public",
+	}, args...)...)
+}
+
+// launch runs ipallowd as a process of its own, and waits for its banner.
+func launch(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, stderr: new(bytes.Buffer), client: &http.Client{
 		Timeout:   10 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 16},
 	}}
-	p.cmd = exec.Command(os.Args[0], append([]string{
-		"serve", "--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--allow-non-public",
-	}, args...)...)
+	p.cmd = exec.Command(os.Args[0], args...)
 	p.cmd.Env = append(os.Environ(), "IPALLOWD_TEST_CHILD=1", "IPALLOWD_ADMIN_TOKEN="+testToken)
 	p.cmd.Stderr = p.stderr
 	out, err := p.cmd.StdoutPipe()

@@ -108,11 +108,14 @@ func peer(p *authv3.AttributeContext_Peer) string {
 
 func refused(a *gateway.Answer, id string) *authv3.CheckResponse {
 	code := codes.PermissionDenied
-	if a.Status == http.StatusUnauthorized {
+	switch a.Status {
+	case http.StatusUnauthorized:
 		code = codes.Unauthenticated
+	case http.StatusServiceUnavailable:
+		code = codes.Unavailable
 	}
 	denied := &authv3.DeniedHttpResponse{
-		Status:  &typev3.HttpStatus{Code: typev3.StatusCode(a.Status)}, // #nosec G115 -- 401 or 403
+		Status:  &typev3.HttpStatus{Code: typev3.StatusCode(a.Status)}, // #nosec G115 -- 401, 403 or 503
 		Headers: []*corev3.HeaderValueOption{set("x-request-id", id)},
 		Body:    a.Body,
 	}

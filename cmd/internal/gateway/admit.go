@@ -27,12 +27,24 @@ type Decision struct {
 // It marks the key as used if the request is served, and changes nothing else.
 func (g *Gateway) Admit(c Call) Decision {
 	var d Decision
-	if d.Key, d.Refusal = g.authenticate(c.Header); d.Refusal != nil {
+	if g.loaded != nil && !g.loaded() {
+		d.Refusal = notLoaded // nobody knows whether the key is one
 		return d
 	}
-	d.Verdict = ipallow.Unrestricted
-	if !g.noAllowlist {
-		d.Verdict = g.engine.Check(d.Key.ID, c.Client.Addr)
+	for {
+		if d.Key, d.Refusal = g.authenticate(c.Header); d.Refusal != nil {
+			return Decision{Refusal: d.Refusal}
+		}
+		d.Verdict = ipallow.Unrestricted
+		if !g.noAllowlist {
+			d.Verdict = g.engine.Check(d.Key.ID, c.Client.Addr)
+		}
+		// A key that was changed or revoked in between may have been measured
+		// by a list that it never had, or by none. Whoever changes both takes
+		// the key out of the ring before its list changes.
+		if g.ring.Get(d.Key.ID) == d.Key {
+			break
+		}
 	}
 	switch {
 	case !permits(d.Key, &c):

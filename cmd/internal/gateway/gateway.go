@@ -22,6 +22,7 @@ type Gateway struct {
 	// None of the fields is written after New, but lostAt.
 	ring        *keyring.Ring
 	engine      *ipallow.Engine
+	loaded      func() bool // nil: from the beginning
 	source      *clientip.Source
 	log         *usagelog.Writer
 	proxy       *proxy // nil: the built-in ping
@@ -41,6 +42,7 @@ func New(opts Options) (*Gateway, error) {
 	g := &Gateway{
 		ring:        opts.Ring,
 		engine:      opts.Engine,
+		loaded:      opts.Loaded,
 		source:      opts.Source,
 		log:         opts.Log,
 		reportOnly:  opts.ReportOnly,

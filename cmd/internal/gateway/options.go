@@ -19,6 +19,10 @@ type Options struct {
 	Ring   *keyring.Ring
 	Engine *ipallow.Engine
 
+	// Loaded reports whether Ring and Engine have what they are to have. Until
+	// then every request is answered with 503. Default (nil): they have.
+	Loaded func() bool
+
 	// Source finds the client's address, and says which peers are trusted
 	// proxies. Default (nil): the TCP peer, and nobody is trusted.
 	Source *clientip.Source

@@ -19,7 +19,7 @@ import (
 const maxAuthzMessage = 256 << 10
 
 // serveAuthz answers Envoy on l until Close.
-func (s *Server) serveAuthz(l net.Listener) {
+func (s *host) serveAuthz(l net.Listener) {
 	srv := grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxAuthzMessage),
 		grpc.ConnectionTimeout(readHeaderTimeout),
@@ -51,6 +51,6 @@ func (s grpcServer) Shutdown(ctx context.Context) error {
 func (s grpcServer) Close() error { s.Stop(); return nil }
 
 // observe is the gateway's hook.
-func (s *Server) observe(e gateway.Event) {
+func (s *host) observe(e gateway.Event) {
 	s.metrics.observe(e.Authenticated, e.Verdict, e.Status, e.Duration)
 }

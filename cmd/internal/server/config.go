@@ -8,9 +8,12 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/clientip"
+	"github.com/ipallow/ipallow/cmd/internal/fleet"
 )
 
 // A Config is what an operator can choose. Defaults gives the defaults.
@@ -37,6 +40,15 @@ type Config struct {
 	MinBits4       int
 	MinBits6       int
 
+	// Fleet is where the gateways of a fleet are told of the keys, or where a
+	// gateway learns of them.
+	Fleet fleet.Config
+
+	// Of a gateway without a database (StartNode).
+	Name         string        // in the fleet
+	StatusListen string        // address of healthz, readyz and metrics
+	MaxStale     time.Duration // what it knows may be this old until it is unready
+
 	// For measuring, not offered as flags: the same handler with enforcement
 	// and logging off.
 	NoAllowlist, NoLog bool
@@ -54,6 +66,9 @@ func Defaults() Config {
 		MaxEntries:     p.MaxEntries,
 		MinBits4:       p.MinBits4,
 		MinBits6:       p.MinBits6,
+		Fleet:          fleet.Config{Prefix: fleet.DefaultPrefix, Replicas: 1},
+		StatusListen:   "127.0.0.1:8082",
+		MaxStale:       30 * time.Second,
 	}
 }
 
@@ -115,13 +130,23 @@ func (c *Config) upstream() (*url.URL, error) {
 	return u, nil
 }
 
+// An address to listen on, and the flag that gives it. The gateway's comes
+// first and ext_authz's last, which may be empty.
+type address struct{ flag, addr string }
+
+func (c *Config) serverAddresses() []address {
+	return []address{{"--listen", c.Listen}, {"--admin-listen", c.AdminListen}, {"--ext-authz-listen", c.AuthzListen}}
+}
+
+func (c *Config) nodeAddresses() []address {
+	return []address{{"--listen", c.Listen}, {"--status-listen", c.StatusListen}, {"--ext-authz-listen", c.AuthzListen}}
+}
+
 // validate returns every fault of what can be seen before anything is opened.
-func (c *Config) validate() error {
+func (c *Config) validate(listen []address) error {
 	var faults []error
 	add := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	for _, l := range []struct{ flag, addr string }{
-		{"--listen", c.Listen}, {"--admin-listen", c.AdminListen}, {"--ext-authz-listen", c.AuthzListen},
-	} {
+	for _, l := range listen {
 		if l.addr == "" && l.flag == "--ext-authz-listen" {
 			continue
 		}
@@ -147,5 +172,27 @@ func (c *Config) validate() error {
 	if c.MinBits6 < 0 || c.MinBits6 > 128 {
 		add("--min-bits6: %d: want 0 to 128", c.MinBits6)
 	}
+	if err := c.Fleet.Validate(); err != nil {
+		faults = append(faults, err)
+	}
 	return errors.Join(faults...)
 }
+
+// validateNode returns the faults of what only a gateway without a database
+// has.
+func (c *Config) validateNode() error {
+	var faults []error
+	if !c.Fleet.On() {
+		faults = append(faults, errors.New("--nats: name the servers of the fleet, such as nats://10.20.0.5:4222"))
+	}
+	if len(c.Name) < 1 || len(c.Name) > maxName || !utf8.ValidString(c.Name) || strings.ContainsFunc(c.Name, unicode.IsControl) {
+		faults = append(faults, fmt.Errorf("--name: %.80q: want 1 to %d bytes of text", c.Name, maxName))
+	}
+	if c.MaxStale <= 0 {
+		faults = append(faults, fmt.Errorf("--max-stale: %v: want a positive duration", c.MaxStale))
+	}
+	return errors.Join(faults...)
+}
+
+// maxName is the length of the longest name of a node, in bytes.
+const maxName = 200

@@ -3,9 +3,7 @@ package server
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/ipallow/ipallow/cmd/internal/api"
@@ -64,21 +62,6 @@ func status(w http.ResponseWriter, code int, text, reason string) {
 		Status string `json:"status"`
 		Reason string `json:"reason,omitempty"`
 	}{text, reason})
-}
-
-// url returns the address at which a browser on this machine reaches a
-// listener.
-func (s *Server) url(l net.Listener) string {
-	scheme := "http"
-	if s.cfg.TLSCert != "" {
-		scheme = "https"
-	}
-	addr := l.Addr().(*net.TCPAddr)
-	host := addr.IP.String()
-	if addr.IP.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
 }
 
 // Banner tells the operator where everything is, and what to try first.

@@ -5,22 +5,15 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/clientip"
 	"github.com/ipallow/ipallow/cmd/internal/admin"
-	"github.com/ipallow/ipallow/cmd/internal/gateway"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/cmd/internal/logstore"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
@@ -39,8 +32,7 @@ const (
 
 // A Server is a running reference server. Start makes one.
 type Server struct {
-	cfg    Config
-	logger *slog.Logger
+	host
 
 	Engine  *ipallow.Engine
 	Ring    *keyring.Ring
@@ -53,32 +45,16 @@ type Server struct {
 	TokenMade bool   // the token was made by this start
 	TokenFile string // where it is kept; empty: it was given
 
-	source  *clientip.Source
-	gateway *gateway.Gateway
-	metrics *metrics
-	ready   atomic.Bool
-
-	listeners []net.Listener
-	servers   []stopper
-	failed    chan error
-	closers   []func(context.Context) error // in order of opening
-	once      sync.Once
-	closeErr  error
-}
-
-// A stopper is a server that can finish what it is doing.
-type stopper interface {
-	Shutdown(context.Context) error
-	Close() error
+	fleet *fleetSide // nil: there is none
 }
 
 // Start opens everything, listens, and serves until Close. It returns when
 // requests are answered. The error names the flag or the file to correct.
 func Start(ctx context.Context, cfg Config, logger *slog.Logger) (*Server, error) {
-	if err := cfg.validate(); err != nil {
+	if err := cfg.validate(cfg.serverAddresses()); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, logger: logger, failed: make(chan error, 4)}
+	s := &Server{host: newHost(cfg, logger)}
 	if err := s.start(ctx); err != nil {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
@@ -98,14 +74,15 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.openToken(); err != nil {
 		return err
 	}
-	for _, l := range []struct{ name, addr string }{
-		{"--listen", s.cfg.Listen}, {"--admin-listen", s.cfg.AdminListen}, {"--ext-authz-listen", s.cfg.AuthzListen},
-	} {
-		if err := s.listen(l.name, l.addr); err != nil {
+	for _, l := range s.cfg.serverAddresses() {
+		if err := s.listen(l); err != nil {
 			return err
 		}
 	}
 	if err := s.openStores(ctx); err != nil {
+		return err
+	}
+	if err := s.openFleet(); err != nil {
 		return err
 	}
 	if err := s.openGateway(); err != nil {
@@ -158,6 +135,7 @@ func (s *Server) openStores(ctx context.Context) error {
 	s.onClose(func(context.Context) error { return s.Logs.Close() })
 	s.Manager, err = manage.Open(ctx, manage.Options{
 		Path: filepath.Join(s.cfg.Data, "ipallowd.db"), Engine: s.Engine, Ring: s.Ring, Seen: s.Logs, Logger: s.logger,
+		Outbox: s.cfg.Fleet.On(),
 	})
 	if err != nil {
 		return err
@@ -168,6 +146,7 @@ func (s *Server) openStores(ctx context.Context) error {
 	}
 	s.Log, err = usagelog.Open(filepath.Join(s.cfg.Data, "usage-wal"), s.Logs, &usagelog.Options{
 		BatchRecords: 4096,
+		StoreLinger:  200 * time.Millisecond, // larger transactions: less processor time per record
 		OnError:      func(err error) { s.logger.Error("usage log", "error", err) },
 	})
 	if err != nil {
@@ -178,102 +157,6 @@ func (s *Server) openStores(ctx context.Context) error {
 }
 
 func (s *Server) openGateway() error {
-	upstream, err := s.cfg.upstream()
-	if err != nil {
-		return err
-	}
 	s.metrics = newMetrics(s.Engine, s.Ring, s.Log)
-	s.gateway, err = gateway.New(gateway.Options{
-		Ring: s.Ring, Engine: s.Engine, Source: s.source, Log: s.Log, Upstream: upstream,
-		ReportOnly: s.cfg.ReportOnly, NoAllowlist: s.cfg.NoAllowlist, Logger: s.logger,
-		Observe: s.observe,
-	})
-	if err != nil {
-		return err
-	}
-	s.onClose(func(context.Context) error { s.gateway.Close(); return nil })
-	return nil
-}
-
-// onClose has f called by Close, before those that were given earlier.
-func (s *Server) onClose(f func(context.Context) error) { s.closers = append(s.closers, f) }
-
-// listen opens a listener; none for an empty address.
-func (s *Server) listen(flag, addr string) error {
-	if addr == "" {
-		return nil
-	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("%s: %w; choose another address, or stop what listens there", flag, err)
-	}
-	s.listeners = append(s.listeners, l)
-	s.onClose(func(context.Context) error {
-		l.Close() // a second time where it was served
-		return nil
-	})
-	return nil
-}
-
-// serveHTTP serves handler on l until Close.
-func (s *Server) serveHTTP(l net.Listener, name string, handler http.Handler, readTimeout time.Duration) error {
-	srv := &http.Server{
-		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		DisableGeneralOptionsHandler: true, // OPTIONS * is a request like any other
-		ErrorLog:                     slog.NewLogLogger(s.logger.With("server", name).Handler(), slog.LevelDebug),
-	}
-	l = patientListener{l}
-	serve := srv.Serve
-	if s.cfg.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(s.cfg.TLSCert, s.cfg.TLSKey)
-		if err != nil {
-			return fmt.Errorf("--tls-cert, --tls-key: %w", err)
-		}
-		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
-		serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
-	}
-	s.servers = append(s.servers, srv)
-	go func() {
-		if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.failed <- fmt.Errorf("%s: %w", name, err)
-		}
-	}()
-	return nil
-}
-
-// Failed yields the error of a listener that stopped by itself.
-func (s *Server) Failed() <-chan error { return s.failed }
-
-// Addrs are the addresses listened on: gateway, management and, where it was
-// asked for, ext_authz.
-func (s *Server) Addrs() []net.Addr {
-	addrs := make([]net.Addr, len(s.listeners))
-	for i, l := range s.listeners {
-		addrs[i] = l.Addr()
-	}
-	return addrs
-}
-
-// Close finishes the requests that are being answered, as long as ctx allows,
-// writes what is waiting, and closes everything.
-func (s *Server) Close(ctx context.Context) error {
-	s.once.Do(func() {
-		s.ready.Store(false)
-		var wg sync.WaitGroup
-		for _, srv := range s.servers {
-			wg.Go(func() {
-				if srv.Shutdown(ctx) != nil {
-					srv.Close()
-				}
-			})
-		}
-		wg.Wait()
-		var errs []error
-		for i := len(s.closers) - 1; i >= 0; i-- {
-			errs = append(errs, s.closers[i](ctx))
-		}
-		s.closeErr = errors.Join(errs...)
-	})
-	return s.closeErr
+	return s.newGateway(s.Engine, s.Ring, s.Log, nil)
 }

@@ -1,0 +1,309 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ipallow/ipallow/cmd/internal/keyring"
+	"github.com/ipallow/ipallow/usagelog"
+)
+
+const (
+	// drainMessages and drainBytes bound what the stream sends ahead.
+	drainMessages = 128
+	drainBytes    = 16 << 20
+
+	// drainRecords is about how many records are stored in one transaction.
+	drainRecords = 8192
+
+	// ackWait is how long the stream waits for an acknowledgement before it
+	// sends a message again: to a management that was killed and has
+	// started again, for instance.
+	ackWait = 5 * time.Second
+
+	// storeTimeout bounds an attempt to store.
+	storeTimeout = 30 * time.Second
+
+	// maxQuarantine is how many messages are kept that cannot be read.
+	maxQuarantine = 100
+)
+
+// consumerName is the name of the consumer that the log is.
+const consumerName = "management"
+
+// A DrainStatus is the state of a Drain at one moment.
+type DrainStatus struct {
+	Err      error  // why records do not come; nil if they do
+	Messages uint64 // whose records are stored
+	Records  uint64 // in them, those included that came again
+	Damaged  uint64 // messages that could not be read
+	Last     string // the last of these
+	Waiting  uint64 // messages in the stream, as of the last look
+}
+
+// A Drain brings the records of the fleet's stream into the log.
+type Drain struct {
+	link  *Link
+	store usagelog.Store
+	ring  *keyring.Ring
+	dir   string // of messages that cannot be read
+	loop  loop
+
+	mu sync.Mutex
+	st DrainStatus
+}
+
+// NewDrain begins to bring records into the store, and marks the ring's keys
+// as used. Messages that cannot be read are kept in the directory, which is
+// made when it is needed.
+func NewDrain(link *Link, store usagelog.Store, ring *keyring.Ring, dir string) *Drain {
+	d := &Drain{link: link, store: store, ring: ring, dir: dir}
+	d.loop = loop{link: link, name: "the usage stream", session: d.session, note: d.note}
+	d.loop.start()
+	return d
+}
+
+// Close ends it. What is in the stream stays there.
+func (d *Drain) Close() { d.loop.close() }
+
+// Status returns the state of this moment.
+func (d *Drain) Status() DrainStatus {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.st
+}
+
+func (d *Drain) note(err error) { d.with(func(s *DrainStatus) { s.Err = err }) }
+
+func (d *Drain) with(fn func(*DrainStatus)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fn(&d.st)
+}
+
+// session has one consumer's messages until something is wrong.
+func (d *Drain) session(ctx context.Context) error {
+	rctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
+	defer cancel()
+	stream, err := d.link.openUsage(rctx)
+	if err != nil {
+		return err
+	}
+	cons, err := stream.CreateOrUpdateConsumer(rctx, jetstream.ConsumerConfig{
+		Durable: consumerName, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 4 * drainMessages,
+	})
+	if err != nil {
+		return fmt.Errorf("consumer %s of stream %s: %w", consumerName, d.link.cfg.usageStream(), err)
+	}
+	in := make(chan jetstream.Msg, drainMessages)
+	quit := make(chan struct{})
+	defer close(quit)
+	faults := make(chan error, 1)
+	consuming, err := cons.Consume(func(m jetstream.Msg) {
+		select {
+		case in <- m:
+		case <-quit:
+		}
+	}, jetstream.PullMaxMessagesWithBytesLimit(drainMessages, drainBytes), jetstream.PullHeartbeat(time.Second),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			select {
+			case faults <- err:
+			default:
+			}
+		}))
+	if err != nil {
+		return fmt.Errorf("consume: %w", err)
+	}
+	defer consuming.Stop()
+	d.note(nil)
+	check := time.NewTicker(checkEvery)
+	defer check.Stop()
+	var silent checked
+	for {
+		select {
+		case m := <-in:
+			if err := d.take(ctx, more(m, in)); err != nil {
+				return err
+			}
+			silent.moved = true
+		case <-check.C:
+			if err := d.check(ctx, cons, &silent); err != nil {
+				return err
+			}
+		case err := <-faults:
+			return fmt.Errorf("consume: %w", err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// more returns the message and those that have come meanwhile.
+func more(m jetstream.Msg, in <-chan jetstream.Msg) []jetstream.Msg {
+	batch := []jetstream.Msg{m}
+	for len(batch) < drainMessages {
+		select {
+		case m := <-in:
+			batch = append(batch, m)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// checked is how often in a row there were messages and none came.
+type checked struct {
+	moved bool
+	times int
+}
+
+// check notices a consumer that is alive and delivers nothing.
+func (d *Drain) check(ctx context.Context, cons jetstream.Consumer, c *checked) error {
+	rctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	info, err := cons.Info(rctx)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
+		return err
+	case err != nil:
+		return nil // heartbeats tell whether it lives
+	}
+	d.with(func(s *DrainStatus) { s.Waiting = info.NumPending + uint64(max(info.NumAckPending, 0)) }) // #nosec G115 -- not negative
+	if c.moved || info.NumPending == 0 {
+		*c = checked{}
+		return nil
+	}
+	if c.times++; c.times == 3 {
+		return errors.New("the consumer delivers nothing although there are messages")
+	}
+	return nil
+}
+
+// take stores the records of messages and acknowledges them.
+func (d *Drain) take(ctx context.Context, batch []jetstream.Msg) error {
+	var records []usagelog.Record
+	var good []jetstream.Msg
+	for i, m := range batch {
+		all, err := unpack(records, m.Data())
+		if err != nil {
+			d.quarantine(m, err)
+			continue
+		}
+		records, good = all, append(good, m)
+		if len(records) < drainRecords && i < len(batch)-1 {
+			continue
+		}
+		if err := d.save(ctx, records, good, batch[i+1:]); err != nil {
+			return err
+		}
+		records, good = nil, nil
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	return d.save(ctx, records, good, nil)
+}
+
+// save stores records, however long that takes, and acknowledges their
+// messages. The stream is told meanwhile that all is well with these and with
+// those that wait.
+func (d *Drain) save(ctx context.Context, records []usagelog.Record, good, waiting []jetstream.Msg) error {
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		sctx, cancel := context.WithTimeout(ctx, storeTimeout)
+		err := d.store.Append(sctx, records)
+		cancel()
+		if ctx.Err() != nil {
+			return ctx.Err() // they come again
+		}
+		if err == nil {
+			break
+		}
+		d.note(fmt.Errorf("usage records cannot be stored and stay in the stream: %w", err))
+		for _, list := range [][]jetstream.Msg{good, waiting} {
+			for _, m := range list {
+				_ = m.InProgress() // or it comes again, and is recognised
+			}
+		}
+		sleep(ctx, pause)
+	}
+	d.mark(records)
+	for _, m := range good {
+		if err := m.Ack(); err != nil {
+			return fmt.Errorf("acknowledge: %w", err) // it comes again, and is recognised
+		}
+	}
+	d.with(func(s *DrainStatus) {
+		s.Err = nil
+		s.Messages += uint64(len(good))
+		s.Records += uint64(len(records))
+	})
+	return nil
+}
+
+// mark marks keys as used. The time is the gateway's, whose clock may be
+// ahead.
+func (d *Drain) mark(records []usagelog.Record) {
+	now := time.Now()
+	for i := range records {
+		r := &records[i]
+		switch r.Status {
+		case 0, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable:
+			continue
+		}
+		if k := d.ring.Get(r.KeyID); k != nil {
+			if r.Time.Before(now) {
+				k.Used(r.Time)
+			} else {
+				k.Used(now)
+			}
+		}
+	}
+}
+
+// quarantine puts a message aside that cannot be read, so that it holds up no
+// other one.
+func (d *Drain) quarantine(m jetstream.Msg, reason error) {
+	what := m.Subject()
+	file := ""
+	if meta, err := m.Metadata(); err == nil {
+		what = fmt.Sprintf("message %d of stream %s (%s)", meta.Sequence.Stream, meta.Stream, m.Subject())
+		file = fmt.Sprintf("%d-%d.msg", meta.Timestamp.UnixNano(), meta.Sequence.Stream)
+	}
+	if err := d.keep(file, m.Data()); err != nil {
+		d.link.logger.Error("a message that cannot be read is not kept", "error", err)
+	}
+	d.link.logger.Error("usage records are lost: a message cannot be read", "message", what, "error", reason, "kept", filepath.Join(d.dir, file))
+	d.with(func(s *DrainStatus) {
+		s.Damaged++
+		s.Last = fmt.Sprintf("%s: %v", what, reason)
+	})
+	if err := m.TermWithReason("it does not hold usage records"); err != nil {
+		d.link.logger.Warn("a message that cannot be read will come again", "error", err)
+	}
+}
+
+func (d *Drain) keep(file string, data []byte) error {
+	if file == "" {
+		return errors.New("it has no number")
+	}
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return err
+	}
+	list, err := os.ReadDir(d.dir)
+	if err != nil {
+		return err
+	}
+	if len(list) >= maxQuarantine {
+		return fmt.Errorf("there are %d in %s already", len(list), d.dir)
+	}
+	return os.WriteFile(filepath.Join(d.dir, file), data, 0o600)
+}

@@ -1,0 +1,219 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ipallow/ipallow/natsfeed"
+)
+
+// A Config says where a fleet's NATS is. The zero Config is that of a server
+// without a fleet.
+type Config struct {
+	URLs     []string // of the servers; a dead one is passed over
+	Creds    string   // file with the user's credentials; empty: none
+	Prefix   string   // of the names of buckets and stream
+	Replicas int      // of what is made
+
+	// TakeOver has the publisher take a bucket over that belongs to another
+	// database. Danger: keys that this database does not have are refused on
+	// every gateway from then on.
+	TakeOver bool
+}
+
+// DefaultPrefix is the default of Config.Prefix.
+const DefaultPrefix = "ipallow"
+
+// On reports whether there is a fleet.
+func (c *Config) On() bool { return len(c.URLs) > 0 }
+
+// Validate returns every fault, with the flags to correct.
+func (c *Config) Validate() error {
+	if !c.On() {
+		return nil
+	}
+	var faults []error
+	add := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	for _, text := range c.URLs {
+		u, err := url.Parse(text)
+		switch {
+		case err != nil: // its text may have a password
+			add("--nats: a URL cannot be read; want nats://HOST:PORT")
+		case u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls" && u.Scheme != "ws" && u.Scheme != "wss":
+			add("--nats: %q: want nats://HOST:PORT, or tls://, ws:// or wss://", u.Redacted())
+		}
+	}
+	if c.Creds != "" {
+		if _, err := os.Stat(c.Creds); err != nil {
+			add("--nats-creds: %w", err)
+		}
+	}
+	if c.Prefix == "" || len(c.Prefix) > 64 || strings.Trim(c.Prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" ||
+		strings.ContainsAny(c.Prefix, ". ") {
+		add("--nats-prefix: %.80q: want up to 64 letters, digits, hyphens and underscores", c.Prefix)
+	}
+	if c.Replicas < 1 || c.Replicas > 5 {
+		add("--nats-replicas: %d: want 1 to 5", c.Replicas)
+	}
+	return errors.Join(faults...)
+}
+
+// Names of what a fleet has in NATS.
+func (c *Config) keysBucket() string  { return c.Prefix + "_keys" }
+func (c *Config) nodesBucket() string { return c.Prefix + "_nodes" }
+func (c *Config) usageStream() string { return c.Prefix + "_usage" }
+func (c *Config) usageSubject() string {
+	return c.Prefix + ".usage"
+}
+
+// A Link is a connection to the fleet's NATS. It never gives up.
+type Link struct {
+	cfg    Config
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	logger *slog.Logger
+}
+
+// Connect makes a link. It waits for nobody: a server that cannot be reached
+// now is tried again and again. Name is shown in the server's lists.
+func Connect(cfg Config, name string, logger *slog.Logger) (*Link, error) {
+	logger = logger.With("nats", name)
+	opts := append(natsfeed.ConnOptions(),
+		nats.Name("ipallowd "+name),
+		// Nothing is sent late: who publishes tries again.
+		nats.ReconnectBufSize(-1),
+		nats.ConnectHandler(func(nc *nats.Conn) { logger.Info("connected", "server", nc.ConnectedUrlRedacted()) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { logger.Info("connected again", "server", nc.ConnectedUrlRedacted()) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { logger.Warn("the connection is lost", "error", err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { logger.Warn("NATS reports a fault", "error", err) }),
+	)
+	if cfg.Creds != "" {
+		opts = append(opts, nats.UserCredentials(cfg.Creds))
+	}
+	nc, err := nats.Connect(strings.Join(cfg.URLs, ","), opts...)
+	if err != nil {
+		return nil, fmt.Errorf("--nats: %w", err)
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("--nats: %w", err)
+	}
+	return &Link{cfg: cfg, nc: nc, js: js, logger: logger}, nil
+}
+
+// Connected reports whether there is a connection now.
+func (l *Link) Connected() bool { return l.nc.IsConnected() }
+
+// Close ends the connection.
+func (l *Link) Close() { l.nc.Close() }
+
+// requestTimeout bounds each request to NATS.
+const requestTimeout = 3 * time.Second
+
+// errNotConnected says that there is no connection.
+var errNotConnected = errors.New("NATS cannot be reached")
+
+// await waits for a connection. It returns the error of ctx.
+func (l *Link) await(ctx context.Context) error {
+	status := l.nc.StatusChanged(nats.CONNECTED)
+	defer l.nc.RemoveStatusListener(status)
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for !l.nc.IsConnected() {
+		select {
+		case <-status:
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%w (%w)", errNotConnected, ctx.Err())
+		}
+	}
+	return nil
+}
+
+// A loop has sessions one after the other, each from a connection that is
+// there to the first error.
+type loop struct {
+	link    *Link
+	name    string
+	session func(context.Context) error
+	note    func(error) // of each session's end, and nil when one is to begin
+	stop    context.CancelFunc
+	done    chan struct{}
+}
+
+const (
+	minPause = 50 * time.Millisecond
+	maxPause = 2 * time.Second
+)
+
+func (l *loop) start() {
+	var ctx context.Context
+	ctx, l.stop = context.WithCancel(context.Background())
+	l.done = make(chan struct{})
+	go l.run(ctx)
+}
+
+func (l *loop) run(ctx context.Context) {
+	defer close(l.done)
+	pause := minPause
+	said := ""
+	for {
+		if !l.link.Connected() {
+			l.note(errNotConnected)
+		}
+		if l.link.await(ctx) != nil {
+			return
+		}
+		began := time.Now()
+		err := l.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > 10*time.Second {
+			pause, said = minPause, ""
+		}
+		l.note(err)
+		if text := fmt.Sprint(err); text != said {
+			said = text
+			l.link.logger.Warn(l.name+" is interrupted and begins anew", "error", err)
+		}
+		sleep(ctx, pause)
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// close ends the session that runs.
+func (l *loop) close() {
+	l.stop()
+	<-l.done
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// String returns the servers' URLs, without passwords.
+func (l *Link) String() string {
+	list := make([]string, len(l.cfg.URLs))
+	for i, text := range l.cfg.URLs {
+		if u, err := url.Parse(text); err == nil {
+			list[i] = u.Redacted()
+		}
+	}
+	return strings.Join(list, ", ")
+}

@@ -1,0 +1,253 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/manage"
+)
+
+// Source is what a Publisher publishes. A *manage.Service with an outbox is
+// one.
+type Source interface {
+	Identity() string
+	Changed() <-chan struct{}
+	Outbox(ctx context.Context, after int64, limit int) ([]manage.OutboxRow, error)
+	OutboxLen(ctx context.Context) (int, time.Time, error)
+	Published(ctx context.Context, seqs []int64) error
+	Publication(ctx context.Context, id string) (manage.Publication, error)
+	Publications(ctx context.Context, yield func(manage.Publication) error) error
+}
+
+const (
+	// publishers is how many keys are published at once. Each waits for an
+	// acknowledgement.
+	publishers = 64
+
+	// outboxPage is how many rows are read at once.
+	outboxPage = 1000
+
+	// forgetEvery is how long rows wait that are in the bucket, so that many
+	// are deleted together: each time the disk is waited for, and with it the
+	// next change.
+	forgetEvery = 100 * time.Millisecond
+
+	// checkEvery is how often the bucket is looked at: whether it is the same
+	// one, whether it was rolled back, whether somebody else has written.
+	checkEvery = 2 * time.Second
+
+	// foreignPause is how long after a reconciliation the next one comes that
+	// somebody else's writing has caused.
+	foreignPause = 5 * time.Second
+
+	// stuckPause is how long a key waits that cannot be published as it is.
+	stuckPause = 30 * time.Second
+)
+
+// A PublisherStatus is the state of a Publisher at one moment.
+type PublisherStatus struct {
+	InStep     bool      // the bucket has what the database has, but for what is in the outbox
+	Err        error     // why not, or what failed last and was not made good; nil if all is well
+	Outbox     int       // changes that the bucket does not have
+	Oldest     time.Time // when the first of them was made; zero if there is none
+	Revision   uint64    // the bucket's last one
+	Created    time.Time // of the bucket
+	Published  uint64    // values
+	Removed    uint64    // keys
+	Failures   uint64    // of publishing, each of which is tried again
+	Conflicts  uint64    // values that were not as they were left
+	Reconciled uint64    // times that the whole bucket was compared
+}
+
+// A Publisher brings the changes of a management database into the bucket of
+// keys. It belongs to one goroutine and its workers.
+type Publisher struct {
+	link   *Link
+	src    Source
+	policy ipallow.Policy
+	loop   loop
+	work   *work
+
+	seen    int64 // the last row of the outbox that was added to work; of the session's goroutine
+	kv      jetstream.KeyValue
+	created time.Time
+	last    time.Time // of the last reconciliation
+
+	mu    sync.Mutex
+	known map[string]version
+	st    PublisherStatus
+	stuck map[string]error // keys that cannot be published as they are
+}
+
+// A version is what the bucket has of a key.
+type version struct {
+	rev uint64 // unsure: an acknowledgement is missing
+	sum uint64 // of the value
+}
+
+const unsure = ^uint64(0)
+
+// NewPublisher begins to publish. Values must keep the policy.
+func NewPublisher(link *Link, src Source, policy ipallow.Policy) *Publisher {
+	p := &Publisher{link: link, src: src, policy: policy, work: newWork(), known: make(map[string]version), stuck: make(map[string]error)}
+	p.loop = loop{link: link, name: "publishing", session: p.session, note: p.note}
+	p.loop.start()
+	return p
+}
+
+// Close ends publishing. What is in the outbox stays there for the next start.
+func (p *Publisher) Close() { p.loop.close() }
+
+// Status returns the state of this moment. The outbox is counted in the
+// database.
+func (p *Publisher) Status(ctx context.Context) PublisherStatus {
+	n, oldest, err := p.src.OutboxLen(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	st := p.st
+	st.Outbox, st.Oldest = n, oldest
+	if st.Err == nil {
+		st.Err = err
+	}
+	for id, err := range p.stuck {
+		st.Err = errors.Join(st.Err, fmt.Errorf("key %s: %w", id, err))
+		break // one says enough
+	}
+	return st
+}
+
+func (p *Publisher) note(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.st.InStep, p.st.Err = false, err
+}
+
+func (p *Publisher) with(fn func(*PublisherStatus)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fn(&p.st)
+}
+
+// session compares the bucket with the database, and then publishes changes as
+// they come, until something is wrong.
+func (p *Publisher) session(ctx context.Context) error {
+	kv, info, err := p.link.openKeys(ctx, p.src.Identity())
+	if err != nil {
+		return err
+	}
+	p.kv, p.created = kv, info.Created
+	p.with(func(s *PublisherStatus) { s.Created, s.Revision = info.Created, info.State.LastSeq })
+	if err := p.compare(ctx); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer stop()
+	for range publishers {
+		workers.Go(func() { p.worker(ctx) })
+	}
+	workers.Go(func() { p.forget(ctx) })
+	return p.follow(ctx)
+}
+
+// follow gives the workers what is to be done.
+func (p *Publisher) follow(ctx context.Context) error {
+	check := time.NewTicker(checkEvery)
+	defer check.Stop()
+	settled := p.work.settled
+	confirmed := false
+	for {
+		if err := p.readOutbox(ctx); err != nil {
+			return err
+		}
+		if !confirmed && p.work.left() == 0 {
+			if err := p.confirm(ctx); err != nil {
+				return err
+			}
+			confirmed, settled = true, nil
+		}
+		select {
+		case <-p.src.Changed():
+		case <-settled:
+		case <-check.C:
+			if err := p.check(ctx, confirmed); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// readOutbox adds the rows that came since the last time.
+func (p *Publisher) readOutbox(ctx context.Context) error {
+	for {
+		rows, err := p.src.Outbox(ctx, p.seen, outboxPage)
+		if err != nil {
+			return fmt.Errorf("the outbox cannot be read: %w", err)
+		}
+		for _, r := range rows {
+			p.work.add(r.KeyID, r.Seq)
+			p.seen = r.Seq
+		}
+		if len(rows) < outboxPage {
+			return nil
+		}
+	}
+}
+
+// forget deletes the rows whose changes are in the bucket. A row that is left
+// by a kill costs a comparison at the next start.
+func (p *Publisher) forget(ctx context.Context) {
+	tick := time.NewTicker(forgetEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		rows := p.work.takeDone()
+		if err := p.src.Published(ctx, rows); err != nil {
+			p.work.giveBack(rows)
+			p.with(func(s *PublisherStatus) { s.Err = fmt.Errorf("the outbox cannot be emptied: %w", err) })
+		}
+	}
+}
+
+// check looks whether the bucket is as it was left.
+func (p *Publisher) check(ctx context.Context, confirmed bool) error {
+	idle, began := p.work.idle()
+	p.mu.Lock()
+	left := p.st.Revision
+	p.mu.Unlock()
+	info, err := p.link.keysInfo(ctx)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return err
+	case err != nil:
+		p.with(func(s *PublisherStatus) { s.Err = err })
+		return nil // whoever publishes tries again
+	case !info.Created.Equal(p.created):
+		return errors.New("the bucket of keys was made anew")
+	case info.Config.Metadata[ownerKey] != p.src.Identity():
+		return fmt.Errorf("%w (another management node has taken it over)", ErrOwner)
+	case info.State.LastSeq < left:
+		return errors.New("the bucket of keys was rolled back")
+	}
+	stillIdle, now := p.work.idle()
+	if confirmed && idle && stillIdle && began == now {
+		if info.State.LastSeq > left && time.Since(p.last) > foreignPause {
+			return errors.New("somebody else has written to the bucket of keys")
+		}
+		p.with(func(s *PublisherStatus) { s.Err = nil })
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ownerKey is what the keys' bucket has in its metadata of the database that
+// publishes to it.
+const ownerKey = "ipallow.database"
+
+// ErrOwner says that the bucket belongs to another database.
+var ErrOwner = errors.New("the bucket of keys belongs to another management database; " +
+	"give this one its own --nats-prefix, or start it once with --nats-take-over, which ends the keys that only the other one has")
+
+// nodesAge is how long a report is kept of a node that sends no more.
+const nodesAge = 24 * time.Hour
+
+// usageDuplicates is how long the stream recognises a message that comes again.
+// The log recognises its records without end.
+const usageDuplicates = 2 * time.Minute
+
+// openKeys returns the keys' bucket, which it makes if there is none, and its
+// stream's state. The bucket belongs to the database with this identity.
+func (l *Link) openKeys(ctx context.Context, identity string) (jetstream.KeyValue, *jetstream.StreamInfo, error) {
+	kv, err := l.js.KeyValue(ctx, l.cfg.keysBucket())
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = l.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket: l.cfg.keysBucket(), Description: "ipallow: API keys and their allowlists",
+			Replicas: l.cfg.Replicas, Metadata: map[string]string{ownerKey: identity},
+		})
+		if err == nil {
+			l.logger.Info("the bucket of keys is made", "bucket", l.cfg.keysBucket(), "replicas", l.cfg.Replicas)
+		}
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("bucket %s: %w", l.cfg.keysBucket(), err)
+	}
+	info, err := l.keysInfo(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch owner := info.Config.Metadata[ownerKey]; {
+	case owner == identity:
+		return kv, info, nil
+	case owner != "" && !l.cfg.TakeOver:
+		return nil, nil, fmt.Errorf("%w (%s)", ErrOwner, l.cfg.keysBucket())
+	case owner != "":
+		l.logger.Warn("the bucket of keys is taken over from another database", "bucket", l.cfg.keysBucket(), "database", owner)
+	}
+	cfg := info.Config
+	cfg.Metadata = maps.Clone(cfg.Metadata)
+	if cfg.Metadata == nil {
+		cfg.Metadata = make(map[string]string)
+	}
+	cfg.Metadata[ownerKey] = identity
+	if _, err := l.js.UpdateStream(ctx, cfg); err != nil {
+		return nil, nil, fmt.Errorf("bucket %s: %w", l.cfg.keysBucket(), err)
+	}
+	info, err = l.keysInfo(ctx)
+	if err == nil && info.Config.Metadata[ownerKey] != identity {
+		err = ErrOwner
+	}
+	return kv, info, err
+}
+
+// keysInfo asks for the state of the keys' stream.
+func (l *Link) keysInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stream, err := l.js.Stream(ctx, "KV_"+l.cfg.keysBucket())
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", l.cfg.keysBucket(), err)
+	}
+	return stream.CachedInfo(), nil
+}
+
+// openNodes returns the nodes' bucket, which the management makes.
+func (l *Link) openNodes(ctx context.Context, create bool) (jetstream.KeyValue, error) {
+	kv, err := l.js.KeyValue(ctx, l.cfg.nodesBucket())
+	if create && errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = l.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket: l.cfg.nodesBucket(), Description: "ipallow: the last report of each node",
+			Replicas: l.cfg.Replicas, TTL: nodesAge,
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", l.cfg.nodesBucket(), err)
+	}
+	return kv, nil
+}
+
+// openUsage returns the stream of usage records, which the management makes. A
+// message is there until the log has its records; when the stream is full, the
+// gateways keep what does not fit.
+func (l *Link) openUsage(ctx context.Context) (jetstream.Stream, error) {
+	name := l.cfg.usageStream()
+	stream, err := l.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = l.js.CreateStream(ctx, jetstream.StreamConfig{
+			Name: name, Description: "ipallow: usage records on their way to the management's log",
+			Subjects: []string{l.cfg.usageSubject() + ".>"}, Replicas: l.cfg.Replicas,
+			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Duplicates: usageDuplicates,
+			DenyDelete: true,
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", name, err)
+	}
+	if cfg := stream.CachedInfo().Config; cfg.MaxAge > 0 || cfg.Discard != jetstream.DiscardNew && (cfg.MaxBytes > 0 || cfg.MaxMsgs > 0) || cfg.MaxMsgsPerSubject > 0 {
+		return nil, fmt.Errorf("stream %s: its limits would let usage records disappear; give it no age, no limit a subject, and discard policy new", name)
+	}
+	return stream, nil
+}

@@ -1,0 +1,166 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/clientip"
+	"github.com/ipallow/ipallow/cmd/internal/gateway"
+	"github.com/ipallow/ipallow/cmd/internal/keyring"
+	"github.com/ipallow/ipallow/usagelog"
+)
+
+// A host is what a Server and a Node have in common: listeners, a gateway,
+// and an end.
+type host struct {
+	cfg    Config
+	logger *slog.Logger
+
+	source  *clientip.Source
+	gateway *gateway.Gateway
+	metrics *metrics
+	ready   atomic.Bool
+
+	listeners []net.Listener
+	servers   []stopper
+	failed    chan error
+	closers   []func(context.Context) error // in order of opening
+	once      sync.Once
+	closeErr  error
+}
+
+// A stopper is a server that can finish what it is doing.
+type stopper interface {
+	Shutdown(context.Context) error
+	Close() error
+}
+
+func newHost(cfg Config, logger *slog.Logger) host {
+	return host{cfg: cfg, logger: logger, failed: make(chan error, 4)}
+}
+
+// newGateway makes the gateway. Loaded is gateway.Options.Loaded.
+func (s *host) newGateway(engine *ipallow.Engine, ring *keyring.Ring, log *usagelog.Writer, loaded func() bool) error {
+	upstream, err := s.cfg.upstream()
+	if err != nil {
+		return err
+	}
+	s.gateway, err = gateway.New(gateway.Options{
+		Ring: ring, Engine: engine, Loaded: loaded, Source: s.source, Log: log, Upstream: upstream,
+		ReportOnly: s.cfg.ReportOnly, NoAllowlist: s.cfg.NoAllowlist, Logger: s.logger,
+		Observe: s.observe,
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { s.gateway.Close(); return nil })
+	return nil
+}
+
+// onClose has f called by Close, before those that were given earlier.
+func (s *host) onClose(f func(context.Context) error) { s.closers = append(s.closers, f) }
+
+// listen opens a listener; none for an empty address.
+func (s *host) listen(a address) error {
+	if a.addr == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", a.addr)
+	if err != nil {
+		return fmt.Errorf("%s: %w; choose another address, or stop what listens there", a.flag, err)
+	}
+	s.listeners = append(s.listeners, l)
+	s.onClose(func(context.Context) error {
+		l.Close() // a second time where it was served
+		return nil
+	})
+	return nil
+}
+
+// serveHTTP serves handler on l until Close.
+func (s *host) serveHTTP(l net.Listener, name string, handler http.Handler, readTimeout time.Duration) error {
+	srv := &http.Server{
+		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is a request like any other
+		ErrorLog:                     slog.NewLogLogger(s.logger.With("server", name).Handler(), slog.LevelDebug),
+	}
+	l = patientListener{l}
+	serve := srv.Serve
+	if s.cfg.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(s.cfg.TLSCert, s.cfg.TLSKey)
+		if err != nil {
+			return fmt.Errorf("--tls-cert, --tls-key: %w", err)
+		}
+		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
+	}
+	s.servers = append(s.servers, srv)
+	go func() {
+		if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("%s: %w", name, err)
+		}
+	}()
+	return nil
+}
+
+// Failed yields the error of a listener that stopped by itself.
+func (s *host) Failed() <-chan error { return s.failed }
+
+// Addrs are the addresses listened on: gateway, management and, where it was
+// asked for, ext_authz.
+func (s *host) Addrs() []net.Addr {
+	addrs := make([]net.Addr, len(s.listeners))
+	for i, l := range s.listeners {
+		addrs[i] = l.Addr()
+	}
+	return addrs
+}
+
+// Close finishes the requests that are being answered, as long as ctx allows,
+// writes what is waiting, and closes everything.
+func (s *host) Close(ctx context.Context) error {
+	s.once.Do(func() {
+		s.ready.Store(false)
+		var wg sync.WaitGroup
+		for _, srv := range s.servers {
+			wg.Go(func() {
+				if srv.Shutdown(ctx) != nil {
+					srv.Close()
+				}
+			})
+		}
+		wg.Wait()
+		var errs []error
+		for i := len(s.closers) - 1; i >= 0; i-- {
+			errs = append(errs, s.closers[i](ctx))
+		}
+		s.closeErr = errors.Join(errs...)
+	})
+	return s.closeErr
+}
+
+// url returns the address at which a browser on this machine reaches a
+// listener.
+func (s *host) url(l net.Listener) string {
+	scheme := "http"
+	if s.cfg.TLSCert != "" {
+		scheme = "https"
+	}
+	addr := l.Addr().(*net.TCPAddr)
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+}

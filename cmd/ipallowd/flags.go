@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ipallow/ipallow/cmd/internal/server"
+)
+
+// gatewayFlags adds the flags of whatever answers requests.
+func gatewayFlags(f *pflag.FlagSet, cfg *server.Config) {
+	f.StringVar(&cfg.Listen, "listen", cfg.Listen, "`address` of the gateway")
+	f.StringVar(&cfg.AuthzListen, "ext-authz-listen", "", "`address` of Envoy's ext_authz service (gRPC); none by default")
+	f.StringVar(&cfg.Data, "data", cfg.Data, "`directory` of everything that is kept")
+	f.StringVar(&cfg.Upstream, "upstream", "", "`URL` of the API behind the gateway; without one, GET /v1/ping answers")
+	f.StringSliceVar(&cfg.TrustedProxies, "trusted-proxies", nil, "`networks` of the proxies in front, such as 10.20.0.0/24,10.30.0.1; \"unix\" trusts unix sockets")
+	f.StringVar(&cfg.ClientIPHeader, "client-ip-header", cfg.ClientIPHeader, "`header` in which the trusted proxies name the client: X-Forwarded-For, Forwarded, or one with a single address")
+	f.BoolVar(&cfg.ReportOnly, "report-only", false, "refuse nothing because of an allowlist, only log what would be")
+	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM `file` of the certificate for both listeners")
+	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM `file` of its key")
+	f.BoolVar(&cfg.AllowNonPublic, "allow-non-public", false, "accept private, loopback and other entries that are no public addresses")
+	f.IntVar(&cfg.MaxEntries, "max-entries", cfg.MaxEntries, "entries an allowlist may have")
+	f.IntVar(&cfg.MinBits4, "min-bits4", cfg.MinBits4, "shortest IPv4 prefix length an entry may have")
+	f.IntVar(&cfg.MinBits6, "min-bits6", cfg.MinBits6, "shortest IPv6 prefix length an entry may have")
+}
+
+// natsFlags adds the flags of every member of a fleet, but the servers' URLs.
+func natsFlags(f *pflag.FlagSet, cfg *server.Config) {
+	f.StringVar(&cfg.Fleet.Creds, "nats-creds", "", "`file` with the credentials for NATS")
+	f.StringVar(&cfg.Fleet.Prefix, "nats-prefix", cfg.Fleet.Prefix, "`name` before the names of the fleet's buckets and stream")
+}
+
+// logFlags are the flags of the program's own log.
+type logFlags struct{ format, level string }
+
+func (l *logFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&l.format, "log-format", "text", "text or json")
+	f.StringVar(&l.level, "log-level", "info", "debug, info, warn or error")
+}
+
+func (l *logFlags) logger(w io.Writer) (*slog.Logger, error) {
+	logger, err := newLogger(w, l.format, l.level)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return logger, nil
+}
+
+const envPrefix = "IPALLOWD_"
+
+// environment is the PreRunE of commands whose flags may come from there.
+func environment(cmd *cobra.Command, _ []string) error {
+	return fromEnvironment(cmd.Flags(), os.LookupEnv)
+}
+
+// fromEnvironment gives every flag that is not on the command line its value
+// from the environment.
+func fromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	var fault error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := lookup(name)
+		if !ok || f.Changed || f.Name == "help" || fault != nil {
+			return
+		}
+		if err := flags.Set(f.Name, value); err != nil {
+			fault = usageError{fmt.Errorf("%s: %w", name, err)}
+		}
+	})
+	return fault
+}
+
+// days is a duration that may be written in days, such as 30d.
+type days time.Duration
+
+func (d *days) String() string {
+	if t := time.Duration(*d); t > 0 && t%(24*time.Hour) == 0 {
+		return strconv.FormatInt(int64(t/(24*time.Hour)), 10) + "d"
+	}
+	return time.Duration(*d).String()
+}
+
+func (d *days) Set(s string) error {
+	if n, ok := strings.CutSuffix(s, "d"); ok {
+		v, err := strconv.ParseUint(n, 10, 16)
+		if err != nil {
+			return fmt.Errorf("%q: want days such as 30d, or a duration such as 12h", s)
+		}
+		*d = days(time.Duration(v) * 24 * time.Hour)
+		return nil
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q: want days such as 30d, or a duration such as 12h", s)
+	}
+	*d = days(v)
+	return nil
+}
+
+func (d *days) Type() string { return "duration" }
+
+func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level: %q: want debug, info, warn or error", level)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, fmt.Errorf("--log-format: %q: want text or json", format)
+}
+
+// stopWithin bounds how long requests and usage records are waited for at the
+// end.
+const stopWithin = 20 * time.Second
+
+// A running is a server that runs until it is told to stop or fails.
+type running interface {
+	Banner() string
+	Failed() <-chan error
+	Close(context.Context) error
+}
+
+// runUntil runs a server until ctx ends.
+func runUntil(ctx context.Context, s running, logger *slog.Logger, out io.Writer) error {
+	fmt.Fprint(out, s.Banner())
+	var err error
+	select {
+	case <-ctx.Done():
+		logger.Info("stopping")
+	case err = <-s.Failed():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+	defer cancel()
+	if e := s.Close(stop); err == nil {
+		err = e
+	}
+	return err
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ipallow/ipallow/cmd/internal/fleet/fleettest"
+)
+
+// startManagement runs the management node of a fleet.
+func startManagement(t *testing.T, nats *fleettest.NATS, data string) *process {
+	t.Helper()
+	return start(t, data, "--nats", nats.URL())
+}
+
+// startGateway runs a gateway of the fleet.
+func startGateway(t *testing.T, nats *fleettest.NATS, data, name string) *process {
+	t.Helper()
+	return launch(t, "gateway", "--nats", nats.URL(), "--data", data, "--name", name,
+		"--listen", "127.0.0.1:0", "--status-listen", "127.0.0.1:0", "--allow-non-public")
+}
+
+// ready reports whether /readyz says so.
+func (p *process) ready() bool {
+	resp, err := p.client.Get(p.management + "/readyz")
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode == http.StatusOK
+}
+
+func (p *process) said() string { return p.stderr.String() }
+
+// answers waits until the gateway answers a key in this way.
+func (p *process) answers(secret string, want int) {
+	p.t.Helper()
+	got := 0
+	fleettest.Eventually(p.t, func() bool {
+		var err error
+		got, _, err = p.ping(secret)
+		require.NoError(p.t, err)
+		return got == want
+	}, func() string { return "status " + http.StatusText(got) })
+}
+
+// A gateway without a database learns of keys, lists, and what becomes of them,
+// and its records are in the management's log.
+func TestFleet(t *testing.T) {
+	nats := fleettest.Start(t)
+	gate := startGateway(t, nats, t.TempDir(), "gate-1")
+	status, id, err := gate.ping("ipk_unknown")
+	require.NoError(t, err)
+	require.Equal(t, 503, status, "nothing is known yet")
+	require.False(t, gate.ready())
+
+	m := startManagement(t, nats, t.TempDir())
+	open := m.create("open")
+	here := m.create("here", entry{"127.0.0.1", "this machine"})
+	elsewhere := m.create("elsewhere", entry{"203.0.113.0/24", "office"})
+	gate.answers(elsewhere.Secret, 403)
+	gate.answers(here.Secret, 200)
+	gate.answers(open.Secret, 200)
+	gate.answers(here.Secret+"x", 401)
+	fleettest.Eventually(t, gate.ready, gate.said)
+
+	status, err = m.api("PUT", "/keys/"+here.ID+"/allowlist", map[string]any{"entries": []entry{{"203.0.113.7", ""}}, "confirm_lockout": true}, nil)
+	require.NoError(t, err)
+	require.Equal(t, 200, status)
+	gate.answers(here.Secret, 403)
+	status, err = m.api("DELETE", "/keys/"+open.ID, nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, 204, status)
+	gate.answers(open.Secret, 401)
+
+	fleettest.Eventually(t, func() bool { return m.requestIDs()[id] == 1 }, func() string { return "the record of the first request" })
+}
