@@ -103,15 +103,7 @@ func (m *manager) allowed(ctx context.Context, id string) (string, error) {
 	return list.Entries[0].Entry, nil
 }
 
-// isRevoked reports whether a key is revoked.
-func (m *manager) isRevoked(ctx context.Context, id string) (bool, error) {
-	var k struct {
-		Revoked *time.Time `json:"revoked_at"`
-	}
-	err := m.call(ctx, http.MethodGet, "/keys/"+id, nil, &k)
-	return k.Revoked != nil, err
-}
-
+// revoke ends a key.
 func (m *manager) revoke(ctx context.Context, id string) error {
 	return m.call(ctx, http.MethodDelete, "/keys/"+id, nil, nil)
 }

@@ -86,21 +86,18 @@ func (b *book) restarted(node string) {
 	}
 }
 
-// due returns the requests that must be in the log, and how many need not be.
-func (b *book) due() (ids map[string]bool, excused int) {
+// due returns the requests that were answered: true for those that must be in
+// the log, false for those that need not be.
+func (b *book) due() (ids map[string]bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	ids = make(map[string]bool, len(b.answers))
 	for id, a := range b.answers {
-		if slices.ContainsFunc(b.kills, func(k kill) bool {
+		ids[id] = !slices.ContainsFunc(b.kills, func(k kill) bool {
 			return k.node == a.node && a.at.After(k.from) && (k.to.IsZero() || a.at.Before(k.to))
-		}) {
-			excused++
-		} else {
-			ids[id] = true
-		}
+		})
 	}
-	return ids, excused
+	return ids
 }
 
 // A caller makes requests with keys.
@@ -159,9 +156,10 @@ func (c *caller) ping(ctx context.Context, gateway *daemon, secret, client strin
 type reckoning struct {
 	records int // in the log
 	due     int // answers that have to be in it
-	excused int // answers so shortly before a kill that they need not be
 	missing int
 	twice   int
+	excused int // answers so shortly before a kill that they need not be in it
+	lost    int // those of them that are not
 }
 
 func (r reckoning) err() error {
@@ -173,23 +171,37 @@ func (r reckoning) err() error {
 
 // reckon waits until every answer has its record, and returns how it stands.
 func (b *book) reckon(ctx context.Context, m *manager) (r reckoning, err error) {
-	due, excused := b.due()
+	due := b.due()
 	err = poll(ctx, 200*time.Millisecond, "the usage records", func() error {
 		ids, err := m.records(ctx)
 		if err != nil {
 			return err
 		}
-		r = reckoning{due: len(due), excused: excused}
-		for _, n := range ids {
-			r.records += n
-			r.twice += n - 1
-		}
-		for id := range due {
-			if ids[id] == 0 {
-				r.missing++
-			}
-		}
+		r = compare(due, ids)
 		return r.err()
 	})
 	return r, err
+}
+
+// compare counts. records has how often each request is in the log.
+func compare(due map[string]bool, records map[string]int) (r reckoning) {
+	for _, n := range records {
+		r.records += n
+		r.twice += n - 1
+	}
+	for id, must := range due {
+		switch {
+		case must && records[id] == 0:
+			r.missing++
+			r.due++
+		case must:
+			r.due++
+		case records[id] == 0:
+			r.lost++
+			r.excused++
+		default:
+			r.excused++
+		}
+	}
+	return r
 }

@@ -19,10 +19,10 @@ const adminToken = "adm_fleet-in-one-terminal-0123456789"
 // program is what the fleet consists of.
 const program = "github.com/ipallow/ipallow/cmd/ipallowd"
 
-// build compiles ipallowd into dir and returns its path.
-func build(ctx context.Context, dir string) (string, error) {
+// build compiles ipallowd into dir and returns its path. flags are for go build.
+func build(ctx context.Context, dir string, flags ...string) (string, error) {
 	path := filepath.Join(dir, "ipallowd")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, program)
+	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build"}, flags...), "-o", path, program)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build %s: %w\n%s\nrun this from a clone of the project", program, err, out)
 	}

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -166,12 +164,4 @@ func (f *fleet) change(ctx context.Context, keys []*key) error {
 // askAll settles what the keys' lists are after the management was killed.
 func (f *fleet) askAll(ctx context.Context) error {
 	return each(len(f.keys), 16, func(i int) error { return f.keys[i].ask(ctx, f.manager) })
-}
-
-// remove deletes the directory of a fleet that has ended.
-func (f *fleet) remove() error {
-	if f.dir == "" {
-		return errors.New("no directory")
-	}
-	return os.RemoveAll(f.dir)
 }

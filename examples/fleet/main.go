@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -46,10 +47,11 @@ Flags:
 // run is the program. It returns the exit status: 0 when everything was as it
 // must be, 1 when not, 2 for wrong flags.
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
-	var cfg config
+	cfg := config{lasting: 5 * time.Second}
+	var short bool
 	flags := flag.NewFlagSet("fleet", flag.ContinueOnError)
 	flags.SetOutput(errOut)
-	flags.BoolVar(&cfg.short, "short", false, "a few seconds of each part")
+	flags.BoolVar(&short, "short", false, "a few seconds of each part")
 	flags.BoolVar(&cfg.keep, "keep", false, "keep the directory with logs and data")
 	flags.IntVar(&cfg.keys, "keys", 1000, "how many keys there are, 50 to 100000")
 	flags.Usage = func() {
@@ -65,10 +67,22 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		fmt.Fprintln(errOut, "fleet: no arguments, and 50 to 100000 keys; see --help")
 		return 2
 	}
-	dir, err := os.MkdirTemp("", "ipallow-fleet-")
-	if err != nil {
-		fmt.Fprintln(errOut, "fleet:", err)
+	if short {
+		cfg.lasting = 2 * time.Second
+	}
+	if err := runIn(ctx, "", cfg, out); err != nil {
+		fmt.Fprintln(errOut, "\nfleet:", err)
 		return 1
+	}
+	return 0
+}
+
+// runIn shows the fleet in a directory that it makes below parent, or below the
+// usual one, and removes.
+func runIn(ctx context.Context, parent string, cfg config, out io.Writer) error {
+	dir, err := os.MkdirTemp(parent, "ipallow-fleet-")
+	if err != nil {
+		return err
 	}
 	err = show(ctx, cfg, dir, out)
 	if ctx.Err() != nil {
@@ -76,12 +90,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	}
 	if cfg.keep {
 		fmt.Fprintf(out, "\nlogs and data are in %s\n", dir)
-	} else if e := os.RemoveAll(dir); err == nil {
-		err = e
+		return err
 	}
-	if err != nil {
-		fmt.Fprintln(errOut, "\nfleet:", err)
-		return 1
-	}
-	return 0
+	return errors.Join(err, os.RemoveAll(dir))
 }
