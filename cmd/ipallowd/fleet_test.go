@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -78,4 +80,50 @@ func TestFleet(t *testing.T) {
 	gate.answers(open.Secret, 401)
 
 	fleettest.Eventually(t, func() bool { return m.requestIDs()[id] == 1 }, func() string { return "the record of the first request" })
+
+	// The nodes are known, with their lag; a gateway's clock is not asked.
+	var view struct {
+		Fleet  bool   `json:"fleet"`
+		Newest uint64 `json:"newest_revision"`
+		Nodes  []struct {
+			Name, Role, State, Source string
+			Revision, Lag             uint64
+			Keys                      int
+		} `json:"nodes"`
+	}
+	fleettest.Eventually(t, func() bool {
+		status, err := m.api("GET", "/nodes", nil, &view)
+		return err == nil && status == 200 && len(view.Nodes) == 2 && view.Nodes[1].Lag == 0 && view.Nodes[1].Keys == 2
+	}, func() string { return fmt.Sprintf("%+v", view) })
+	require.True(t, view.Fleet)
+	require.Equal(t, "management", view.Nodes[0].Role)
+	require.Equal(t, "gate-1", view.Nodes[1].Name)
+	require.Equal(t, "ready", view.Nodes[1].State)
+	require.Equal(t, "bucket", view.Nodes[1].Source)
+	require.Equal(t, view.Newest, view.Nodes[1].Revision)
+
+	for _, want := range []string{"ipallowd_feed_ready 1", "ipallowd_feed_lag 0", "ipallowd_feed_faults 0", "ipallowd_keys 2"} {
+		require.Contains(t, gate.metrics(""), want)
+	}
+	for _, want := range []string{"ipallowd_fleet_in_step 1", "ipallowd_fleet_rivals 0", `ipallowd_fleet_nodes{state="ready"} 1`, "ipallowd_usage_damaged_total 0"} {
+		require.Contains(t, m.metrics(testToken), want)
+	}
+	fleettest.Eventually(t, func() bool { return strings.Contains(m.metrics(testToken), "ipallowd_outbox_rows 0\n") }, func() string { return "the outbox is never empty" })
+}
+
+// metrics returns what /metrics says.
+func (p *process) metrics(token string) string {
+	p.t.Helper()
+	req, err := http.NewRequest("GET", p.management+"/metrics", nil)
+	require.NoError(p.t, err)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := p.client.Do(req)
+	require.NoError(p.t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(p.t, err)
+	require.Equal(p.t, 200, resp.StatusCode)
+	return string(text)
 }

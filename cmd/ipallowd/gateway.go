@@ -1,8 +1,6 @@
 package main
 
 import (
-	"os"
-
 	"github.com/spf13/cobra"
 
 	"github.com/ipallow/ipallow/cmd/internal/server"
@@ -11,7 +9,6 @@ import (
 func newGatewayCommand() *cobra.Command {
 	cfg := server.Defaults()
 	cfg.Data = "ipallowd-gateway"
-	cfg.Name, _ = os.Hostname() // an empty name is refused later
 	var log logFlags
 	cmd := &cobra.Command{
 		Use:   "gateway",

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ipallow/ipallow/clientip"
+	"github.com/ipallow/ipallow/cmd/internal/fleet"
 	"github.com/ipallow/ipallow/cmd/internal/logstore"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 	"github.com/ipallow/ipallow/usagelog"
@@ -51,6 +52,9 @@ type Options struct {
 	// same limit on wrong ones. Nil: nothing is.
 	Metrics http.Handler
 
+	// Fleet tells of the nodes. Nil: there is no fleet.
+	Fleet func(context.Context) fleet.View
+
 	// Timeout bounds the work on a request, the CSV export excepted. Default
 	// 30 s.
 	Timeout time.Duration
@@ -60,6 +64,7 @@ type Options struct {
 type handler struct {
 	manager manage.Manager
 	logs    Logs
+	fleet   func(context.Context) fleet.View // nil: there is none
 	source  *clientip.Source
 	logger  *slog.Logger
 	timeout time.Duration // of everything but the export
@@ -78,6 +83,7 @@ func New(opts Options) (http.Handler, error) {
 	h := &handler{
 		manager: opts.Manager,
 		logs:    opts.Logs,
+		fleet:   opts.Fleet,
 		source:  opts.Source,
 		logger:  opts.Logger,
 		timeout: opts.Timeout,
@@ -117,6 +123,7 @@ func (h *handler) routes() map[string]methods {
 		exportPath:                          {"GET": h.exportLogs},
 		"/api/v1/logs/summary":              {"GET": h.summarizeLogs},
 		"/api/v1/audit":                     {"GET": h.listAudit},
+		"/api/v1/nodes":                     {"GET": h.listNodes},
 		"/api/openapi.json":                 {"GET": h.openapi},
 	}
 }

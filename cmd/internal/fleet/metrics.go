@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"math"
 	"time"
 
@@ -73,4 +74,69 @@ func emitters(ch chan<- prometheus.Metric) (gauge, counter emitter) {
 		return func(d *prometheus.Desc, v float64) { ch <- prometheus.MustNewConstMetric(d, t, v) }
 	}
 	return of(prometheus.GaugeValue), of(prometheus.CounterValue)
+}
+
+// A CenterCollector shows a management node's fleet in its metrics.
+type CenterCollector struct{ Center *Center }
+
+var (
+	centerConnected  = desc("ipallowd_fleet_connected", "1 while there is a connection to NATS.")
+	centerInStep     = desc("ipallowd_fleet_in_step", "1 while the bucket of keys has what the database has, but for what is in the outbox.")
+	centerRevision   = desc("ipallowd_fleet_revision", "The newest revision of the bucket of keys.")
+	centerRivals     = desc("ipallowd_fleet_rivals", "Other management nodes of the same fleet; there should be none.")
+	outboxRows       = desc("ipallowd_outbox_rows", "Changes that the bucket of keys does not have yet.")
+	outboxOldest     = desc("ipallowd_outbox_oldest_seconds", "How long ago the oldest of these was made.")
+	publishedTotal   = desc("ipallowd_published_total", "Values that were published.")
+	removedTotal     = desc("ipallowd_unpublished_total", "Keys that were taken out of the bucket.")
+	publishErrors    = desc("ipallowd_publish_errors_total", "Failures of publishing, each of which is tried again.")
+	publishConflicts = desc("ipallowd_publish_conflicts_total", "Values that were not as they had been left.")
+	reconciledTotal  = desc("ipallowd_reconciled_total", "Times that the whole bucket was compared with the database.")
+	usageMessages    = desc("ipallowd_usage_messages_total", "Messages of gateways whose usage records are stored.")
+	usageRecords     = desc("ipallowd_usage_records_total", "Usage records in them, those included that came again.")
+	usageDamaged     = desc("ipallowd_usage_damaged_total", "Messages of gateways that could not be read.")
+	usageWaiting     = desc("ipallowd_usage_waiting_messages", "Messages of gateways that are not stored yet.")
+	nodesKnown       = prometheus.NewDesc("ipallowd_fleet_nodes", "Gateways by their state.", []string{"state"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c CenterCollector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// collectTimeout bounds how long the outbox is counted.
+const collectTimeout = 5 * time.Second
+
+// Collect implements prometheus.Collector.
+func (c CenterCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
+	defer cancel()
+	v := c.Center.View(ctx)
+	gauge, counter := emitters(ch)
+	p, u := &v.Publisher, &v.Usage
+	gauge(centerConnected, truth(v.Connected))
+	gauge(centerInStep, truth(p.InStep))
+	gauge(centerRevision, float64(p.Revision))
+	gauge(centerRivals, truth(v.Rival != ""))
+	gauge(outboxRows, float64(p.Outbox))
+	oldest := 0.0
+	if !p.Oldest.IsZero() {
+		oldest = max(0, time.Since(p.Oldest).Seconds())
+	}
+	gauge(outboxOldest, oldest)
+	counter(publishedTotal, float64(p.Published))
+	counter(removedTotal, float64(p.Removed))
+	counter(publishErrors, float64(p.Failures))
+	counter(publishConflicts, float64(p.Conflicts))
+	counter(reconciledTotal, float64(p.Reconciled))
+	counter(usageMessages, float64(u.Messages))
+	counter(usageRecords, float64(u.Records))
+	counter(usageDamaged, float64(u.Damaged))
+	gauge(usageWaiting, float64(u.Waiting))
+	states := map[State]float64{StateReady: 0, StateUnready: 0, StateSilent: 0}
+	for i := range v.Nodes {
+		if v.Nodes[i].Role == Gateway {
+			states[v.Nodes[i].State(time.Now())]++
+		}
+	}
+	for s, n := range states {
+		ch <- prometheus.MustNewConstMetric(nodesKnown, prometheus.GaugeValue, n, string(s))
+	}
 }

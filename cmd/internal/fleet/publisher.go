@@ -122,6 +122,13 @@ func (p *Publisher) Status(ctx context.Context) PublisherStatus {
 	return st
 }
 
+// Revision returns the bucket's last revision, as far as it is known.
+func (p *Publisher) Revision() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.st.Revision
+}
+
 func (p *Publisher) note(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

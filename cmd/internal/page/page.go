@@ -38,6 +38,7 @@ import (
 
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/clientip"
+	"github.com/ipallow/ipallow/cmd/internal/fleet"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 	"github.com/ipallow/ipallow/usagelog"
 )
@@ -50,6 +51,9 @@ type Options struct {
 	// LogStats counts what the log could not record, for the page to show.
 	// Nil: it shows nothing of the kind.
 	LogStats func() usagelog.Stats
+
+	// Fleet tells of the nodes. Nil: there is no fleet, and no page of it.
+	Fleet func(context.Context) fleet.View
 
 	// Authenticate reports whether the text is the administrator's token. It
 	// must take the same time wherever a wrong one differs.
@@ -148,6 +152,9 @@ func (p *Page) routes() *http.ServeMux {
 	mux.HandleFunc("GET /logs", p.private(p.logs))
 	mux.HandleFunc("GET /logs.csv", p.private(p.logsCSV))
 	mux.HandleFunc("GET /audit", p.private(p.audit))
+	if p.Fleet != nil {
+		mux.HandleFunc("GET /nodes", p.private(p.nodes))
+	}
 
 	mux.HandleFunc("/", p.private(func(http.ResponseWriter, *http.Request, *session) error {
 		return errNoPage

@@ -19,6 +19,7 @@ type frame struct {
 	Title   string
 	Nav     string // the part of the navigation that the page belongs to
 	Session bool
+	Fleet   bool // there is a page of the nodes
 	Notices []notice
 	Now     time.Time
 	Body    any
@@ -61,7 +62,9 @@ func (p *Page) funcs() template.FuncMap {
 		"add":      func(a, b int) int { return a + b },
 		"count":    count[int],
 		"count64":  count[int64],
+		"countU":   count[uint64],
 		"number":   func(n int64) string { return group(fmt.Sprint(n)) },
+		"numberU":  func(n uint64) string { return group(fmt.Sprint(n)) },
 		"sentence": sentence,
 		"who":      who,
 		"limits":   func() string { return limits(p.Policy) },
@@ -74,7 +77,7 @@ func (p *Page) funcs() template.FuncMap {
 // render answers with a view. It is written to memory first, so that a fault
 // of a template is an answer of its own and not half a page.
 func (p *Page) render(w http.ResponseWriter, r *http.Request, s *session, status int, name, title, nav string, body any) {
-	f := frame{Title: title, Nav: nav, Session: s != nil, Now: p.Now(), Body: body}
+	f := frame{Title: title, Nav: nav, Session: s != nil, Fleet: p.Fleet != nil, Now: p.Now(), Body: body}
 	if s != nil && r.Method != http.MethodHead {
 		f.Notices = s.told()
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 	"unicode"
@@ -44,8 +45,9 @@ type Config struct {
 	// gateway learns of them.
 	Fleet fleet.Config
 
+	Name string // of this node in the fleet
+
 	// Of a gateway without a database (StartNode).
-	Name         string        // in the fleet
 	StatusListen string        // address of healthz, readyz and metrics
 	MaxStale     time.Duration // what it knows may be this old until it is unready
 
@@ -67,9 +69,19 @@ func Defaults() Config {
 		MinBits4:       p.MinBits4,
 		MinBits6:       p.MinBits6,
 		Fleet:          fleet.Config{Prefix: fleet.DefaultPrefix, Replicas: 1},
+		Name:           hostName(),
 		StatusListen:   "127.0.0.1:8082",
 		MaxStale:       30 * time.Second,
 	}
+}
+
+// hostName returns the host's name, or "node" if it has none.
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "node"
+	}
+	return name
 }
 
 func (c *Config) policy() ipallow.Policy {

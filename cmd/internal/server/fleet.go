@@ -3,16 +3,12 @@ package server
 import (
 	"context"
 	"path/filepath"
+	"runtime/debug"
+	"time"
 
 	"github.com/ipallow/ipallow/cmd/internal/fleet"
+	"github.com/ipallow/ipallow/cmd/internal/keyring"
 )
-
-// fleetSide is what a management node has of its fleet.
-type fleetSide struct {
-	link      *fleet.Link
-	publisher *fleet.Publisher
-	drain     *fleet.Drain
-}
 
 // openFleet begins to publish keys and to collect usage records, if there is a
 // fleet. It waits for nobody.
@@ -24,15 +20,70 @@ func (s *Server) openFleet() error {
 	if err != nil {
 		return err
 	}
-	f := &fleetSide{link: link}
-	f.publisher = fleet.NewPublisher(link, s.Manager, s.cfg.policy())
-	f.drain = fleet.NewDrain(link, s.Logs, s.Ring, filepath.Join(s.cfg.Data, "usage-quarantine"))
-	s.fleet = f
-	s.onClose(func(context.Context) error {
-		f.drain.Close()
-		f.publisher.Close()
-		f.link.Close()
-		return nil
-	})
+	s.fleet = fleet.NewCenter(link,
+		fleet.NewPublisher(link, s.Manager, s.cfg.policy()),
+		fleet.NewDrain(link, s.Logs, s.Ring, filepath.Join(s.cfg.Data, "usage-quarantine")),
+		s.reporting(link))
+	s.metrics.registry.MustRegister(fleet.CenterCollector{Center: s.fleet})
+	s.onClose(func(context.Context) error { s.fleet.Close(); return nil })
 	return nil
+}
+
+// reporting returns how the management node reports. It enforces what its own
+// database says, so it is never behind.
+func (s *Server) reporting(link *fleet.Link) func() fleet.Report {
+	static := s.cfg.report(fleet.Management, s.url(s.listeners[0]))
+	return func() fleet.Report {
+		r := static
+		r.Source, r.Staleness, r.Connected, r.Time = "database", fleet.Millis(0), link.Connected(), time.Now().UTC()
+		r.Ready = s.ready.Load()
+		r.Keys, r.Limited = s.Ring.Len(), s.Engine.Snapshot().Len()
+		if s.fleet != nil {
+			r.Revision = s.fleet.Publisher.Revision()
+		}
+		if s.Log != nil {
+			r.Backlog = s.Log.Stats().Pending
+		}
+		return r
+	}
+}
+
+// reporting returns how a gateway reports.
+func (n *Node) reporting() func() fleet.Report {
+	static := n.cfg.report(fleet.Gateway, n.url(n.listeners[0]))
+	return func() fleet.Report {
+		r := static
+		st := n.follower.Status()
+		err := n.isReady()
+		r.Ready, r.Reason = err == nil, fleet.Reason(err)
+		r.Revision, r.Staleness, r.Source, r.Connected = st.Revision, fleet.Millis(st.Staleness), string(st.Source), n.feed.Connected()
+		r.Keys, r.Limited, r.Missing = n.Ring.Len(), n.Engine.Snapshot().Len(), st.Missing
+		r.Faults, _, _ = n.follower.Faults()
+		r.Backlog, r.Time = n.Log.Stats().Pending, time.Now().UTC()
+		return r
+	}
+}
+
+// report returns what of a report does not change.
+func (c *Config) report(role fleet.Role, listen string) fleet.Report {
+	return fleet.Report{
+		Name: c.Name, Role: role, Instance: keyring.NewID(), Version: version(), Started: time.Now().UTC().Truncate(time.Second), Listen: listen,
+	}
+}
+
+// version returns the program's version: that of a release, or the commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value[:min(len(s.Value), 12)]
+		}
+	}
+	return "unknown"
 }

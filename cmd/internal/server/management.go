@@ -1,12 +1,14 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 
 	"github.com/ipallow/ipallow/cmd/internal/api"
+	"github.com/ipallow/ipallow/cmd/internal/fleet"
 	"github.com/ipallow/ipallow/cmd/internal/page"
 )
 
@@ -14,9 +16,13 @@ import (
 // API and the page. Health is the only thing here without a token but the
 // login.
 func (s *Server) management() (http.Handler, error) {
+	var view func(context.Context) fleet.View // nil: there is no fleet
+	if s.fleet != nil {
+		view = s.fleet.View
+	}
 	apiHandler, err := api.New(api.Options{
 		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Logger: s.logger,
-		Metrics: s.metrics.handler(),
+		Metrics: s.metrics.handler(), Fleet: view,
 	})
 	if err != nil {
 		return nil, err
@@ -24,6 +30,7 @@ func (s *Server) management() (http.Handler, error) {
 	opts := page.Options{
 		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Policy: s.cfg.policy(),
 		GatewayURL: s.url(s.listeners[0]), SecureCookies: s.cfg.SecureCookies, Logger: s.logger,
+		Fleet: view,
 	}
 	if s.Log != nil {
 		opts.LogStats = s.Log.Stats
@@ -86,6 +93,9 @@ func (s *Server) Banner() string {
 	}
 	fmt.Fprintf(&b, "  settings    %s/login\n", management)
 	fmt.Fprintf(&b, "  token       %s\n", token)
+	if s.fleet != nil {
+		fmt.Fprintf(&b, "  fleet       %s (%s/nodes)\n", s.fleet.Link, management)
+	}
 	fmt.Fprintf(&b, "\nTry it: make a key, and use the secret of the answer\n\n")
 	fmt.Fprintf(&b, "  curl -sH \"Authorization: Bearer %s\" -H 'Content-Type: application/json' \\\n", read)
 	fmt.Fprintf(&b, "    -d '{\"name\":\"first key\",\"scopes\":[\"read\"]}' %s/api/v1/keys\n", management)

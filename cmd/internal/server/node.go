@@ -101,6 +101,8 @@ func (n *Node) start(ctx context.Context) error {
 		n.serveAuthz(n.listeners[2])
 	}
 	n.ready.Store(true)
+	reporter := fleet.NewReporter(n.link, n.reporting())
+	n.onClose(func(context.Context) error { reporter.Close(); return nil })
 	return nil
 }
 

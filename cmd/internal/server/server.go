@@ -14,6 +14,7 @@ import (
 
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/cmd/internal/admin"
+	"github.com/ipallow/ipallow/cmd/internal/fleet"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/cmd/internal/logstore"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
@@ -45,7 +46,7 @@ type Server struct {
 	TokenMade bool   // the token was made by this start
 	TokenFile string // where it is kept; empty: it was given
 
-	fleet *fleetSide // nil: there is none
+	fleet *fleet.Center // nil: there is none
 }
 
 // Start opens everything, listens, and serves until Close. It returns when
@@ -82,10 +83,10 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.openStores(ctx); err != nil {
 		return err
 	}
-	if err := s.openFleet(); err != nil {
+	if err := s.openGateway(); err != nil {
 		return err
 	}
-	if err := s.openGateway(); err != nil {
+	if err := s.openFleet(); err != nil {
 		return err
 	}
 	management, err := s.management()

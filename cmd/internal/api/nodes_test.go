@@ -1,0 +1,53 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ipallow/ipallow/cmd/internal/fleet"
+)
+
+func TestNodes(t *testing.T) {
+	w := newWorld(t)
+	var got fleetView
+	w.get("/api/v1/nodes").ok(200, &got)
+	require.Equal(t, fleetView{Nodes: []nodeView{}}, got)
+
+	// The nodes' clocks are hours off, and one is not known to have a state.
+	now := time.Now()
+	view := fleet.View{
+		Bucket: "ipallow_keys", Connected: true, Rival: "other",
+		Publisher: fleet.PublisherStatus{Revision: 10, Outbox: 3, Oldest: now.Add(-time.Minute), Err: errors.New("no room")},
+		Usage:     fleet.DrainStatus{Records: 7, Waiting: 1, Damaged: 2},
+		Nodes: []fleet.Node{
+			{Report: fleet.Report{Name: "home", Role: fleet.Management, Ready: true, Revision: 10, Staleness: fleet.Millis(0), Source: "database"}, Heard: now},
+			{Report: fleet.Report{Name: "a", Role: fleet.Gateway, Ready: true, Revision: 8, Time: now.Add(-5 * time.Hour)}, Heard: now.Add(-time.Second), Twice: true},
+			{Report: fleet.Report{Name: "b", Role: fleet.Gateway, Reason: "stale", Revision: 12, Time: now.Add(5 * time.Hour)}, Heard: now.Add(-2 * time.Second)},
+			{Report: fleet.Report{Name: "c", Role: fleet.Gateway, Ready: true}, Heard: now.Add(-time.Minute)},
+			{Report: fleet.Report{Name: "d", Role: fleet.Gateway, Ready: true, Faults: 1, Missing: 2, Backlog: 3}},
+		},
+	}
+	w.handler.fleet = func(context.Context) fleet.View { return view }
+	w.get("/api/v1/nodes").ok(200, &got)
+	require.True(t, got.Fleet)
+	require.Equal(t, "other", got.Rival)
+	require.EqualValues(t, 10, got.Newest)
+	require.Equal(t, "no room", got.Publisher.Error)
+	require.InDelta(t, 60_000, got.Publisher.Oldest, 10_000)
+	require.Len(t, got.Nodes, 5)
+	for i, want := range []struct {
+		state fleet.State
+		lag   uint64
+	}{{fleet.StateReady, 0}, {fleet.StateReady, 2}, {fleet.StateUnready, 0}, {fleet.StateSilent, 10}, {fleet.StateSilent, 10}} {
+		require.Equal(t, want.state, got.Nodes[i].State, got.Nodes[i].Name)
+		require.Equal(t, want.lag, got.Nodes[i].Lag, got.Nodes[i].Name)
+	}
+	require.Nil(t, got.Nodes[4].Heard)
+	require.Nil(t, got.Nodes[4].Staleness)
+	require.InDelta(t, 1000, *got.Nodes[1].Heard, 10_000)
+	require.True(t, got.Nodes[1].Twice)
+}

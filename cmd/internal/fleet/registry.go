@@ -1,0 +1,174 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// Silent is after how long without a report a node is said to be silent.
+	Silent = 15 * time.Second
+
+	// watchStall is how long a watch may bring nothing. The management's own
+	// reports come every reportIdle.
+	watchStall = 3 * reportIdle
+
+	// twiceFor is how long it is said that two nodes have one name.
+	twiceFor = time.Minute
+)
+
+// A Node is a node of the fleet as the management knows it.
+type Node struct {
+	Report
+
+	// Heard is when a report came last, by the management's own clock; the
+	// zero time if none did since it started.
+	Heard time.Time
+
+	// Twice says that two nodes report under this name.
+	Twice bool
+}
+
+// A State is how a node is, in a word.
+type State string
+
+// The states.
+const (
+	StateReady   State = "ready"
+	StateUnready State = "not ready" // it says so itself
+	StateSilent  State = "silent"    // nothing was heard of it
+)
+
+// State returns the node's state at a moment, by the management's clock.
+func (n *Node) State(now time.Time) State {
+	switch {
+	case n.Heard.IsZero() || now.Sub(n.Heard) > Silent:
+		return StateSilent
+	case !n.Ready:
+		return StateUnready
+	}
+	return StateReady
+}
+
+// A Registry knows the nodes of a fleet from their reports.
+type Registry struct {
+	link *Link
+	loop loop
+
+	mu    sync.Mutex
+	nodes map[string]*node // by their names in the bucket
+}
+
+type node struct {
+	Report
+	heard  time.Time
+	seen   time.Time // when it became known, for those that were not heard
+	before string    // the instance that reported before this one
+	twice  time.Time
+}
+
+// NewRegistry begins to listen.
+func NewRegistry(link *Link) *Registry {
+	r := &Registry{link: link, nodes: make(map[string]*node)}
+	r.loop = loop{link: link, name: "listening to the nodes", session: r.session, note: func(error) {}}
+	r.loop.start()
+	return r
+}
+
+// Close ends listening.
+func (r *Registry) Close() { r.loop.close() }
+
+// Nodes returns the nodes that reported within a day, by role and name.
+func (r *Registry) Nodes() []Node {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []Node
+	for key, n := range r.nodes {
+		if now.Sub(cmp.Or(n.heard, n.seen)) > nodesAge {
+			delete(r.nodes, key)
+			continue
+		}
+		list = append(list, Node{Report: n.Report, Heard: n.heard, Twice: !n.twice.IsZero() && now.Sub(n.twice) < twiceFor})
+	}
+	slices.SortFunc(list, func(a, b Node) int {
+		return cmp.Or(-cmp.Compare(a.Role, b.Role), cmp.Compare(a.Name, b.Name)) // the management first
+	})
+	return list
+}
+
+// session listens until something is wrong.
+func (r *Registry) session(ctx context.Context) error {
+	rctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
+	kv, err := r.link.openNodes(rctx, true)
+	cancel()
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	w, err := kv.WatchAll(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = w.Stop() }() // it may have ended by itself
+	old := true                     // what comes was in the bucket before
+	timer := time.NewTimer(watchStall)
+	defer timer.Stop()
+	for {
+		select {
+		case e, ok := <-w.Updates():
+			switch {
+			case !ok:
+				return errors.New("the watch has ended")
+			case e == nil:
+				old = false
+			default:
+				r.take(e, old)
+			}
+			timer.Reset(watchStall)
+		case <-timer.C:
+			return errSilent
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// take takes a report. One that was there before may be of any age, and so
+// does not count as heard.
+func (r *Registry) take(e jetstream.KeyValueEntry, old bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e.Operation() != jetstream.KeyValuePut {
+		delete(r.nodes, e.Key())
+		return
+	}
+	rep, err := parseReport(e.Key(), e.Value())
+	if err != nil {
+		r.link.logger.Debug("a report cannot be read", "error", err)
+		return
+	}
+	n := r.nodes[e.Key()]
+	now := time.Now()
+	if n == nil {
+		n = &node{seen: now}
+		r.nodes[e.Key()] = n
+	}
+	if n.Instance != "" && rep.Instance != n.Instance {
+		if rep.Instance == n.before {
+			n.twice = now
+		}
+		n.before = n.Instance
+	}
+	n.Report = rep
+	if !old {
+		n.heard = now
+	}
+}

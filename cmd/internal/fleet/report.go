@@ -1,0 +1,158 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ipallow/ipallow/natsfeed"
+)
+
+// A Role is what a node is in its fleet.
+type Role string
+
+// The roles.
+const (
+	Gateway    Role = "gateway"
+	Management Role = "management"
+)
+
+// A Report is what a node says of itself. Its times are of the node's own clock,
+// which may be wrong, and are shown and never compared.
+type Report struct {
+	Name      string    `json:"name"`
+	Role      Role      `json:"role"`
+	Instance  string    `json:"instance"` // another one after each start
+	Version   string    `json:"version"`  // of the program
+	Started   time.Time `json:"started_at"`
+	Listen    string    `json:"listen"`       // where the gateway is
+	Revision  uint64    `json:"revision"`     // of the bucket of keys, in force
+	Staleness *int64    `json:"staleness_ms"` // nil: not known
+	Source    string    `json:"source"`       // of keys and lists: "bucket", "checkpoint", "none"; "database" of the management
+	Connected bool      `json:"connected"`
+	Ready     bool      `json:"ready"`
+	Reason    string    `json:"reason"`        // why it is not ready
+	Keys      int       `json:"keys"`          // that are known
+	Limited   int       `json:"restricted"`    // of these, keys with an allowlist
+	Backlog   uint64    `json:"usage_backlog"` // usage records that are still there
+	Faults    int       `json:"faults"`        // keys whose value cannot be used
+	Missing   int       `json:"missing"`       // keys that have disappeared from the bucket and are kept
+	Time      time.Time `json:"time"`
+}
+
+const (
+	reportEvery = time.Second     // while something changes
+	reportIdle  = 5 * time.Second // otherwise
+	reportBytes = 16 << 10        // of the longest one that is read
+	reasonBytes = 300
+)
+
+// Reason returns the text of an error for Report.Reason.
+func Reason(err error) string {
+	if err == nil {
+		return ""
+	}
+	return strings.ToValidUTF8(cut(err.Error(), reasonBytes), "")
+}
+
+func cut(s string, n int) string { return s[:min(len(s), n)] }
+
+// Millis returns a duration as Report.Staleness has it.
+func Millis(d time.Duration) *int64 {
+	if d < 0 {
+		return nil
+	}
+	ms := d.Milliseconds()
+	return &ms
+}
+
+// name is what the report has in the bucket of nodes.
+func (r *Report) key() (string, error) {
+	name, err := natsfeed.KeyName(r.Name)
+	return string(r.Role) + "." + name, err
+}
+
+// news reports whether the report says something else than the last one.
+func (r *Report) news(last *Report) bool {
+	return last == nil || r.Revision != last.Revision || r.Ready != last.Ready || r.Reason != last.Reason ||
+		r.Source != last.Source || r.Keys != last.Keys || r.Limited != last.Limited || r.Faults != last.Faults ||
+		r.Missing != last.Missing || (r.Backlog == 0) != (last.Backlog == 0)
+}
+
+// parseReport reads what a node has sent.
+func parseReport(key string, data []byte) (Report, error) {
+	var r Report
+	if len(data) > reportBytes {
+		return r, fmt.Errorf("the report of %.80q has %d bytes", key, len(data))
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, fmt.Errorf("the report of %.80q: %w", key, err)
+	}
+	if want, err := r.key(); err != nil || want != key || r.Role != Gateway && r.Role != Management {
+		return r, fmt.Errorf("the report of %.80q is that of another node", key)
+	}
+	r.Reason, r.Version, r.Listen, r.Source, r.Instance = cut(r.Reason, reasonBytes), cut(r.Version, 100), cut(r.Listen, 100), cut(r.Source, 20), cut(r.Instance, 40)
+	return r, nil
+}
+
+// A Reporter tells the fleet how a node is.
+type Reporter struct {
+	link   *Link
+	create bool
+	report func() Report
+	loop   loop
+}
+
+// NewReporter begins to report. The management makes the bucket that is needed.
+func NewReporter(link *Link, report func() Report) *Reporter {
+	r := &Reporter{link: link, create: report().Role == Management, report: report}
+	r.loop = loop{link: link, name: "reporting", session: r.session, note: func(error) {}}
+	r.loop.start()
+	return r
+}
+
+// Close ends reporting.
+func (r *Reporter) Close() { r.loop.close() }
+
+func (r *Reporter) session(ctx context.Context) error {
+	rctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
+	kv, err := r.link.openNodes(rctx, r.create)
+	cancel()
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(reportEvery)
+	defer tick.Stop()
+	var last *Report
+	var sent time.Time
+	for {
+		if now := r.report(); now.news(last) || time.Since(sent) >= reportIdle {
+			key, err := now.key()
+			if err != nil {
+				return err
+			}
+			data, err := json.Marshal(now)
+			if err != nil {
+				return err
+			}
+			rctx, cancel := context.WithTimeout(ctx, requestTimeout)
+			_, err = kv.Put(rctx, key, data)
+			cancel()
+			if err != nil {
+				return err
+			}
+			last, sent = &now, time.Now()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// errSilent says that not even this node's own reports come back.
+var errSilent = errors.New("no report has come for a while")

@@ -1,0 +1,104 @@
+package page
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/ipallow/ipallow/cmd/internal/fleet"
+)
+
+// lateAfter is when a change that is not published is worth a word.
+const lateAfter = 5 * time.Second
+
+type nodesView struct {
+	fleet.View
+	Rows     []nodeRow
+	Gateways int
+	Late     string // how old the oldest change is that was not published; "" if there is none
+	Error    string // why keys are not published
+	Usage    string // why usage records do not come
+}
+
+// A nodeRow is a node in words.
+type nodeRow struct {
+	fleet.Node
+	State  fleet.State
+	Lag    uint64
+	Known  string // how old what it knows may be
+	Heard  string
+	Reason string
+	Notes  []string // what else there is to say
+}
+
+// nodes is the page of the fleet. It is there only if there is a fleet.
+func (p *Page) nodes(w http.ResponseWriter, r *http.Request, s *session) error {
+	now := p.Now()
+	v := nodesView{View: p.Fleet(r.Context())}
+	for _, n := range v.Nodes {
+		v.Rows = append(v.Rows, tellNode(&v.View, n, now))
+		if n.Role == fleet.Gateway {
+			v.Gateways++
+		}
+	}
+	if t := v.Publisher.Oldest; !t.IsZero() && now.Sub(t) > lateAfter {
+		v.Late = span(now.Sub(t))
+	}
+	if err := v.Publisher.Err; err != nil {
+		v.Error = sentence(err.Error())
+	}
+	if err := v.View.Usage.Err; err != nil {
+		v.Usage = sentence(err.Error())
+	}
+	p.render(w, r, s, http.StatusOK, "nodes", "Nodes", "nodes", v)
+	return nil
+}
+
+func tellNode(v *fleet.View, n fleet.Node, now time.Time) nodeRow {
+	row := nodeRow{Node: n, State: n.State(now), Lag: v.Lag(&n), Heard: "not since the management node started"}
+	if !n.Heard.IsZero() {
+		row.Heard = span(now.Sub(n.Heard)) + " ago"
+	}
+	switch {
+	case n.Role == fleet.Management:
+		row.Known = "the database"
+	case n.Staleness == nil:
+		row.Known = "age not known"
+	default:
+		row.Known = "at most " + span(time.Duration(*n.Staleness)*time.Millisecond) + " old"
+	}
+	if row.State != fleet.StateReady && n.Reason != "" {
+		row.Reason = sentence(strings.TrimPrefix(n.Reason, "natsfeed: "))
+	}
+	note := func(format string, args ...any) { row.Notes = append(row.Notes, fmt.Sprintf(format, args...)) }
+	if n.Source == "checkpoint" {
+		note("From its checkpoint file.")
+	}
+	if n.Faults > 0 {
+		note("%s cannot be read and stay as they were.", count(n.Faults, "key", "keys"))
+	}
+	if n.Missing > 0 {
+		note("%s have disappeared from the bucket and are kept.", count(n.Missing, "key", "keys"))
+	}
+	if n.Backlog > 0 {
+		note("%s on the way.", count(n.Backlog, "usage record", "usage records"))
+	}
+	if n.Twice {
+		note("Two nodes report under this name; give each its own --name.")
+	}
+	return row
+}
+
+// span puts a duration into words.
+func span(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return "1 s" // or less
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	}
+	return fmt.Sprintf("%d h", d/time.Hour)
+}

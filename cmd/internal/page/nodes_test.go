@@ -1,0 +1,65 @@
+package page
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ipallow/ipallow/cmd/internal/fleet"
+	"github.com/ipallow/ipallow/cmd/internal/manage"
+)
+
+func TestNodes(t *testing.T) {
+	r := newRig(t)
+	b := r.browser(true).login()
+	require.Equal(t, http.StatusNotFound, b.get("/nodes").StatusCode, "there is no fleet")
+	require.NotContains(t, b.get("/keys").body, "/nodes")
+
+	view := fleet.View{Connected: true, Publisher: fleet.PublisherStatus{Revision: 1042}}
+	r = newRig(t, func(o *Options, _ *manage.Options) { o.Fleet = func(context.Context) fleet.View { return view } })
+	require.Equal(t, "/login", r.browser(true).get("/nodes").Request.URL.Path)
+	b = r.browser(true).login()
+	require.Contains(t, b.get("/keys").body, `<a href="/nodes">Nodes</a>`)
+	a := b.get("/nodes")
+	require.Contains(t, a.body, `<a href="/nodes" aria-current="page">Nodes</a>`)
+	require.Contains(t, a.body, "No gateway has reported yet")
+	require.NotContains(t, a.body, `class="note`)
+
+	now := r.clock.now()
+	view.Rival, view.Usage.Damaged = "other <b>", 1234
+	view.Publisher.Outbox, view.Publisher.Oldest, view.Publisher.Err = 2, now.Add(-3*time.Minute), errors.New("the bucket is full")
+	view.Nodes = []fleet.Node{
+		{Report: fleet.Report{Name: "home", Role: fleet.Management, Ready: true, Revision: 1042, Listen: "http://10.0.0.1:8080", Staleness: fleet.Millis(0)}, Heard: now},
+		{Report: fleet.Report{Name: "gate\u202e<1>", Role: fleet.Gateway, Ready: true, Revision: 1040, Keys: 31, Limited: 29, Staleness: fleet.Millis(900 * time.Millisecond)}, Heard: now.Add(-2 * time.Second)},
+		{Report: fleet.Report{Name: "stale", Role: fleet.Gateway, Source: "checkpoint", Reason: "natsfeed: the lists may be out of date", Faults: 1, Missing: 2, Backlog: 3}, Heard: now.Add(-2 * time.Second), Twice: true},
+		{Report: fleet.Report{Name: "dead", Role: fleet.Gateway, Ready: true}, Heard: now.Add(-3 * time.Minute)},
+		{Report: fleet.Report{Name: "old", Role: fleet.Gateway, Ready: true}},
+	}
+	a = b.get("/nodes")
+	rows := strings.Split(a.body, `<tr role="row">`)[2:]
+	require.Len(t, rows, 5)
+	for i, want := range [][]string{
+		{"home", "management, http://10.0.0.1:8080", "Ready", "1042", "the database"},
+		{"gate[U&#43;202E]&lt;1&gt;", "Ready", "1040", "2 revisions behind", "at most 1 s old", "31", "29 with a list", "2 s ago"},
+		{"Not ready", "The lists may be out of date.", "checkpoint file", "1 key cannot", "2 keys have disappeared", "3 usage records", "--name", "age not known"},
+		{"Silent", "3 min ago"},
+		{"Silent", "not since the management node started"},
+	} {
+		for _, text := range want {
+			require.Contains(t, rows[i], text)
+		}
+	}
+	for _, text := range []string{
+		"another management node in this fleet: other &lt;b&gt;", "2 changes wait to be published, the oldest for 3 min", "The bucket is full.", "1,234 messages",
+	} {
+		require.Contains(t, a.body, text)
+	}
+	require.NotContains(t, a.body, "No gateway has reported yet")
+	view.Connected = false
+	require.Contains(t, b.get("/nodes").body, "NATS cannot be reached")
+}
