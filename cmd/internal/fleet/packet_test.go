@@ -1,0 +1,107 @@
+package fleet
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/usagelog"
+)
+
+// numbered returns n records of one Writer, beginning with a number.
+func numbered(epoch uint64, first, n int) []usagelog.Record {
+	list := make([]usagelog.Record, n)
+	for i := range list {
+		r := &list[i]
+		binary.BigEndian.PutUint64(r.ID[:8], epoch)
+		binary.BigEndian.PutUint64(r.ID[8:], uint64(first+i))
+		*r = usagelog.Record{
+			ID: r.ID, Time: time.Unix(1_700_000_000, int64(first+i)), RequestID: fmt.Sprintf("%x-%d", epoch, first+i), KeyID: testID,
+			Method: "GET", Path: "/v1/items", Status: 200, ClientAddr: netip.MustParseAddr("203.0.113.7"), Verdict: ipallow.Allowed,
+		}.Normalize()
+	}
+	return list
+}
+
+func TestPackets(t *testing.T) {
+	long := numbered(7, 0, 3000)
+	for i := range long {
+		long[i].Path = "/" + strings.Repeat("x", usagelog.MaxPath-1)
+	}
+	for _, records := range [][]usagelog.Record{numbered(1, 0, 1), numbered(2, 5, 4096), long} {
+		list := packets(records)
+		require.Equal(t, list, packets(records), "the same records, other packets")
+		var got []usagelog.Record
+		ids := map[string]bool{}
+		for _, p := range list {
+			require.Less(t, len(p.data), 512<<10)
+			ids[p.id] = true
+			var err error
+			got, err = unpack(got, p.data)
+			require.NoError(t, err)
+		}
+		require.Equal(t, records, got)
+		require.Len(t, ids, len(list))
+	}
+	require.Greater(t, len(packets(long)), 5)
+	require.Empty(t, packets(nil))
+
+	// First and last record and the number are the same, the content is not: the
+	// stream must not take the one for the other.
+	all := numbered(3, 0, 4)
+	a := packets([]usagelog.Record{all[0], all[1], all[3]})[0]
+	b := packets([]usagelog.Record{all[0], all[2], all[3]})[0]
+	require.NotEqual(t, a.id, b.id)
+}
+
+func TestPacketsThatAreNone(t *testing.T) {
+	good := packets(numbered(1, 0, 3))[0].data
+	raw := usagelog.AppendBinary(nil, &numbered(1, 0, 1)[0])
+	zero := numbered(0, 0, 1)[0]
+	block := func(raw []byte) []byte { return append([]byte{packetVersion}, s2.Encode(nil, raw)...) }
+	for name, bad := range map[string][]byte{
+		"empty":      nil,
+		"newer":      append([]byte{packetVersion + 1}, good[1:]...),
+		"cut off":    good[:len(good)-5],
+		"no block":   {packetVersion, 1, 2, 3},
+		"no record":  block([]byte("this is no record at all, and long enough to be one, or so it seems to be, really")),
+		"behind it":  block(append(append([]byte(nil), raw...), 1)),
+		"no ID":      block(usagelog.AppendBinary(nil, &zero)),
+		"nothing":    block(nil),
+		"very large": append([]byte{packetVersion}, s2.Encode(nil, make([]byte, packetBytes+1))...),
+	} {
+		had := numbered(9, 0, 2)
+		got, err := unpack(had, bad)
+		require.ErrorIs(t, err, ErrPacket, name)
+		require.Equal(t, had, got, name)
+	}
+}
+
+// FuzzPacket: nothing that a node sends does harm, and what is read is whole.
+func FuzzPacket(f *testing.F) {
+	f.Add(packets(numbered(1, 0, 3))[0].data)      // a usual one
+	f.Add([]byte{packetVersion, 0xff, 0xff, 0xff}) // a length that is cut off
+	f.Add(append([]byte{packetVersion}, s2.Encode(nil, make([]byte, 100))...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		records, err := unpack(nil, data)
+		if err != nil {
+			require.ErrorIs(t, err, ErrPacket)
+			require.Empty(t, records)
+			return
+		}
+		require.NotEmpty(t, records)
+		var again []usagelog.Record
+		for _, p := range packets(records) {
+			again, err = unpack(again, p.data)
+			require.NoError(t, err)
+		}
+		require.Equal(t, records, again)
+	})
+}
