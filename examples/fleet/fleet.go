@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -27,7 +28,9 @@ type fleet struct {
 	gateways   []*daemon
 	book       *book
 	caller     *caller
-	keys       []*key
+
+	keyMu sync.Mutex // held to replace keys while there is load
+	keys  []*key
 }
 
 // newFleet prepares a fleet in a directory. via returns the URLs by which a node
@@ -119,6 +122,13 @@ func (f *fleet) stop() {
 		wg.Go(func() { n.kill() })
 	}
 	wg.Wait()
+}
+
+// pick returns one of the keys.
+func (f *fleet) pick() *key {
+	f.keyMu.Lock()
+	defer f.keyMu.Unlock()
+	return f.keys[rand.IntN(len(f.keys))]
 }
 
 // leader returns the server that leads the keys' stream.

@@ -149,8 +149,8 @@ func enforced(ctx context.Context, c *caller, gateways []*daemon, keys []*key) e
 
 // load has clients make requests until ctx ends, some hundred a second in all:
 // half of them from the address on the key's list, half from one that is on
-// none.
-func load(ctx context.Context, c *caller, gateways []*daemon, keys []*key, perSecond int) (wait func()) {
+// none. pick chooses a key.
+func load(ctx context.Context, c *caller, gateways []*daemon, pick func() *key, perSecond int) (wait func()) {
 	const clients = 8
 	var wg sync.WaitGroup
 	for range clients {
@@ -163,7 +163,7 @@ func load(ctx context.Context, c *caller, gateways []*daemon, keys []*key, perSe
 					return
 				case <-tick.C:
 				}
-				g, k := gateways[rand.IntN(len(gateways))], keys[rand.IntN(len(keys))]
+				g, k := gateways[rand.IntN(len(gateways))], pick()
 				from, probe := intruder, true
 				if i%2 == 0 {
 					from, _ = k.state()

@@ -37,6 +37,26 @@ func (m *manager) nodes(ctx context.Context) (v fleetView, err error) {
 	return v, err
 }
 
+// allReady waits until so many nodes have reported that they are ready.
+func (m *manager) allReady(ctx context.Context, n int) (v fleetView, err error) {
+	err = poll(ctx, 200*time.Millisecond, "the nodes' reports", func() error {
+		if v, err = m.nodes(ctx); err != nil {
+			return err
+		}
+		if len(v.Nodes) != n {
+			return fmt.Errorf("%d nodes report, and not %d", len(v.Nodes), n)
+		}
+		for _, node := range v.Nodes {
+			if !node.Ready || node.Lag > 0 {
+				return fmt.Errorf("%s is not ready or %d revisions behind: %s", node.Name, node.Lag, node.Reason)
+			}
+		}
+		return nil
+	})
+	return v, err
+}
+
+// write prints the nodes as a table.
 func (v fleetView) write(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "  node\trole\tready\trevision\tlag\tstale\tsource\tkeys\tbacklog\theard")

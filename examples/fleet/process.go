@@ -98,21 +98,6 @@ func (p *process) said() string {
 	return filepath.Base(p.log) + ": " + strings.Join(lines[max(0, len(lines)-10):], "\n")
 }
 
-// running reports whether the program runs.
-func (p *process) running() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.cmd == nil {
-		return false
-	}
-	select {
-	case <-p.ended:
-		return false
-	default:
-		return true
-	}
-}
-
 // kill ends the program as kill -9 does, and waits until it is gone.
 func (p *process) kill() { p.end(func(proc *os.Process) { _ = proc.Kill() }, time.Minute) }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 )
 
@@ -24,7 +23,7 @@ type screen struct {
 
 // step does one thing and says how long it took.
 func (s *screen) step(what string, f func() (more string, err error)) error {
-	fmt.Fprintf(s.out, "  %-44s", what)
+	fmt.Fprintf(s.out, "  %-47s", what)
 	began := time.Now()
 	more, err := f()
 	if err != nil {
@@ -74,7 +73,7 @@ func show(ctx context.Context, cfg config, dir string, out io.Writer) error {
 		return err
 	}
 	loaded, stop := context.WithCancel(ctx)
-	wait := load(loaded, f.caller, f.gateways, f.keys, 200)
+	wait := load(loaded, f.caller, f.gateways, f.pick, 200)
 	err = f.act(ctx, s, cfg)
 	stop()
 	wait()
@@ -111,16 +110,16 @@ func (f *fleet) setUp(ctx context.Context, s *screen, keys int) error {
 // act changes lists and kills processes.
 func (f *fleet) act(ctx context.Context, s *screen, cfg config) error {
 	s.head("Changes under load: from the acknowledgement until the last of three gateways enforces")
-	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "changes a second\treached\tmade\twatched\tp50\tp99\tmax\t")
+	const columns = "  %16s %8s %8s %8s %10s %10s %10s\n"
+	fmt.Fprintf(s.out, columns, "changes a second", "reached", "made", "watched", "p50", "p99", "max")
 	for _, rate := range []int{1, 100, 1000} {
 		p, err := f.propagate(ctx, rate, cfg.lasting)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(t, "%s\t%.0f\t%s\t%d\t%s\t%s\t%s\t\n", thousands(rate), p.reached, thousands(p.changes), len(p.times), ms(p.at(0.5)), ms(p.at(0.99)), ms(p.at(1)))
+		fmt.Fprintf(s.out, columns, thousands(rate), thousands(int(p.reached+0.5)), thousands(p.changes), thousands(len(p.times)),
+			ms(p.at(0.5)), ms(p.at(0.99)), ms(p.at(1)))
 	}
-	t.Flush()
 
 	s.head("kill -9, while requests go on")
 	limit, cancel := context.WithTimeout(ctx, time.Minute)
@@ -168,7 +167,12 @@ func (f *fleet) account(ctx context.Context, s *screen) error {
 	if err != nil {
 		return err
 	}
-	view, err := f.manager.nodes(limit)
+	fmt.Fprintln(s.out)
+	var view fleetView
+	err = s.step("wait until every node reports that it is ready", func() (_ string, err error) {
+		view, err = f.manager.allReady(limit, 1+len(f.gateways))
+		return "", err
+	})
 	if err != nil {
 		return err
 	}
