@@ -46,7 +46,7 @@ func (s *Snapshot) tableOf(key string) *large {
 func (s *Snapshot) shape() (bits, shards, bytes int) {
 	for sh := range s.index.all {
 		shards++
-		bytes += len(sh.mem) + len(sh.cold)
+		bytes += sh.size()
 	}
 	return int(s.index.bits), shards, bytes
 }

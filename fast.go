@@ -38,8 +38,11 @@ func (s *shard) hot() hotShard {
 	return hotShard{unsafe.Pointer(unsafe.SliceData(s.mem)), s.buckets, s.mult}
 }
 
-// same reports whether h is the copy of s.
-func (h *hotShard) same(s *shard) bool { return *h == s.hot() }
+// bytes is shard.mem, of which size is the length.
+func (h *hotShard) bytes(size uint32) []byte { return unsafe.Slice((*byte)(h.mem), size) }
+
+// same reports whether g is of the same shard.
+func (h *hotShard) same(g *hotShard) bool { return *h == *g }
 
 // A hotDir is the first element of a directory's root. It is nil where Check
 // must take the long way: before the first load, or if a netip.Addr is not
@@ -156,7 +159,7 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	if hdr&flagLarge == 0 {
 		return Denied
 	}
-	return nd.shards[p%nodeSize].large[load32(body, n)].check(hi, lo, addr)
+	return nd.rest[p%nodeSize].more.large[load32(body, n)].check(hi, lo, addr)
 }
 
 // check is the verdict on an address of the given words.

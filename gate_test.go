@@ -31,7 +31,7 @@ func TestBytesPerKey(t *testing.T) {
 		x := e.Snapshot().index
 		bytes := len(x.root) * int(unsafe.Sizeof(*x.root[0]))
 		for s := range x.all {
-			bytes += len(s.mem) + len(s.cold) + int(unsafe.Sizeof(*s))
+			bytes += s.size()
 		}
 		require.InEpsilon(t, tt.want, float64(bytes)/1e5, 0.05, "%d entries of family %s", tt.entries, tt.family)
 	}

@@ -30,13 +30,13 @@ func verifySnapshot(s *Snapshot) error {
 		return fmt.Errorf("the snapshot's directory is not that of its index")
 	}
 	keys, places := 0, uint64(1)<<x.bits
-	seen := map[*shard]bool{}
+	seen := map[*byte]bool{}
 	for p := uint64(0); p < places; {
-		sh := x.root[p>>nodeBits].shards[p%nodeSize]
-		if sh == nil || seen[sh] {
+		sh := x.at(p)
+		if len(sh.mem) == 0 || seen[&sh.mem[0]] {
 			return fmt.Errorf("place %d has no shard, or one that stands elsewhere too", p)
 		}
-		seen[sh] = true
+		seen[&sh.mem[0]] = true
 		if sh.depth > x.bits {
 			return fmt.Errorf("place %d: a shard of depth %d in a directory of %d bits", p, sh.depth, x.bits)
 		}
@@ -45,12 +45,9 @@ func verifySnapshot(s *Snapshot) error {
 			return fmt.Errorf("place %d: a shard of depth %d begins between its places", p, sh.depth)
 		}
 		for q := p; q < p+width; q++ {
-			n := x.root[q>>nodeBits]
-			if n.shards[q%nodeSize] != sh {
+			m, n := x.root[p>>nodeBits], x.root[q>>nodeBits]
+			if !n.hot[q%nodeSize].same(&m.hot[p%nodeSize]) || n.rest[q%nodeSize] != m.rest[p%nodeSize] {
 				return fmt.Errorf("place %d: another shard stands in place %d", p, q)
-			}
-			if err := verifyHot(&n.hot[q%nodeSize], sh); err != nil {
-				return fmt.Errorf("place %d: %w", q, err)
 			}
 		}
 		// Without bits of the directory below the depth, the place is the
@@ -67,26 +64,22 @@ func verifySnapshot(s *Snapshot) error {
 	return nil
 }
 
-// verifyHot compares the copy that Check reads with the shard.
-func verifyHot(h *hotShard, s *shard) error {
-	if !h.same(s) {
-		return fmt.Errorf("the directory's copy is not that of the shard")
-	}
-	return nil
-}
-
 // verify walks a shard all of whose hashes begin with the bits of prefix.
 func (s *shard) verify(hash *hasher, prefix uint64) error {
 	if int(s.buckets) != bucketsFor(s.n) {
 		return fmt.Errorf("%d buckets for %d records", s.buckets, s.n)
 	}
-	if len(s.mem) < s.first()+recPad || cap(s.mem) > len(s.mem)+len(s.mem)/4+64 {
-		return fmt.Errorf("%d of %d bytes for %d buckets", len(s.mem), cap(s.mem), s.buckets)
+	if len(s.mem) < s.first()+recPad {
+		return fmt.Errorf("%d bytes for %d buckets", len(s.mem), s.buckets)
 	}
 	if (s.mult == probingMult) != (s.probes > 0) || s.probes == 0 && (s.mult&1 == 0 || s.far()) {
 		return fmt.Errorf("the multiplier %#x with %d probes", s.mult, s.probes)
 	}
 	cold, large, keys := 0, 0, map[string]bool{}
+	more := s.more
+	if more == nil {
+		more = new(moreShard)
+	}
 	starts := map[int]bool{}
 	end := s.first()
 	for at := end; at < len(s.mem)-recPad; {
@@ -96,7 +89,7 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 			}
 			continue
 		}
-		size, err := s.verifyRecord(at, &cold, &large)
+		size, err := s.verifyRecord(more, at, &cold, &large)
 		if err != nil {
 			return fmt.Errorf("the record at %d: %w", at, err)
 		}
@@ -151,8 +144,8 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 	if used != s.n {
 		return fmt.Errorf("%d slots are used for %d records", used, s.n)
 	}
-	if cold != len(s.cold) || large != len(s.large) {
-		return fmt.Errorf("records use %d of %d bytes of labels and %d of %d tables", cold, len(s.cold), large, len(s.large))
+	if cold != len(more.cold) || large != len(more.large) || s.more != nil && cold+large == 0 {
+		return fmt.Errorf("records use %d of %d bytes of labels and %d of %d tables", cold, len(more.cold), large, len(more.large))
 	}
 	return nil
 }
@@ -181,7 +174,7 @@ func (s *shard) verifySlot(h uint64, at int) error {
 
 // verifyRecord checks the record at at and returns its size. The labels and
 // the table of a flagged one must be the next that no record before it used.
-func (s *shard) verifyRecord(at int, cold, large *int) (int, error) {
+func (s *shard) verifyRecord(more *moreShard, at int, cold, large *int) (int, error) {
 	b := s.mem[at : len(s.mem)-recPad]
 	if len(b) < recHeader {
 		return 0, fmt.Errorf("%d bytes are no header", len(b))
@@ -197,14 +190,14 @@ func (s *shard) verifyRecord(at int, cold, large *int) (int, error) {
 		if size += 4; size > len(b) {
 			return 0, fmt.Errorf("%d bytes are left for %d", len(b), size)
 		}
-		if i := int(binary.LittleEndian.Uint32(b[size-4:])); i != *large || i >= len(s.large) {
-			return 0, fmt.Errorf("its table is number %d, want %d of %d", i, *large, len(s.large))
+		if i := int(binary.LittleEndian.Uint32(b[size-4:])); i != *large || i >= len(more.large) {
+			return 0, fmt.Errorf("its table is number %d, want %d of %d", i, *large, len(more.large))
 		}
 		if hdr != flagLarge|uint32(klen) {
 			return 0, fmt.Errorf("a large list with entries in the record")
 		}
 		*large++
-		return size, s.large[*large-1].verify()
+		return size, more.large[*large-1].verify()
 	}
 	l := layoutOf(hdr)
 	size = recHeader + l.size
@@ -221,9 +214,9 @@ func (s *shard) verifyRecord(at int, cold, large *int) (int, error) {
 		return 0, fmt.Errorf("%d bytes are left for %d", len(b), size)
 	}
 	if off := int(binary.LittleEndian.Uint32(b[size-4:])); off != *cold {
-		return 0, fmt.Errorf("its labels are at %d, want %d of %d", off, *cold, len(s.cold))
+		return 0, fmt.Errorf("its labels are at %d, want %d of %d", off, *cold, len(more.cold))
 	}
-	n, err := verifyLabels(s.cold[*cold:], l.n)
+	n, err := verifyLabels(more.cold[*cold:], l.n)
 	*cold += n
 	return size, err
 }

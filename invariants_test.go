@@ -38,7 +38,16 @@ func TestCheckInvariantsSees(t *testing.T) {
 	require.NotPanics(t, func() { checkInvariants(sampleIndex(t)) })
 	require.NotPanics(t, func() { checkInvariants(nil); checkInvariants(new(Snapshot)); checkInvariants(New(nil).Snapshot()) })
 
-	first := func(s *Snapshot) *shard { return s.index.root[0].shards[0] }
+	first := func(s *Snapshot) *shard { sh := s.index.at(0); return &sh }
+	// alter changes the first shard, in all places that it has.
+	alter := func(s *Snapshot, f func(sh *shard)) {
+		sh := s.index.at(0)
+		width := uint64(1) << (s.index.bits - sh.depth)
+		f(&sh)
+		for p := range width {
+			s.index.root[p>>nodeBits].put(p%nodeSize, &sh)
+		}
+	}
 	// flagged finds a record with the flag in the first shard.
 	flagged := func(sh *shard, flag uint32) []byte {
 		for rec := range sh.records() {
@@ -50,13 +59,14 @@ func TestCheckInvariantsSees(t *testing.T) {
 		return nil
 	}
 	swapSlots := func(sh *shard, pick func(uint32) uint32) {
-		for lane := range uint32(bucketSlots) {
-			if slot := sh.slot(0, 1+lane); binary.LittleEndian.Uint32(slot[:]) != 0 {
-				binary.LittleEndian.PutUint32(slot[:], pick(binary.LittleEndian.Uint32(slot[:])))
+		for i := range sh.buckets * bucketSlots {
+			slot := sh.slot(uint64(i/bucketSlots), 1+i%bucketSlots)
+			if x := binary.LittleEndian.Uint32(slot[:]); x != 0 {
+				binary.LittleEndian.PutUint32(slot[:], pick(x))
 				return
 			}
 		}
-		t.Fatal("the first bucket is empty")
+		t.Fatal("no slot is used")
 	}
 	// entry returns the body of a record of IPv4 entries only.
 	entry := func(sh *shard) ([]byte, layout) {
@@ -70,7 +80,7 @@ func TestCheckInvariantsSees(t *testing.T) {
 	}
 	for name, spoil := range map[string]func(s *Snapshot){
 		"a key is not counted":             func(s *Snapshot) { s.index.keys-- },
-		"a record is not counted":          func(s *Snapshot) { first(s).n-- },
+		"a record is not counted":          func(s *Snapshot) { alter(s, func(sh *shard) { sh.n-- }) },
 		"a slot is lost":                   func(s *Snapshot) { swapSlots(first(s), func(uint32) uint32 { return 0 }) },
 		"a slot has another tag":           func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x ^ 1<<slotTag }) },
 		"a slot points between records":    func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x + 1 }) },
@@ -86,14 +96,16 @@ func TestCheckInvariantsSees(t *testing.T) {
 		"a record has no entries":    func(s *Snapshot) { r := flagged(first(s), 0); binary.LittleEndian.PutUint32(r, headerOf(r)&hdrKeyLen) },
 		"labels are elsewhere":       func(s *Snapshot) { r := flagged(first(s), flagLabels); r[len(r)-4]++ },
 		"a table is another":         func(s *Snapshot) { r := flagged(first(s), flagLarge); r[len(r)-4]++ },
-		"a table is left over":       func(s *Snapshot) { first(s).large = append(first(s).large, first(s).large[0]) },
-		"labels are left over":       func(s *Snapshot) { first(s).cold = append(first(s).cold, 0) },
-		"a table's order is wrong":   func(s *Snapshot) { l := first(s).large[0].sorted; l[0], l[1] = l[1], l[0] },
-		"a table's spans are others": func(s *Snapshot) { first(s).large[0].in4.points[0]++ },
-		"a table's half is lost":     func(s *Snapshot) { first(s).large[0].half[0] ^= 1 },
+		"a table is left over":       func(s *Snapshot) { m := first(s).more; m.large = append(m.large, m.large[0]) },
+		"labels are left over":       func(s *Snapshot) { m := first(s).more; m.cold = append(m.cold, 0) },
+		"a table's order is wrong":   func(s *Snapshot) { l := first(s).more.large[0].sorted; l[0], l[1] = l[1], l[0] },
+		"a table's spans are others": func(s *Snapshot) { first(s).more.large[0].in4.points[0]++ },
+		"a table's half is lost":     func(s *Snapshot) { first(s).more.large[0].half[0] ^= 1 },
 		"the padding is not zero":    func(s *Snapshot) { b := first(s).mem; b[len(b)-1] = 1 },
-		"the padding is missing":     func(s *Snapshot) { sh := first(s); sh.mem = sh.mem[:len(sh.mem)-1] },
-		"bytes are left over":        func(s *Snapshot) { sh := first(s); sh.mem = append(sh.mem, 0, 0, 0, 0, 0, 0, 0, 0) },
+		"the padding is missing":     func(s *Snapshot) { alter(s, func(sh *shard) { sh.mem = sh.mem[:len(sh.mem)-1] }) },
+		"bytes are left over": func(s *Snapshot) {
+			alter(s, func(sh *shard) { sh.mem = append(sh.mem, 0, 0, 0, 0, 0, 0, 0, 0) })
+		},
 		"the copy for Check is older": func(s *Snapshot) {
 			c := *first(s)
 			c.mem = append([]byte(nil), c.mem...)
@@ -105,15 +117,17 @@ func TestCheckInvariantsSees(t *testing.T) {
 			}
 		},
 		"a seed looks like a slot":            func(s *Snapshot) { first(s).slot(0, 0)[3]++ },
-		"the multiplier is even":              func(s *Snapshot) { first(s).mult++; s.index.root[0].put(0, first(s)) },
-		"keys may stand elsewhere":            func(s *Snapshot) { first(s).probes++ },
-		"there are more buckets":              func(s *Snapshot) { first(s).buckets++; s.index.root[0].put(0, first(s)) },
+		"the multiplier is even":              func(s *Snapshot) { alter(s, func(sh *shard) { sh.mult++ }) },
+		"keys may stand elsewhere":            func(s *Snapshot) { alter(s, func(sh *shard) { sh.probes++ }) },
+		"a shard has nothing more":            func(s *Snapshot) { alter(s, func(sh *shard) { sh.more = nil }) },
+		"a shard's number is another":         func(s *Snapshot) { s.index.root[0].rest[0].n++ },
+		"there are more buckets":              func(s *Snapshot) { alter(s, func(sh *shard) { sh.buckets++ }) },
 		"a header says that entries overlap":  func(s *Snapshot) { flagged(first(s), 0)[3] |= flagScan >> 24 },
 		"the copy's multiplier is another":    func(s *Snapshot) { s.index.root[0].hot[0].mult++ },
-		"a place has another shard":           func(s *Snapshot) { s.index.root[0].shards[0] = s.index.root[0].shards[nodeSize-1] },
-		"a place has no shard":                func(s *Snapshot) { s.index.root[0].shards[nodeSize-1] = nil },
-		"a shard's depth is too small":        func(s *Snapshot) { first(s).depth-- },
-		"a shard's depth is too large":        func(s *Snapshot) { first(s).depth = s.index.bits + 1 },
+		"a place has another shard":           func(s *Snapshot) { sh := s.index.root[0].shard(nodeSize - 1); s.index.root[0].put(0, &sh) },
+		"a place has no shard":                func(s *Snapshot) { s.index.root[0].put(nodeSize-1, new(shard)) },
+		"a shard's depth is too small":        func(s *Snapshot) { alter(s, func(sh *shard) { sh.depth-- }) },
+		"a shard's depth is too large":        func(s *Snapshot) { alter(s, func(sh *shard) { sh.depth = s.index.bits + 1 }) },
 		"the directory has a bit more":        func(s *Snapshot) { s.index.bits++ },
 		"the snapshot's shift is another":     func(s *Snapshot) { s.shift-- },
 		"the snapshot's directory is another": func(s *Snapshot) { s.dir = newHotDir(append([]*node(nil), s.index.root...)) },

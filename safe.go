@@ -17,9 +17,12 @@ type hotShard struct {
 
 func (s *shard) hot() hotShard { return hotShard{s.mem, s.buckets, s.mult} }
 
-// same reports whether h is the copy of s.
-func (h *hotShard) same(s *shard) bool {
-	return &h.mem[0] == &s.mem[0] && len(h.mem) == len(s.mem) && h.buckets == s.buckets && h.mult == s.mult
+// bytes is shard.mem.
+func (h *hotShard) bytes(uint32) []byte { return h.mem }
+
+// same reports whether g is of the same shard.
+func (h *hotShard) same(g *hotShard) bool {
+	return len(h.mem) == len(g.mem) && (len(h.mem) == 0 || &h.mem[0] == &g.mem[0]) && h.buckets == g.buckets && h.mult == g.mult
 }
 
 // A hotDir is a directory's root, or nil.

@@ -47,7 +47,12 @@ type shard struct {
 	probes  uint32 // or 0
 	depth   uint8  // number of upper hash bits that all keys here share
 	n       int    // number of records
+	more    *moreShard
+}
 
+// A moreShard is what some shards have besides: labels and long lists. The
+// nil one has none.
+type moreShard struct {
 	// cold is the labels of the records that have flagLabels: for each a
 	// uvarint of the length of what follows and then, for each entry, a
 	// uvarint of the label's length and the label.
@@ -171,6 +176,15 @@ func (s *shard) slot(bucket uint64, lane uint32) *[4]byte {
 	return (*[4]byte)(s.mem[bucket<<bucketBits+4*uint64(lane):])
 }
 
+// size is the number of its bytes, without long lists.
+func (s *shard) size() int {
+	n := len(s.mem)
+	if s.more != nil {
+		n += len(s.more.cold)
+	}
+	return n
+}
+
 // first is where the records begin.
 func (s *shard) first() int { return int(s.buckets) << bucketBits }
 
@@ -241,9 +255,9 @@ func (s *shard) item(h uint64, rec []byte) item {
 	it := item{hash: h, rec: rec}
 	switch hdr := headerOf(rec); {
 	case hdr&flagLarge != 0:
-		it.large = s.large[binary.LittleEndian.Uint32(rec[len(rec)-4:])]
+		it.large = s.more.large[binary.LittleEndian.Uint32(rec[len(rec)-4:])]
 	case hdr&flagLabels != 0:
-		cold := s.cold[binary.LittleEndian.Uint32(rec[len(rec)-4:]):]
+		cold := s.more.cold[binary.LittleEndian.Uint32(rec[len(rec)-4:]):]
 		n, w := binary.Uvarint(cold)
 		it.cold = cold[w : w+int(n)]
 	}

@@ -69,14 +69,20 @@ func (s *shard) add(it *item) int {
 	s.mem = s.mem[:at]
 	s.mem = append(s.mem, it.rec...)
 	rec := s.mem[at:]
-	switch {
-	case it.large != nil:
-		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(s.large)))
-		s.large = append(s.large, it.large)
-	case it.cold != nil:
-		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(s.cold)))
-		s.cold = binary.AppendUvarint(s.cold, uint64(len(it.cold)))
-		s.cold = append(s.cold, it.cold...)
+	if it.large == nil && it.cold == nil {
+		return at
+	}
+	if s.more == nil {
+		s.more = new(moreShard)
+	}
+	m := s.more
+	if it.large != nil {
+		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(m.large)))
+		m.large = append(m.large, it.large)
+	} else {
+		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(m.cold)))
+		m.cold = binary.AppendUvarint(m.cold, uint64(len(it.cold)))
+		m.cold = append(m.cold, it.cold...)
 	}
 	return at
 }

@@ -53,16 +53,16 @@ func (s *shard) check(rec []byte, addr netip.Addr) Verdict {
 	if headerOf(rec)&flagLarge == 0 {
 		return matchRecord(rec, addr)
 	}
-	if s.large[largeOf(rec)].contains(newQuery(addr)) {
+	if s.more.large[largeOf(rec)].contains(newQuery(addr)) {
 		return Allowed
 	}
 	return Denied
 }
 
 // find returns the record of key and its shard, or nil.
-func (s *Snapshot) find(key string) (*shard, []byte) {
+func (s *Snapshot) find(key string) (shard, []byte) {
 	if s == nil || s.index == nil || len(key) < 1 || len(key) > MaxKeyLen {
-		return nil, nil
+		return shard{}, nil
 	}
 	h := s.hash.string(key)
 	sh := s.index.shard(h)
