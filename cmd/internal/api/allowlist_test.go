@@ -205,6 +205,22 @@ func TestAllowlistFaults(t *testing.T) {
 	w.put(id, object{"entries": entries("192.0.2.1")}).fails(409, "WOULD_LOCK_OUT")
 }
 
+// TestEnforcing ends report-only mode, which can lock out as a list can.
+func TestEnforcing(t *testing.T) {
+	w := newWorld(t)
+	id := w.create("a", "203.0.113.0/24").ID
+	edit := func(body any) *answer { return w.do(call{method: "PATCH", path: "/api/v1/keys/" + id, body: body}) }
+	var key keyView
+	edit(object{"report_only": true}).ok(200, &key)
+	w.served(id, "192.0.2.7", time.Minute)
+	e := edit(object{"report_only": false}).fails(409, "WOULD_LOCK_OUT")
+	require.Len(t, e.Addresses, 1)
+	require.Equal(t, "192.0.2.7", e.Addresses[0].Address.String())
+	edit(object{"confirm_lockout": true}).fails(422, "INVALID_INPUT")
+	edit(object{"report_only": false, "confirm_lockout": true}).ok(200, &key)
+	require.False(t, key.ReportOnly)
+}
+
 // TestMissingEntries sends what could be taken for an empty list, which would
 // open the key.
 func TestMissingEntries(t *testing.T) {

@@ -171,12 +171,14 @@ func (h *handler) editKey(w http.ResponseWriter, r *http.Request) error {
 		Description *string   `json:"description"`
 		Scopes      *[]string `json:"scopes"`
 		ReportOnly  *bool     `json:"report_only"`
+
+		ConfirmLockout bool `json:"confirm_lockout"`
 	}
 	if err := readBody(w, r, &body); err != nil {
 		return err
 	}
 	edit := manage.KeyEdit(body)
-	if edit == (manage.KeyEdit{}) {
+	if edit == (manage.KeyEdit{ConfirmLockout: body.ConfirmLockout}) {
 		return invalid(required("", "the request changes nothing; give at least one of name, description, scopes, report_only"))
 	}
 	k, err := h.manager.Edit(r.Context(), h.actor(r), id, edit)

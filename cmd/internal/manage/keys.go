@@ -184,10 +184,23 @@ func (s *Service) prepare(st *step, before, after *row) error {
 }
 
 // Edit changes a key's fields. An edit that changes nothing leaves no trace.
-// Nobody is asked about lock-outs, not even if the key's list has only been
-// watched and is now enforced.
+// If the key's list has only been watched and is enforced from now on,
+// lock-outs are looked at as SetAllowlist does, after the faults.
 func (s *Service) Edit(ctx context.Context, by Actor, id string, e KeyEdit) (Key, error) {
-	if _, err := s.activeRow(ctx, id); err != nil {
+	for {
+		k, err := s.edit(ctx, by, id, e)
+		if !errors.Is(err, errMoved) {
+			return k, err
+		}
+	}
+}
+
+// errMoved says that the list changed while lock-outs were looked at.
+var errMoved = errors.New("the list has changed meanwhile")
+
+func (s *Service) edit(ctx context.Context, by Actor, id string, e KeyEdit) (Key, error) {
+	now, err := s.activeRow(ctx, id)
+	if err != nil {
 		return Key{}, err
 	}
 	var name, description string
@@ -205,7 +218,23 @@ func (s *Service) Edit(ctx context.Context, by Actor, id string, e KeyEdit) (Key
 	if err := errors.Join(errs[:]...); err != nil {
 		return Key{}, err
 	}
-	r, err := s.change(ctx, alteration{by: by, action: ActionEdit, id: id, alter: func(_ *step, r *row) error {
+	enforces := e.ReportOnly != nil && !*e.ReportOnly
+	var lockout *LockoutError
+	var lockoutErr error
+	if enforces && now.reportOnly {
+		if lockout, lockoutErr = s.lockout(ctx, by, id, now.list); lockoutErr != nil && ctx.Err() != nil {
+			return Key{}, lockoutErr
+		}
+	}
+	r, err := s.change(ctx, alteration{by: by, action: ActionEdit, id: id, alter: func(st *step, r *row) error {
+		if enforces && r.reportOnly {
+			if !now.reportOnly || r.version != now.version {
+				return errMoved
+			}
+			if err := st.confirm(e.ConfirmLockout, lockout, lockoutErr); err != nil {
+				return err
+			}
+		}
 		if e.Name != nil {
 			r.name = name
 		}

@@ -51,14 +51,9 @@ func (s *Service) SetAllowlist(ctx context.Context, by Actor, id string, e ListE
 		if e.IfMatch != "" && e.IfMatch != r.allowlist().Tag {
 			return ErrConflict
 		}
-		if !r.reportOnly && (lockout != nil || lockoutErr != nil) {
-			switch {
-			case e.ConfirmLockout:
-				st.confirmed = true
-			case lockoutErr != nil:
-				return lockoutErr
-			default:
-				return lockout
+		if !r.reportOnly {
+			if err := st.confirm(e.ConfirmLockout, lockout, lockoutErr); err != nil {
+				return err
 			}
 		}
 		if !slices.Equal(r.list, list) {
@@ -73,6 +68,21 @@ func (s *Service) SetAllowlist(ctx context.Context, by Actor, id string, e ListE
 		return Created{}, err
 	}
 	return r.answer(""), nil
+}
+
+// confirm returns what stands against a change that would lock somebody out,
+// or about which nobody knows, unless it was confirmed.
+func (st *step) confirm(confirmed bool, lockout *LockoutError, unknown error) error {
+	switch {
+	case lockout == nil && unknown == nil:
+		return nil
+	case confirmed:
+		st.confirmed = true
+		return nil
+	case unknown != nil:
+		return unknown
+	}
+	return lockout
 }
 
 // lockout says whom the list would lock out; nil: nobody.

@@ -243,6 +243,33 @@ func TestLockout(t *testing.T) {
 	require.NoError(t, err)
 	log.seen[id] = []manage.SeenAddress{{Addr: inside}}
 	require.Nil(t, set("198.51.100.7", false, "192.0.2.1"))
+
+	// To enforce it is another matter; what else is edited is not asked about.
+	actor := by
+	actor.Addr = addr("198.51.100.7")
+	edit := func(e manage.KeyEdit) error { _, err := s.Edit(t.Context(), actor, id, e); return err }
+	require.NoError(t, edit(manage.KeyEdit{Name: ptr("watched")}))
+	var stopped *manage.LockoutError
+	require.ErrorAs(t, edit(manage.KeyEdit{ReportOnly: ptr(false)}), &stopped)
+	require.Equal(t, []string{inside.String(), "198.51.100.7 caller"}, who(stopped))
+	require.ErrorAs(t, edit(manage.KeyEdit{ReportOnly: ptr(false), Name: ptr("")}), new(*manage.FieldError), "faults come first")
+	k, err := s.Key(t.Context(), id)
+	require.NoError(t, err)
+	require.True(t, k.ReportOnly)
+	log.err = errors.New("the disk is gone")
+	require.ErrorIs(t, edit(manage.KeyEdit{ReportOnly: ptr(false)}), manage.ErrLockoutUnknown)
+	log.err = nil
+	require.NoError(t, edit(manage.KeyEdit{ReportOnly: ptr(false), ConfirmLockout: true}))
+	trail, err = s.Audit(t.Context(), manage.AuditQuery{KeyID: id})
+	require.NoError(t, err)
+	require.True(t, trail.Records[0].Confirmed)
+	require.NoError(t, edit(manage.KeyEdit{ReportOnly: ptr(false)}), "it is enforced already")
+
+	// A list that suits all who use it needs no confirmation.
+	require.NoError(t, edit(manage.KeyEdit{ReportOnly: ptr(true)}))
+	log.seen[id] = []manage.SeenAddress{{Addr: addr("192.0.2.1")}}
+	actor.Addr = addr("192.0.2.1")
+	require.NoError(t, edit(manage.KeyEdit{ReportOnly: ptr(false)}))
 }
 
 func TestLockoutIsBounded(t *testing.T) {

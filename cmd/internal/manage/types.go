@@ -128,6 +128,10 @@ type KeyEdit struct {
 	Description *string
 	Scopes      *[]string
 	ReportOnly  *bool
+
+	// ConfirmLockout ends report-only mode even if the allowlist will refuse
+	// addresses from which the key is used.
+	ConfirmLockout bool
 }
 
 // A ListEdit puts a whole list in place of the one there was.

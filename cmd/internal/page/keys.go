@@ -1,6 +1,7 @@
 package page
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -185,6 +186,8 @@ func (p *Page) secret(w http.ResponseWriter, r *http.Request, s *session) error 
 type keyView struct {
 	Key     manage.Key
 	Current string
+	Lockout *manage.LockoutError // to be confirmed: who would be refused
+	Unknown bool                 // to be confirmed: nobody knows
 	fields
 }
 
@@ -195,7 +198,7 @@ func (p *Page) editForm(w http.ResponseWriter, r *http.Request, s *session) erro
 	}
 	f := readFields(nil)
 	f.Name, f.Description, f.Scopes, f.ReportOnly = key.Name, key.Description, key.Scopes.Names(), key.ReportOnly
-	p.render(w, r, s, http.StatusOK, "edit", "Edit "+visible(key.Name), "keys", &keyView{key, "edit", f})
+	p.render(w, r, s, http.StatusOK, "edit", "Edit "+visible(key.Name), "keys", &keyView{Key: key, Current: "edit", fields: f})
 	return nil
 }
 
@@ -213,12 +216,22 @@ func (p *Page) edit(w http.ResponseWriter, r *http.Request, s *session) error {
 	}
 	changed, err := p.Manager.Edit(r.Context(), p.caller(r), key.ID, manage.KeyEdit{
 		Name: &f.Name, Description: &f.Description, Scopes: &f.Scopes, ReportOnly: &f.ReportOnly,
+		ConfirmLockout: r.PostForm.Get("action") == "lockout",
 	})
 	if err != nil {
-		if !f.blame(err) {
+		v := &keyView{Key: key, Current: "edit"}
+		status := http.StatusConflict
+		switch {
+		case errors.As(err, &v.Lockout):
+		case errors.Is(err, manage.ErrLockoutUnknown):
+			v.Unknown = true
+		case f.blame(err):
+			status = http.StatusUnprocessableEntity
+		default:
 			return err
 		}
-		p.render(w, r, s, http.StatusUnprocessableEntity, "edit", "Edit "+visible(key.Name), "keys", &keyView{key, "edit", f})
+		v.fields = f
+		p.render(w, r, s, status, "edit", "Edit "+visible(key.Name), "keys", v)
 		return nil
 	}
 	s.tell(notice{Text: "“" + visible(changed.Name) + "” is saved, and in force from the next request."})

@@ -144,3 +144,37 @@ func TestUnrestrict(t *testing.T) {
 	require.NotContains(t, b.press(b.get(path), path, "save").body, "This removes the restriction")
 	require.Contains(t, b.get("/audit").body, "The last entry was removed")
 }
+
+// TestLockoutByMode ends report-only mode, which can lock out as a list can.
+func TestLockoutByMode(t *testing.T) {
+	r, seen := newSeenRig(t)
+	b := r.browser(true).login()
+	key := r.create("Billing", "203.0.113.0/24").Key.ID
+	path := keyURL(key, "edit")
+	reportOnly := func() bool {
+		k, err := r.svc.Key(t.Context(), key)
+		require.NoError(t, err)
+		return k.ReportOnly
+	}
+	a := b.press(b.get(path), path, "", set("report_only", "on"))
+	require.Equal(t, http.StatusOK, a.StatusCode)
+	require.True(t, reportOnly())
+
+	seen.set(nil, "203.0.113.5", "198.51.100.7")
+	a = b.press(a, path, "", set("report_only"))
+	require.Equal(t, http.StatusConflict, a.StatusCode)
+	require.Contains(t, a.body, "lock out an address that is in use")
+	require.Contains(t, a.body, "<code>198.51.100.7</code>")
+	require.NotContains(t, a.body, "<code>203.0.113.5</code>")
+	require.True(t, reportOnly())
+
+	seen.set(errors.New("the disk is gone"))
+	a = b.press(a, path, "")
+	require.Equal(t, http.StatusConflict, a.StatusCode)
+	require.Contains(t, a.body, "Nobody knows whom this would lock out")
+
+	a = b.press(a, path, "lockout")
+	require.Equal(t, http.StatusOK, a.StatusCode)
+	require.Contains(t, a.body, "is saved")
+	require.False(t, reportOnly())
+}
