@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -81,41 +82,79 @@ type Link struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	logger *slog.Logger
+
+	mu   sync.Mutex
+	line context.Context // ends when the connection is lost; then there is another one
+	cut  context.CancelFunc
 }
 
 // Connect makes a link. It waits for nobody: a server that cannot be reached
 // now is tried again and again. Name is shown in the server's lists.
 func Connect(cfg Config, name string, logger *slog.Logger) (*Link, error) {
 	logger = logger.With("nats", name)
+	l := &Link{cfg: cfg, logger: logger}
+	l.line, l.cut = context.WithCancel(context.Background())
 	opts := append(natsfeed.ConnOptions(),
 		nats.Name("ipallowd "+name),
 		// Nothing is sent late: who publishes tries again.
 		nats.ReconnectBufSize(-1),
 		nats.ConnectHandler(func(nc *nats.Conn) { logger.Info("connected", "server", nc.ConnectedUrlRedacted()) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { logger.Info("connected again", "server", nc.ConnectedUrlRedacted()) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { logger.Warn("the connection is lost", "error", err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			l.lost()
+			logger.Warn("the connection is lost", "error", err)
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { logger.Warn("NATS reports a fault", "error", err) }),
 	)
 	if cfg.Creds != "" {
 		opts = append(opts, nats.UserCredentials(cfg.Creds))
 	}
-	nc, err := nats.Connect(strings.Join(cfg.URLs, ","), opts...)
-	if err != nil {
+	var err error
+	if l.nc, err = nats.Connect(strings.Join(cfg.URLs, ","), opts...); err != nil {
 		return nil, fmt.Errorf("--nats: %w", err)
 	}
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
-	if err != nil {
-		nc.Close()
+	if l.js, err = jetstream.New(l.nc, jetstream.WithDefaultTimeout(requestTimeout)); err != nil {
+		l.nc.Close()
 		return nil, fmt.Errorf("--nats: %w", err)
 	}
-	return &Link{cfg: cfg, nc: nc, js: js, logger: logger}, nil
+	return l, nil
+}
+
+// lost ends what waits for an answer, which cannot come any more.
+func (l *Link) lost() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut()
+	l.line, l.cut = context.WithCancel(context.Background())
+}
+
+// online returns a context that ends when the connection is lost, too.
+func (l *Link) online(ctx context.Context) (context.Context, context.CancelFunc) {
+	l.mu.Lock()
+	line := l.line
+	l.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(line, func() { cancel(errNotConnected) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// request returns a context for one request.
+func (l *Link) request(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, off := l.online(ctx)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	return ctx, func() { cancel(); off() }
 }
 
 // Connected reports whether there is a connection now.
 func (l *Link) Connected() bool { return l.nc.IsConnected() }
 
 // Close ends the connection.
-func (l *Link) Close() { l.nc.Close() }
+func (l *Link) Close() {
+	l.nc.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut()
+}
 
 // requestTimeout bounds each request to NATS.
 const requestTimeout = 3 * time.Second
@@ -141,10 +180,12 @@ func (l *Link) await(ctx context.Context) error {
 }
 
 // A loop has sessions one after the other, each from a connection that is
-// there to the first error.
+// there to the first error. Unless it is to outlive the connection, a session's
+// context ends with that.
 type loop struct {
 	link    *Link
 	name    string
+	outlive bool
 	session func(context.Context) error
 	note    func(error) // of each session's end, and nil when one is to begin
 	stop    context.CancelFunc
@@ -175,7 +216,15 @@ func (l *loop) run(ctx context.Context) {
 			return
 		}
 		began := time.Now()
-		err := l.session(ctx)
+		sctx, cancel := ctx, func() {}
+		if !l.outlive {
+			sctx, cancel = l.link.online(ctx)
+		}
+		err := l.session(sctx)
+		if sctx.Err() != nil {
+			err = errNotConnected
+		}
+		cancel()
 		if ctx.Err() != nil {
 			return
 		}

@@ -40,7 +40,15 @@ func (p *Publisher) worker(ctx context.Context) {
 			p.work.postpone(id, stuckPause)
 			continue
 		default:
+			online := p.link.Connected()
+			if !online {
+				err = errNotConnected
+			}
 			p.with(func(s *PublisherStatus) { s.Failures++; s.Err = err })
+			if !online {
+				_ = p.link.await(ctx) // only ctx ends it, and then this loop
+				pause = minPause
+			}
 			sleep(ctx, pause)
 			pause = min(2*pause, maxPause)
 		}
@@ -77,7 +85,7 @@ const maxConflicts = 10
 // publisher knows. A message that was held up on the way, also one of a process
 // that was killed, comes too late to do harm.
 func (p *Publisher) publish(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
+	ctx, cancel := p.link.request(ctx)
 	defer cancel()
 	for range maxConflicts {
 		was, has := p.version(id)
@@ -194,14 +202,14 @@ func sumOf(entries []ipallow.Entry, meta []byte) (uint64, error) {
 
 // confirm tells the gateways that the bucket has all there is.
 func (p *Publisher) confirm(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := p.link.request(ctx)
 	defer cancel()
 	rev, err := natsfeed.Confirm(ctx, p.kv)
 	if err != nil {
 		return err
 	}
-	p.last = time.Now()
 	p.with(func(s *PublisherStatus) {
+		p.last = time.Now()
 		s.InStep, s.Err = true, nil
 		s.Reconciled++
 		s.Revision = max(s.Revision, rev)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -77,9 +78,9 @@ type Publisher struct {
 	seen    int64 // the last row of the outbox that was added to work; of the session's goroutine
 	kv      jetstream.KeyValue
 	created time.Time
-	last    time.Time // of the last reconciliation
 
 	mu    sync.Mutex
+	last  time.Time // of the last reconciliation
 	known map[string]version
 	st    PublisherStatus
 	stuck map[string]error // keys that cannot be published as they are
@@ -96,7 +97,7 @@ const unsure = ^uint64(0)
 // NewPublisher begins to publish. Values must keep the policy.
 func NewPublisher(link *Link, src Source, policy ipallow.Policy) *Publisher {
 	p := &Publisher{link: link, src: src, policy: policy, work: newWork(), known: make(map[string]version), stuck: make(map[string]error)}
-	p.loop = loop{link: link, name: "publishing", session: p.session, note: p.note}
+	p.loop = loop{link: link, name: "publishing", outlive: true, session: p.session, note: p.note}
 	p.loop.start()
 	return p
 }
@@ -161,30 +162,48 @@ func (p *Publisher) session(ctx context.Context) error {
 		workers.Go(func() { p.worker(ctx) })
 	}
 	workers.Go(func() { p.forget(ctx) })
-	return p.follow(ctx)
+	faults := make(chan error, 1)
+	confirmed := new(atomic.Bool)
+	workers.Go(func() { faults <- p.watch(ctx, confirmed) })
+	return p.follow(ctx, confirmed, faults)
 }
 
 // follow gives the workers what is to be done.
-func (p *Publisher) follow(ctx context.Context) error {
-	check := time.NewTicker(checkEvery)
-	defer check.Stop()
+func (p *Publisher) follow(ctx context.Context, confirmed *atomic.Bool, faults <-chan error) error {
+	again := time.NewTicker(checkEvery) // nothing is lost if a signal is
+	defer again.Stop()
 	settled := p.work.settled
-	confirmed := false
 	for {
 		if err := p.readOutbox(ctx); err != nil {
 			return err
 		}
-		if !confirmed && p.work.left() == 0 {
+		if !confirmed.Load() && p.work.left() == 0 {
 			if err := p.confirm(ctx); err != nil {
 				return err
 			}
-			confirmed, settled = true, nil
+			confirmed.Store(true)
+			settled = nil
 		}
 		select {
 		case <-p.src.Changed():
 		case <-settled:
-		case <-check.C:
-			if err := p.check(ctx, confirmed); err != nil {
+		case <-again.C:
+		case err := <-faults:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// watch looks at the bucket until it is not as it was left.
+func (p *Publisher) watch(ctx context.Context, confirmed *atomic.Bool) error {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := p.check(ctx, confirmed.Load()); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -233,7 +252,7 @@ func (p *Publisher) forget(ctx context.Context) {
 func (p *Publisher) check(ctx context.Context, confirmed bool) error {
 	idle, began := p.work.idle()
 	p.mu.Lock()
-	left := p.st.Revision
+	left, last := p.st.Revision, p.last
 	p.mu.Unlock()
 	info, err := p.link.keysInfo(ctx)
 	switch {
@@ -251,7 +270,7 @@ func (p *Publisher) check(ctx context.Context, confirmed bool) error {
 	}
 	stillIdle, now := p.work.idle()
 	if confirmed && idle && stillIdle && began == now {
-		if info.State.LastSeq > left && time.Since(p.last) > foreignPause {
+		if info.State.LastSeq > left && time.Since(last) > foreignPause {
 			return errors.New("somebody else has written to the bucket of keys")
 		}
 		p.with(func(s *PublisherStatus) { s.Err = nil })

@@ -57,6 +57,7 @@ func TestPublish(t *testing.T) {
 // Changes that are made while NATS is down are published when it is back, and
 // what was published meanwhile by a state that is gone does not matter.
 func TestPublishWhenNATSIsBack(t *testing.T) {
+	t.Parallel()
 	n := fleettest.Start(t)
 	l := link(t, n)
 	h := openHome(t, l)
@@ -78,6 +79,7 @@ func TestPublishWhenNATSIsBack(t *testing.T) {
 
 // A new process finds in the bucket what an old one left, in whatever state.
 func TestReconcile(t *testing.T) {
+	t.Parallel()
 	n := fleettest.Start(t)
 	l := link(t, n)
 	h := openHome(t, l)
@@ -134,6 +136,7 @@ func TestReconcile(t *testing.T) {
 // The bucket is deleted under everybody's feet: it is made anew and filled, and
 // no gateway loses a list meanwhile.
 func TestBucketIsGone(t *testing.T) {
+	t.Parallel()
 	n := fleettest.Start(t)
 	h := openHome(t, link(t, n))
 	a := h.create("203.0.113.0/24")
@@ -154,6 +157,7 @@ func TestBucketIsGone(t *testing.T) {
 // A second database does not take the keys of the first one off the gateways,
 // unless it is told to.
 func TestOwner(t *testing.T) {
+	t.Parallel()
 	n := fleettest.Start(t)
 	first := openHome(t, link(t, n))
 	first.create("203.0.113.0/24")
@@ -198,6 +202,7 @@ func TestStuck(t *testing.T) {
 
 // A gateway starts without NATS from its checkpoint.
 func TestCheckpoint(t *testing.T) {
+	t.Parallel()
 	n := fleettest.Start(t)
 	h := openHome(t, link(t, n))
 	a := h.create("203.0.113.0/24")

@@ -71,7 +71,7 @@ func (l *Link) openKeys(ctx context.Context, identity string) (jetstream.KeyValu
 
 // keysInfo asks for the state of the keys' stream.
 func (l *Link) keysInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := l.request(ctx)
 	defer cancel()
 	stream, err := l.js.Stream(ctx, "KV_"+l.cfg.keysBucket())
 	if err != nil {

@@ -52,12 +52,18 @@ func (s *Sink) publish(ctx context.Context, p packet) error {
 	msg := &nats.Msg{Subject: s.subject, Data: p.data}
 	pause := minPause
 	for {
-		rctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		rctx, cancel := s.link.request(ctx)
 		_, err := s.link.js.PublishMsg(rctx, msg, jetstream.WithMsgID(p.id), jetstream.WithExpectStream(s.link.cfg.usageStream()))
 		cancel()
 		var api *jetstream.APIError
 		if err == nil || ctx.Err() != nil || errors.As(err, &api) {
 			return err // such as a stream that is full
+		}
+		if !s.link.Connected() {
+			if err := s.link.await(ctx); err != nil {
+				return err
+			}
+			pause = minPause
 		}
 		sleep(ctx, pause)
 		pause = min(2*pause, maxPause)

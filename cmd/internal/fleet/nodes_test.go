@@ -1,0 +1,125 @@
+package fleet
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ipallow/ipallow/cmd/internal/fleet/fleettest"
+)
+
+// reporter reports what is in the pointer.
+func reporter(t *testing.T, l *Link, first Report) (*Reporter, *atomic.Pointer[Report]) {
+	var p atomic.Pointer[Report]
+	p.Store(&first)
+	r := NewReporter(l, func() Report { return *p.Load() })
+	t.Cleanup(r.Close)
+	return r, &p
+}
+
+func TestNodes(t *testing.T) {
+	t.Parallel()
+	n := fleettest.Start(t)
+	reg := NewRegistry(link(t, n))
+	t.Cleanup(reg.Close)
+	find := func(name string) *Node {
+		for _, n := range reg.Nodes() {
+			if n.Name == name {
+				return &n
+			}
+		}
+		return nil
+	}
+	see := func(what string, ok func() bool) {
+		t.Helper()
+		fleettest.Eventually(t, ok, func() string { return fmt.Sprintf("%s: %+v", what, reg.Nodes()) })
+	}
+	// The clocks of the nodes are hours off, to both sides.
+	a := Report{Name: "gate a.", Role: Gateway, Instance: "1", Ready: true, Revision: 5, Time: time.Now().Add(-7 * time.Hour)}
+	b := Report{Name: "home", Role: Management, Instance: "2", Ready: true, Time: time.Now().Add(7 * time.Hour)}
+	_, pa := reporter(t, link(t, n), a)
+	reporter(t, link(t, n), b)
+	see("both", func() bool {
+		a, b := find("gate a."), find("home")
+		return a != nil && b != nil && !a.Heard.IsZero() && !b.Heard.IsZero()
+	})
+	list := reg.Nodes()
+	require.Equal(t, "home", list[0].Name, "the management first")
+	for _, node := range list {
+		require.Equal(t, StateReady, node.State(time.Now()))
+		require.WithinDuration(t, time.Now(), node.Heard, 10*time.Second)
+		require.Equal(t, StateSilent, node.State(time.Now().Add(Silent+20*time.Second)))
+	}
+	// What changes is told within about a second.
+	next := a
+	next.Revision, next.Ready, next.Reason = 6, false, "stale"
+	pa.Store(&next)
+	began := time.Now()
+	see("the change", func() bool { n := find("gate a."); return n.Revision == 6 && n.State(time.Now()) == StateUnready })
+	require.Less(t, time.Since(began), 4*time.Second)
+	require.False(t, find("gate a.").Twice)
+
+	// A restart is another instance; two nodes with one name are noticed.
+	again := next
+	again.Instance = "3"
+	twin, _ := reporter(t, link(t, n), again)
+	see("the twin", func() bool { return find("gate a.").Instance == "3" })
+	next.Revision++ // it has news, and so reports before the twin is idle
+	last := next
+	pa.Store(&last)
+	see("both of them", func() bool { return find("gate a.").Twice })
+	twin.Close()
+
+	// A registry that begins later does not take old reports for new ones.
+	kv, err := link(t, n).openNodes(within(t), false)
+	require.NoError(t, err)
+	old := Report{Name: "dead", Role: Gateway, Ready: true}
+	data, err := json.Marshal(old)
+	require.NoError(t, err)
+	_, err = kv.Put(within(t), "gateway.dead", data)
+	require.NoError(t, err)
+	for key, text := range map[string]string{"gateway.bad": "{", "gateway.other": string(data), "gateway.large": `"` + strings.Repeat("x", reportBytes) + `"`} {
+		_, err = kv.Put(within(t), key, []byte(text))
+		require.NoError(t, err)
+	}
+	see("the dead one", func() bool { return find("dead") != nil })
+	late := NewRegistry(link(t, n))
+	t.Cleanup(late.Close)
+	fleettest.Eventually(t, func() bool { return len(late.Nodes()) == 3 }, func() string { return fmt.Sprintf("%+v", late.Nodes()) })
+	fleettest.Eventually(t, func() bool { return !late.Nodes()[0].Heard.IsZero() }, func() string { return "the living are not heard" })
+	require.Equal(t, "dead", late.Nodes()[1].Name)
+	require.Equal(t, StateSilent, late.Nodes()[1].State(time.Now()))
+
+	// NATS is away for a while.
+	n.Stop()
+	n.Start()
+	heard := time.Now()
+	see("after a restart", func() bool { return find("home").Heard.After(heard) && find("gate a.").Heard.After(heard) })
+}
+
+func TestConfig(t *testing.T) {
+	good := Config{URLs: []string{"nats://127.0.0.1:4222", "tls://user:secret@nats.example"}, Prefix: "a-b_1", Replicas: 3}
+	require.NoError(t, good.Validate())
+	require.True(t, good.On())
+	require.NoError(t, new(Config).Validate())
+	require.False(t, new(Config).On())
+	for want, change := range map[string]func(*Config){
+		"--nats:":         func(c *Config) { c.URLs = []string{"http://user:secret@x"} },
+		"cannot be read":  func(c *Config) { c.URLs = []string{"nats://user:secret@x:%"} },
+		"--nats-creds":    func(c *Config) { c.Creds = "/no/such/file" },
+		"--nats-prefix":   func(c *Config) { c.Prefix = "a.b" },
+		"--nats-replicas": func(c *Config) { c.Replicas = 0 },
+	} {
+		c := good
+		change(&c)
+		err := c.Validate()
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "secret")
+	}
+	require.NotContains(t, (&Link{cfg: good}).String(), "secret")
+}
