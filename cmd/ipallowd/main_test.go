@@ -330,3 +330,34 @@ func TestHelp(t *testing.T) {
 	}
 	require.False(t, strings.Contains(out.String(), "%!"))
 }
+
+// TestManagementBehindProxy has the administrator's address from the header
+// of a trusted proxy, and from nobody else's.
+func TestManagementBehindProxy(t *testing.T) {
+	for _, tt := range []struct{ name, trusted, want string }{
+		{"trusted", "127.0.0.1", "198.51.100.7"},
+		{"another", "127.0.0.2", "127.0.0.1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := start(t, t.TempDir(), "--trusted-proxies", tt.trusted)
+			req, err := http.NewRequest("POST", p.management+"/api/v1/keys", strings.NewReader(`{"name":"a","scopes":["read"]}`))
+			require.NoError(t, err)
+			req.Header.Set("Authorization", "Bearer "+testToken)
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("X-Forwarded-For", "203.0.113.99, 198.51.100.7")
+			resp, err := p.client.Do(req)
+			require.NoError(t, err)
+			resp.Body.Close()
+			require.Equal(t, http.StatusCreated, resp.StatusCode)
+			var trail struct {
+				Records []struct {
+					Address string `json:"address"`
+				} `json:"records"`
+			}
+			_, err = p.api("GET", "/audit", nil, &trail)
+			require.NoError(t, err)
+			require.Len(t, trail.Records, 1)
+			require.Equal(t, tt.want, trail.Records[0].Address)
+		})
+	}
+}

@@ -22,7 +22,7 @@ func (s *Server) management() (http.Handler, error) {
 	}
 	apiHandler, err := api.New(api.Options{
 		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Logger: s.logger,
-		Metrics: s.metrics.handler(), Fleet: view,
+		Metrics: s.metrics.handler(), Fleet: view, Source: s.source,
 	})
 	if err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func (s *Server) management() (http.Handler, error) {
 	opts := page.Options{
 		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Policy: s.cfg.policy(),
 		GatewayURL: s.url(s.listeners[0]), SecureCookies: s.cfg.SecureCookies, Logger: s.logger,
-		Fleet: view,
+		Fleet: view, Source: s.source,
 	}
 	if s.Log != nil {
 		opts.LogStats = s.Log.Stats
