@@ -3,6 +3,7 @@ package ipallow
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -155,6 +156,54 @@ func TestKeysThatDifferInOneByte(t *testing.T) {
 				want = Unrestricted
 			}
 			require.Equal(t, want, e.Check(key(i), addr("8.8.8.8")), "%s, %d", d.name, i)
+		}
+	}
+}
+
+// TestFarShard has more bytes of equal hashes in one shard than slots have
+// offsets for, and fewer again.
+func TestFarShard(t *testing.T) {
+	t.Parallel()
+	for _, mask := range []uint64{0, 1<<40 - 1} {
+		e := newWithMask(nil, mask)
+		key := func(i int) string { return gen.BulkKey(i) + strings.Repeat("k", MaxKeyLen-len(gen.BulkKey(i))) }
+		list := entries("203.0.113.0/24", "2001:db8::/48")
+		const n = 300 // a kilobyte each
+		check := func(from, to int) {
+			checkInvariants(e.Snapshot())
+			for i := range n {
+				in, out := Unrestricted, Unrestricted
+				if from <= i && i < to {
+					in, out = Allowed, Denied
+				}
+				require.Equal(t, in, e.Check(key(i), addr("203.0.113.9")), i)
+				require.Equal(t, in, e.Check(key(i), addr("2001:db8::9")), i)
+				require.Equal(t, out, e.Check(key(i), addr("198.51.100.1")), i)
+			}
+			var verdict [1]Verdict
+			e.CheckBatch([]string{key(from)}, []netip.Addr{addr("198.51.100.1")}, verdict[:])
+			require.Equal(t, Denied, verdict[0])
+		}
+		require.NoError(t, e.Update(func(tx *Tx) error {
+			for i := range n {
+				if err := tx.Set(key(i), list); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		far := false
+		for s := range e.Snapshot().index.all {
+			far = far || s.far()
+		}
+		require.True(t, far)
+		check(0, n)
+		for i := range n / 2 {
+			e.Delete(key(i))
+		}
+		check(n/2, n)
+		for s := range e.Snapshot().index.all {
+			require.False(t, s.far())
 		}
 	}
 }
