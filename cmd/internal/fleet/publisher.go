@@ -29,7 +29,7 @@ type Source interface {
 const (
 	// publishers is how many keys are published at once. Each waits for an
 	// acknowledgement.
-	publishers = 64
+	publishers = 128
 
 	// outboxPage is how many rows are read at once.
 	outboxPage = 1000

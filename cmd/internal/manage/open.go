@@ -69,6 +69,7 @@ type Service struct {
 	now    func() time.Time
 
 	identity string
+	rowByID  *sql.Stmt     // selectRow
 	changed  chan struct{} // holds at most one value
 
 	mu     chan struct{} // holds one token: who has it may write
@@ -128,6 +129,9 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	if s.identity, err = readIdentity(ctx, s.db.reader); err == nil {
 		err = s.load(ctx)
 	}
+	if err == nil {
+		s.rowByID, err = s.db.reader.PrepareContext(ctx, selectRow)
+	}
 	if err != nil {
 		s.db.close()
 		return nil, fmt.Errorf("load %s: %w", o.Path, err)
@@ -151,7 +155,7 @@ func (s *Service) Close() error {
 	close(s.stop)
 	s.mu <- struct{}{}
 	s.done.Wait()
-	return errors.Join(err, s.db.close())
+	return errors.Join(err, s.rowByID.Close(), s.db.close())
 }
 
 // A step is a change on its way.

@@ -36,6 +36,7 @@ const (
 	keyColumns = "id, name, description, scopes, report_only, created, updated, revoked, " +
 		"coalesce((SELECT at FROM used WHERE used.id = keys.id), 0), entries"
 	rowColumns = keyColumns + ", hash, version, list_updated, sum, list"
+	selectRow  = "SELECT " + rowColumns + " FROM keys WHERE id = ?"
 )
 
 type scanner interface{ Scan(...any) error }
@@ -62,7 +63,7 @@ func readRow(ctx context.Context, q querier, id string) (*row, error) {
 	r := new(row)
 	var hash, list []byte
 	var sum int64
-	k, err := scanKey(q.QueryRowContext(ctx, "SELECT "+rowColumns+" FROM keys WHERE id = ?", id),
+	k, err := scanKey(q.QueryRowContext(ctx, selectRow, id),
 		&hash, &r.version, &r.listUpdated, &sum, &list)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound

@@ -23,12 +23,13 @@ type NATS struct {
 	srv  *server.Server
 }
 
-// Start starts a server on loopback. The end of the test stops it.
-func Start(t testing.TB) *NATS {
+// Start starts a server on loopback. The end of the test stops it. Where users
+// are named, nobody else is let in.
+func Start(t testing.TB, users ...*server.User) *NATS {
 	t.Helper()
 	n := &NATS{t: t, opts: server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true,
-		JetStream: true, StoreDir: t.TempDir(), SyncInterval: time.Hour,
+		JetStream: true, StoreDir: t.TempDir(), SyncInterval: time.Hour, Users: users,
 	}}
 	n.Start()
 	t.Cleanup(n.Stop)
@@ -64,6 +65,11 @@ func (n *NATS) Stop() {
 
 // URL is where the server is.
 func (n *NATS) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", n.opts.Port) }
+
+// As is where the server is, with a user's name and password.
+func (n *NATS) As(user, password string) string {
+	return fmt.Sprintf("nats://%s:%s@127.0.0.1:%d", user, password, n.opts.Port)
+}
 
 // JetStream returns a connection of its own.
 func (n *NATS) JetStream() jetstream.JetStream {
