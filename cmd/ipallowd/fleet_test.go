@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -126,4 +128,36 @@ func (p *process) metrics(token string) string {
 	require.NoError(p.t, err)
 	require.Equal(p.t, 200, resp.StatusCode)
 	return string(text)
+}
+
+// Both start while NATS is down, and stop when they are told to. What was made
+// and recorded meanwhile is published and stored afterwards.
+func TestFleetWithoutNATS(t *testing.T) {
+	nats := fleettest.Start(t)
+	nats.Stop()
+	data, gateData := t.TempDir(), t.TempDir()
+	m, gate := startManagement(t, nats, data), startGateway(t, nats, gateData, "gate-1")
+	k := m.create("k", entry{"127.0.0.1", ""})
+	status, id, err := gate.ping(k.Secret)
+	require.NoError(t, err)
+	require.Equal(t, 503, status)
+	require.Contains(t, m.metrics(testToken), "ipallowd_outbox_rows 1\n")
+	for _, p := range []*process{gate, m} {
+		began := time.Now()
+		require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
+		require.NoError(t, p.cmd.Wait(), "%s", p.stderr)
+		require.Less(t, time.Since(began), 15*time.Second)
+	}
+	nats.Start()
+	m, gate = startManagement(t, nats, data), startGateway(t, nats, gateData, "gate-1")
+	gate.answers(k.Secret, 200)
+	fleettest.Eventually(t, func() bool { return m.requestIDs()[id] == 1 }, func() string { return "the record of the first request" })
+
+	// NATS goes away: the gateway goes on, also after a kill -9.
+	fleettest.Eventually(t, gate.ready, gate.said)
+	nats.Stop()
+	gate.kill()
+	gate = startGateway(t, nats, gateData, "gate-1")
+	gate.answers(k.Secret, 200)
+	gate.answers(k.Secret+"x", 401)
 }

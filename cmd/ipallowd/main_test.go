@@ -272,6 +272,9 @@ func TestFaults(t *testing.T) {
 	serve := func(args ...string) []string {
 		return append([]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, args...)
 	}
+	gateway := func(args ...string) []string {
+		return append([]string{"gateway", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--status-listen", "127.0.0.1:0"}, args...)
+	}
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	for _, test := range []struct {
@@ -293,6 +296,15 @@ func TestFaults(t *testing.T) {
 		{serve("--tls-cert", file), exitFailed, "go together"},
 		{serve("--tls-cert", file, "--tls-key", file), exitFailed, "--tls-cert"},
 		{serve("--data", filepath.Join(file, "x")), exitFailed, "--data"},
+		{serve("--nats", "http://127.0.0.1"), exitFailed, "--nats"},
+		{serve("--nats", "nats://127.0.0.1", "--nats-prefix", "a.b"), exitFailed, "--nats-prefix"},
+		{serve("--nats", "nats://127.0.0.1", "--nats-replicas", "9"), exitFailed, "--nats-replicas"},
+		{gateway(), exitFailed, "--nats"},
+		{gateway("--nats", "nats://127.0.0.1:1", "--name", "a\tb"), exitFailed, "--name"},
+		{gateway("--nats", "nats://127.0.0.1:1", "--max-stale", "0s"), exitFailed, "--max-stale"},
+		{gateway("--nats", "nats://127.0.0.1:1", "--nats-creds", file+"x"), exitFailed, "--nats-creds"},
+		{gateway("--nats", "nats://127.0.0.1:1", "--status-listen", busy.Addr().String()), exitFailed, "--status-listen"},
+		{gateway("--admin-listen", "127.0.0.1:0"), exitUsage, "ipallowd gateway --help"},
 	} {
 		code, text := fails(t, test.args...)
 		require.Equal(t, test.code, code, "%q: %s", test.args, text)

@@ -177,6 +177,25 @@ func TestOwner(t *testing.T) {
 	fleettest.Eventually(t, func() bool { return errors.Is(first.pub.Status(within(t)).Err, ErrOwner) }, func() string { return "no error" })
 }
 
+// A bucket that an operator has made is used as it is, and belongs to the first
+// database that comes.
+func TestBucketOfAnOperator(t *testing.T) {
+	t.Parallel()
+	n := fleettest.Start(t)
+	js := n.JetStream()
+	_, err := js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: DefaultPrefix + "_keys", Description: "mine", MaxBytes: 64 << 20})
+	require.NoError(t, err)
+	h := openHome(t, link(t, n))
+	h.create("203.0.113.1")
+	openGate(t, link(t, n)).same(h)
+	stream, err := js.Stream(within(t), "KV_"+DefaultPrefix+"_keys")
+	require.NoError(t, err)
+	cfg := stream.CachedInfo().Config
+	require.Equal(t, "mine", cfg.Description)
+	require.EqualValues(t, 64<<20, cfg.MaxBytes)
+	require.Equal(t, h.svc.Identity(), cfg.Metadata[ownerKey])
+}
+
 // A key that cannot be published holds up no other one.
 func TestStuck(t *testing.T) {
 	n := fleettest.Start(t)

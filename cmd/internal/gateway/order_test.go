@@ -6,6 +6,7 @@ import (
 
 	"net/http/httptest"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -197,4 +198,25 @@ func TestZeroOptions(t *testing.T) {
 	require.Equal(t, 403, w.do(outside, "GET", "/v1/ping", "X-API-Key", w.full.token).status)
 	require.Empty(t, w.records())
 	require.Empty(t, said.String(), "a refusal is no news to a default logger")
+}
+
+// Until the gateway knows the keys, it says so to everybody, whatever they
+// send: a key that is not known yet is not an invalid one.
+func TestNotLoaded(t *testing.T) {
+	var loaded atomic.Bool
+	w := newWorld(t, func(o *gateway.Options) { o.Loaded = loaded.Load; o.Source = trust(t, trusted) })
+	for _, from := range []string{inside, outside} {
+		for _, header := range [][]string{nil, {"Authorization", bearer(w.full)}, {"Authorization", "Bearer nonsense"}, {"X-API-Key", w.revoked.token}} {
+			a := w.do(from, "GET", "/v1/ping", header...)
+			require.Equal(t, 503, a.status, a.body)
+			require.Equal(t, "NOT_READY", code(a.body))
+			require.Equal(t, "1", a.header.Get("Retry-After"))
+			require.Equal(t, "no-store", a.header.Get("Cache-Control"))
+		}
+	}
+	require.Equal(t, 503, w.do(trusted, "GET", gateway.AuthzPath, "Authorization", bearer(w.full), "X-Forwarded-For", inside).status)
+	require.True(t, w.full.LastUsed().IsZero())
+	loaded.Store(true)
+	require.Equal(t, 200, w.do(inside, "GET", "/v1/ping", "Authorization", bearer(w.full)).status)
+	require.Equal(t, 401, w.do(inside, "GET", "/v1/ping", "X-API-Key", w.revoked.token).status)
 }
