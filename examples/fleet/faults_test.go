@@ -58,6 +58,8 @@ func (w *world) leaderKilled(t *testing.T) (healed time.Time, said string) {
 			}
 			return err
 		}))
+		// It may have led the cluster as well, which new consumers need.
+		require.NoError(t, clusterReady(w.within(30*time.Second), w.js))
 		healed = time.Now()
 		leaderless = max(leaderless, healed.Sub(killed))
 		stop()
@@ -79,7 +81,7 @@ func (w *world) clusterDown(t *testing.T) (healed time.Time, said string) {
 		n.kill()
 	}
 	began := time.Now()
-	require.NoError(t, w.change(w.within(20*time.Second), w.keys[:20]))
+	w.mustChange(w.keys[:20])
 	stop := w.churn(50)
 	for _, g := range w.gateways {
 		w.unready(g)
@@ -105,7 +107,7 @@ func (w *world) cutOff(how func()) (healed time.Time, said string) {
 	list := known(keys)
 	how()
 	began := time.Now()
-	require.NoError(w.t, w.change(w.within(20*time.Second), keys))
+	w.mustChange(keys)
 	w.stays(g, keys, list)
 	require.NoError(w.t, enforced(w.within(healWithin), w.caller, []*daemon{w.gateways[0], w.gateways[2]}, keys))
 	w.unready(g)
@@ -121,7 +123,7 @@ func (w *world) cutOff(how func()) (healed time.Time, said string) {
 func (w *world) managementCutOff(t *testing.T) (healed time.Time, said string) {
 	w.lines["management"].cut()
 	began := time.Now()
-	require.NoError(t, w.change(w.within(20*time.Second), w.keys))
+	w.mustChange(w.keys)
 	w.pause(shortOr(0, 30*time.Second))
 	w.lines["management"].heal()
 	return time.Now(), fmt.Sprintf("off for %v, %d changes meanwhile", round(time.Since(began)), len(w.keys))
@@ -149,7 +151,7 @@ func (w *world) slowConsumer(t *testing.T) (healed time.Time, said string) {
 	began := time.Now()
 	changes, behind := 0, uint64(0)
 	for time.Since(began) < shortOr(2*time.Second, 40*time.Second) {
-		require.NoError(t, w.change(w.within(20*time.Second), w.keys))
+		w.mustChange(w.keys)
 		changes += len(w.keys)
 	}
 	require.NoError(t, enforced(w.within(healWithin), w.caller, w.gateways[:2], w.keys), "the others do not wait for it")
@@ -169,12 +171,11 @@ func (w *world) slowConsumer(t *testing.T) (healed time.Time, said string) {
 func (w *world) beyondHistory(t *testing.T) (healed time.Time, said string) {
 	g := w.gateways[0]
 	w.lines[g.name].cut()
-	ctx := w.within(time.Minute)
-	rounds := shortOr(3, 20)
+	rounds := shortOr(3, 5)
 	for range rounds {
-		require.NoError(t, w.change(ctx, w.keys))
+		w.mustChange(w.keys)
 	}
-	revoked := w.replaceKeys(ctx, 5)
+	revoked := w.replaceKeys(w.within(time.Minute), 5)
 	w.lines[g.name].heal()
 	healed = time.Now()
 	require.NoError(t, w.enforced(w.within(healWithin), revoked), "revoked keys are unknown")
@@ -254,7 +255,7 @@ func (w *world) poisoned(t *testing.T) (healed time.Time, said string) {
 		}
 		return nil
 	}))
-	require.NoError(t, w.change(ctx, w.sample(len(poison))))
+	w.mustChange(w.sample(len(poison)))
 	return time.Now(), fmt.Sprintf("%d of them; every one counted on every gateway", len(poison)*rounds)
 }
 
@@ -270,7 +271,7 @@ func (w *world) gatewayKilled(t *testing.T) (healed time.Time, said string) {
 	require.NoError(t, err)
 	require.Greater(t, held, 50.0, "records wait in its write-ahead log")
 	w.killGateway(g)
-	require.NoError(t, w.change(w.within(20*time.Second), w.keys))
+	w.mustChange(w.keys)
 	require.NoError(t, w.startGateway(w.within(30*time.Second), g))
 	require.NoError(t, poll(w.within(20*time.Second), 50*time.Millisecond, "it serves from its checkpoint", func() error {
 		status, err := w.caller.ping(context.Background(), g, keys[0].secret, list[0], false)

@@ -65,7 +65,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(w.end)
 	require.NoError(t, w.startNATS(ctx))
 	require.NoError(t, w.startNodes(ctx))
-	w.keys, err = makeKeys(ctx, w.manager, shortOr(60, 1000))
+	w.keys, err = makeKeys(ctx, w.manager, shortOr(60, 500))
 	require.NoError(t, err)
 	loaded, stop := context.WithCancel(context.Background())
 	wait := load(loaded, w.caller, w.gateways, w.pick, shortOr(200, 300))
@@ -157,6 +157,11 @@ func (w *world) fault(name string, do func(t *testing.T) (healed time.Time, said
 	w.t.Run(name, func(t *testing.T) {
 		defer func(outer *testing.T) { w.t = outer }(w.t)
 		w.t = t
+		defer func() { // also if it fails
+			for _, l := range w.lines {
+				l.heal()
+			}
+		}()
 		w.before = w.tally()
 		began := time.Now()
 		healed, said := do(t)
@@ -166,7 +171,7 @@ func (w *world) fault(name string, do func(t *testing.T) (healed time.Time, said
 		require.NoError(t, w.enforced(deadline, w.keys), "in force everywhere within %v of healing", healWithin)
 		took := time.Since(healed)
 		require.NoError(t, w.ready(w.within(healWithin)))
-		r, err := w.book.reckon(w.within(shortOr(15*time.Second, 60*time.Second)), w.manager)
+		r, err := w.book.reckon(w.within(shortOr(20*time.Second, 60*time.Second)), w.manager)
 		require.NoError(t, err)
 		now := w.tally()
 		require.Empty(t, now.served, "no request from a refused address is served")
@@ -179,6 +184,13 @@ func (w *world) fault(name string, do func(t *testing.T) (healed time.Time, said
 }
 
 func (w *world) tally() tally { return w.book.tally() }
+
+// mustChange changes keys. Each change waits for the disk, which other tests may
+// be using too.
+func (w *world) mustChange(keys []*key) {
+	w.t.Helper()
+	require.NoError(w.t, w.change(w.within(shortOr(30*time.Second, 3*time.Minute)), keys))
+}
 
 // stays checks that a gateway enforces what it last knew of keys, whatever the
 // management has acknowledged since.
