@@ -55,6 +55,7 @@ func (p *process) answers(secret string, want int) {
 // A gateway without a database learns of keys, lists, and what becomes of them,
 // and its records are in the management's log.
 func TestFleet(t *testing.T) {
+	t.Parallel()
 	nats := fleettest.Start(t)
 	gate := startGateway(t, nats, t.TempDir(), "gate-1")
 	status, id, err := gate.ping("ipk_unknown")
@@ -133,6 +134,7 @@ func (p *process) metrics(token string) string {
 // Both start while NATS is down, and stop when they are told to. What was made
 // and recorded meanwhile is published and stored afterwards.
 func TestFleetWithoutNATS(t *testing.T) {
+	t.Parallel()
 	nats := fleettest.Start(t)
 	nats.Stop()
 	data, gateData := t.TempDir(), t.TempDir()

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,11 +32,29 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// An output is what a process says while it runs.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
 // A process is a running ipallowd.
 type process struct {
 	t                   *testing.T
 	cmd                 *exec.Cmd
-	stderr              *bytes.Buffer
+	stderr              *output
 	gateway, management string // management is the status listener of a gateway
 	client              *http.Client
 }
@@ -53,7 +72,7 @@ func start(t *testing.T, data string, args ...string) *process {
 // launch runs ipallowd as a process of its own, and waits for its banner.
 func launch(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, stderr: new(bytes.Buffer), client: &http.Client{
+	p := &process{t: t, stderr: new(output), client: &http.Client{
 		Timeout:   10 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 16},
 	}}
