@@ -160,6 +160,7 @@ func (d *deliverer) append() {
 	w.mu.Unlock()
 	rejected := errors.Is(err, ErrRejected)
 	switch {
+	case errors.Is(err, ErrUnavailable):
 	case n > 1:
 		// A smaller batch tells a record at fault from a store that is down,
 		// and is kinder to a store that is overloaded.

@@ -41,7 +41,8 @@
 // process before it was acknowledged is in no count, for the counts die too.
 //
 // A store that does not say which errors are final by wrapping [ErrRejected]
-// is believed to be down, and tried for ever; but a record that fails alone
+// is believed to be down, and tried for ever; but, unless it wraps
+// [ErrUnavailable], a record that fails alone
 // eight times, each time followed by another one's success, counts as rejected.
 //
 // Damage in a write-ahead file, a torn tail or flipped bits, is found by a

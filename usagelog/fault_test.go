@@ -278,3 +278,25 @@ func TestStoreTimeout(t *testing.T) {
 	require.NoError(t, w.Drain(within(t)))
 	require.EqualValues(t, 1, w.Stats().StoreErrors)
 }
+
+// TestUnavailable has a store that says that it is full, takes some other
+// records, and is full again: none is suspected.
+func TestUnavailable(t *testing.T) {
+	n := 0
+	store := newFaultyStore(func(context.Context, []Record) error {
+		if n++; n%3 != 0 && n < 100 {
+			return fmt.Errorf("the stream: %w", ErrUnavailable)
+		}
+		return nil
+	})
+	w := mustOpen(t, t.TempDir(), store, &Options{BatchRecords: 2})
+	for i := range 200 {
+		require.True(t, w.Record(sample(i)))
+	}
+	require.NoError(t, w.Close(within(t)))
+	s := w.Stats()
+	balanced(t, s)
+	require.Zero(t, s.Lost.Total())
+	require.EqualValues(t, 200, s.Stored)
+	require.ErrorIs(t, s.LastStoreError, ErrUnavailable)
+}

@@ -18,6 +18,12 @@ var (
 	// the record, counts it as lost and stores the others.
 	ErrRejected = errors.New("usagelog: record rejected by the store")
 
+	// ErrUnavailable is wrapped by the error of a Store that can take nothing
+	// now: it cannot be reached, or is full. The Writer keeps the records
+	// and tries again, and suspects none of them, even if it succeeds with
+	// others in between.
+	ErrUnavailable = errors.New("usagelog: the store can take nothing now")
+
 	// ErrQuery is wrapped by the error for a Query or Filter that asks for
 	// something impossible; the text says which field to correct.
 	ErrQuery = errors.New("usagelog: invalid query")
