@@ -105,6 +105,7 @@ func (f *Feed) apply(s *session, msgs []message) error {
 	st := step{changes: f.changes[:0], at: make(map[string]int, len(msgs)), faults: make(map[string]Fault)}
 	for _, m := range msgs {
 		if m.seq <= f.rev {
+			f.reload = true // what came before it in this batch is not in force
 			return errOtherBucket
 		}
 		f.rev, f.last, f.lastTime, f.lastName = m.seq, m.seq, m.time, m.name

@@ -276,7 +276,7 @@ func (f *Feed) requestFailed(ctx context.Context, err error) error {
 	pctx, cancel := context.WithTimeout(ctx, f.o.RequestTimeout)
 	defer cancel()
 	if ping := f.nc.FlushWithContext(pctx); errors.Is(ping, context.DeadlineExceeded) {
-		f.o.Logger.Warn("natsfeed: the connection does not answer; it is made anew", "server", f.nc.ConnectedUrlRedacted())
+		f.o.Logger.Warn("natsfeed: the connection does not answer; it is made anew", "server", f.nc.ConnectedAddr())
 		if again := f.nc.ForceReconnect(); again != nil {
 			return again
 		}
