@@ -33,7 +33,11 @@ const (
 	storeTimeout = 30 * time.Second
 
 	// maxQuarantine is how many messages are kept that cannot be read.
-	maxQuarantine = 100
+	maxQuarantine = 1000
+
+	// laterAgain is when a message comes again that cannot be kept now, or
+	// not be read yet.
+	laterAgain = 30 * time.Second
 )
 
 // consumerName is the name of the consumer that the log is.
@@ -278,10 +282,19 @@ func (d *Drain) quarantine(m jetstream.Msg, reason error) {
 		what = fmt.Sprintf("message %d of stream %s (%s)", meta.Sequence.Stream, meta.Stream, m.Subject())
 		file = fmt.Sprintf("%d-%d.msg", meta.Timestamp.UnixNano(), meta.Sequence.Stream)
 	}
-	if err := d.keep(file, m.Data()); err != nil {
-		d.link.logger.Error("a message that cannot be read is not kept", "error", err)
+	if errors.Is(reason, errNewer) {
+		d.later(m, what, reason)
+		return
 	}
-	d.link.logger.Error("usage records are lost: a message cannot be read", "message", what, "error", reason, "kept", filepath.Join(d.dir, file))
+	kept := filepath.Join(d.dir, file)
+	switch err := d.keep(file, m.Data()); {
+	case errors.Is(err, errQuarantineFull):
+		kept = "not: " + err.Error()
+	case err != nil:
+		d.later(m, what, fmt.Errorf("it cannot be put aside: %w", err))
+		return
+	}
+	d.link.logger.Error("usage records are lost: a message cannot be read", "message", what, "error", reason, "kept", kept)
 	d.with(func(s *DrainStatus) {
 		s.Damaged++
 		s.Last = fmt.Sprintf("%s: %v", what, reason)
@@ -291,9 +304,21 @@ func (d *Drain) quarantine(m jetstream.Msg, reason error) {
 	}
 }
 
+// later has a message come again after a while. Nothing of it is lost, and it
+// holds up no other one.
+func (d *Drain) later(m jetstream.Msg, what string, reason error) {
+	d.link.logger.Warn("a usage message waits in the stream", "message", what, "error", reason)
+	d.with(func(s *DrainStatus) { s.Last = fmt.Sprintf("%s waits: %v", what, reason) })
+	_ = m.NakWithDelay(laterAgain) // or it comes again sooner
+}
+
+// errQuarantineFull says that no more messages are put aside.
+var errQuarantineFull = errors.New("too many are there already")
+
+// keep puts a message aside, on the disk.
 func (d *Drain) keep(file string, data []byte) error {
 	if file == "" {
-		return errors.New("it has no number")
+		return fmt.Errorf("it has no number: %w", errQuarantineFull)
 	}
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return err
@@ -303,7 +328,12 @@ func (d *Drain) keep(file string, data []byte) error {
 		return err
 	}
 	if len(list) >= maxQuarantine {
-		return fmt.Errorf("there are %d in %s already", len(list), d.dir)
+		return fmt.Errorf("%w: %d in %s", errQuarantineFull, len(list), d.dir)
 	}
-	return os.WriteFile(filepath.Join(d.dir, file), data, 0o600)
+	f, err := os.OpenFile(filepath.Join(d.dir, file), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
 }

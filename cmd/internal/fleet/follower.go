@@ -135,7 +135,13 @@ func (f *Follower) before(b *natsfeed.Batch) {
 			continue
 		}
 		next, err := DecodeMeta(c.Key, c.Meta)
-		if err != nil || equal(old, next) {
+		if err != nil {
+			if was, _ := now.Entries(c.Key); len(was) > 0 && len(c.Entries) == 0 {
+				f.ring.Remove(c.Key) // nobody knows who may use it, and its list would not say
+			}
+			continue
+		}
+		if equal(old, next) {
 			continue
 		}
 		if list, _ := now.Entries(c.Key); slices.Equal(list, c.Entries) {
@@ -162,7 +168,7 @@ func (f *Follower) after(b *natsfeed.Batch) {
 		next, err := DecodeMeta(c.Key, c.Meta)
 		if err != nil {
 			faults[c.Key] = c.Revision
-			f.logger.Warn("a key stays as it was", "key", c.Key, "revision", c.Revision, "error", err)
+			f.logger.Warn("a key's secret and scopes cannot be read; they stay as they were, unless its list ends", "key", c.Key, "revision", c.Revision, "error", err)
 			continue
 		}
 		good = append(good, c.Key)

@@ -275,8 +275,16 @@ func TestFaultyMeta(t *testing.T) {
 	now, total, _ = g.Faults()
 	require.Equal(t, 1, now)
 	require.EqualValues(t, 3, total)
+
+	// A list that ends opens no key of which nobody knows the rest.
+	rev, err = natsfeed.Publish(within(t), kv, a.Key.ID, nil, &natsfeed.PublishOptions{Meta: []byte{9}})
+	require.NoError(t, err)
+	fleettest.Eventually(t, func() bool { return g.Status().Revision >= rev }, func() string { return "it does not follow" })
+	require.Nil(t, g.ring.Authenticate(a.Token))
+
 	h.publish(link(t, n))
 	g.same(h)
+	require.NotNil(t, g.ring.Authenticate(a.Token))
 	now, _, _ = g.Faults()
 	require.Zero(t, now)
 }

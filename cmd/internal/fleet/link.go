@@ -50,7 +50,7 @@ func (c *Config) Validate() error {
 		case err != nil: // its text may have a password
 			add("--nats: a URL cannot be read; want nats://HOST:PORT")
 		case u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls" && u.Scheme != "ws" && u.Scheme != "wss":
-			add("--nats: %q: want nats://HOST:PORT, or tls://, ws:// or wss://", u.Redacted())
+			add("--nats: %q: want nats://HOST:PORT, or tls://, ws:// or wss://", bare(u))
 		}
 	}
 	if c.Creds != "" {
@@ -98,8 +98,8 @@ func Connect(cfg Config, name string, logger *slog.Logger) (*Link, error) {
 		nats.Name("ipallowd "+name),
 		// Nothing is sent late: who publishes tries again.
 		nats.ReconnectBufSize(-1),
-		nats.ConnectHandler(func(nc *nats.Conn) { logger.Info("connected", "server", nc.ConnectedUrlRedacted()) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { logger.Info("connected again", "server", nc.ConnectedUrlRedacted()) }),
+		nats.ConnectHandler(func(nc *nats.Conn) { logger.Info("connected", "server", nc.ConnectedAddr()) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { logger.Info("connected again", "server", nc.ConnectedAddr()) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			l.lost()
 			logger.Warn("the connection is lost", "error", err)
@@ -256,12 +256,16 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// String returns the servers' URLs, without passwords.
+// bare is a server's URL without what may be a secret: NATS takes a user name
+// without a password for a token.
+func bare(u *url.URL) string { return u.Scheme + "://" + u.Host }
+
+// String returns the servers' URLs, without users and passwords.
 func (l *Link) String() string {
 	list := make([]string, len(l.cfg.URLs))
 	for i, text := range l.cfg.URLs {
 		if u, err := url.Parse(text); err == nil {
-			list[i] = u.Redacted()
+			list[i] = bare(u)
 		}
 	}
 	return strings.Join(list, ", ")

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow/cmd/internal/fleet/fleettest"
@@ -121,5 +122,39 @@ func TestConfig(t *testing.T) {
 		require.ErrorContains(t, err, want)
 		require.NotContains(t, err.Error(), "secret")
 	}
-	require.NotContains(t, (&Link{cfg: good}).String(), "secret")
+	// A user without a password is a token.
+	good.URLs = append(good.URLs, "nats://secret@nats.example:4222")
+	require.Equal(t, "nats://127.0.0.1:4222, tls://nats.example, nats://nats.example:4222", (&Link{cfg: good}).String())
+	bad := good
+	bad.URLs = []string{"http://secret@x"}
+	require.NotContains(t, bad.Validate().Error(), "secret")
+}
+
+// A server that refuses for a while, since its users are changed, is asked
+// again.
+func TestLinkOutlivesRefusals(t *testing.T) {
+	t.Parallel()
+	n := fleettest.Start(t, &server.User{Username: "u", Password: "p"})
+	l := link(t, n, func(c *Config) { c.URLs = []string{n.As("u", "p")} })
+	connected := func() bool { return l.Connected() }
+	fleettest.Eventually(t, connected, func() string { return "no connection" })
+	n.Stop()
+	n.Users(&server.User{Username: "u", Password: "another"})
+	n.Start()
+	refused := l.nc.Stats().Reconnects
+	time.Sleep(4 * time.Second) // three attempts and more
+	require.False(t, l.Connected())
+	n.Stop()
+	n.Users(&server.User{Username: "u", Password: "p"})
+	n.Start()
+	fleettest.Eventually(t, connected, func() string { return fmt.Sprintf("no connection again: %v, %v", l.nc.Status(), l.nc.LastError()) })
+	require.Greater(t, l.nc.Stats().Reconnects, refused)
+}
+
+// A report that no answer could show is none.
+func TestReportOfNoYear(t *testing.T) {
+	_, err := parseReport("gateway.a", []byte(`{"name":"a","role":"gateway","started_at":"9999-12-31T23:59:59-01:00"}`))
+	require.ErrorContains(t, err, "year")
+	_, err = parseReport("gateway.a", []byte(`{"name":"a","role":"gateway","started_at":"2026-12-31T23:59:59-01:00"}`))
+	require.NoError(t, err)
 }

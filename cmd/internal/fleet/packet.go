@@ -19,6 +19,10 @@ import (
 const (
 	packetVersion = 1
 
+	// lastVersion is the highest that there will be: what begins otherwise is
+	// no packet of a later program, and not waited for.
+	lastVersion = 15
+
 	// packetBytes is how many bytes of records a packet has at most, before
 	// they are compressed. It is far below what a server takes (1 MiB).
 	packetBytes = 256 << 10
@@ -56,11 +60,20 @@ func newPacket(raw []byte) packet {
 	return packet{hex.EncodeToString(sum[:16]), data}
 }
 
+// errNewer says that a message has records in a form of a later version.
+var errNewer = errors.New("its version is not known; update the management node")
+
 // unpack appends the records of a packet. It takes all of them or none; the
 // error wraps ErrPacket.
 func unpack(records []usagelog.Record, data []byte) ([]usagelog.Record, error) {
-	if len(data) == 0 || data[0] != packetVersion {
-		return records, fmt.Errorf("%w: it has no known version", ErrPacket)
+	if len(data) == 0 {
+		return records, fmt.Errorf("%w: it is empty", ErrPacket)
+	}
+	switch v := data[0]; {
+	case packetVersion < v && v <= lastVersion:
+		return records, fmt.Errorf("%w: %w (%d)", ErrPacket, errNewer, v)
+	case v != packetVersion:
+		return records, fmt.Errorf("%w: it has no version", ErrPacket)
 	}
 	n, err := s2.DecodedLen(data[1:])
 	if err != nil || n == 0 || n > packetBytes {

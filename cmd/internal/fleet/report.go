@@ -94,6 +94,9 @@ func parseReport(key string, data []byte) (Report, error) {
 	if want, err := r.key(); err != nil || want != key || r.Role != Gateway && r.Role != Management {
 		return r, fmt.Errorf("the report of %.80q is that of another node", key)
 	}
+	if y := r.Started.UTC().Year(); y < 0 || y > 9999 {
+		return r, fmt.Errorf("the report of %.80q has a time of the year %d", key, y)
+	}
 	r.Reason, r.Version, r.Listen, r.Source, r.Instance = cut(r.Reason, reasonBytes), cut(r.Version, 100), cut(r.Listen, 100), cut(r.Source, 20), cut(r.Instance, 40)
 	return r, nil
 }

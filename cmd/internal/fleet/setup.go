@@ -115,5 +115,8 @@ func (l *Link) openUsage(ctx context.Context) (jetstream.Stream, error) {
 	if cfg := stream.CachedInfo().Config; cfg.MaxAge > 0 || cfg.Discard != jetstream.DiscardNew && (cfg.MaxBytes > 0 || cfg.MaxMsgs > 0) || cfg.MaxMsgsPerSubject > 0 {
 		return nil, fmt.Errorf("stream %s: its limits would let usage records disappear; give it no age, no limit a subject, and discard policy new", name)
 	}
+	if stream.CachedInfo().Config.Retention != jetstream.WorkQueuePolicy {
+		return nil, fmt.Errorf("stream %s: it would drop or never drop usage records; make it with retention policy \"workqueue\"", name)
+	}
 	return stream, nil
 }

@@ -33,15 +33,14 @@ func NewSink(link *Link, node string) (*Sink, error) {
 
 // Append implements usagelog.Store: a nil error means that the stream has
 // the records, as durably as it has anything. While NATS cannot be reached it
-// waits as long as ctx allows, so that a Writer does not look for a record
-// that is at fault.
+// waits as long as ctx allows. No record is ever at fault, which its error says.
 func (s *Sink) Append(ctx context.Context, records []usagelog.Record) error {
 	for _, p := range packets(records) {
 		if err := s.link.await(ctx); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", usagelog.ErrUnavailable, err)
 		}
 		if err := s.publish(ctx, p); err != nil {
-			return fmt.Errorf("usage records stay here: %w", err)
+			return fmt.Errorf("%w: usage records stay here: %w", usagelog.ErrUnavailable, err)
 		}
 	}
 	return nil

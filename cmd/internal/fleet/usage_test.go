@@ -121,6 +121,34 @@ func TestUsageDamage(t *testing.T) {
 	files, err := os.ReadDir(g.dir)
 	require.NoError(t, err)
 	require.Len(t, files, 3)
+
+	// What a later program has sent waits for a later program.
+	_, err = l.js.Publish(within(t), sink.subject, []byte{packetVersion + 1, 0})
+	require.NoError(t, err)
+	require.NoError(t, sink.Append(within(t), numbered(1, 10, 5)))
+	g.has(15)
+	fleettest.Eventually(t, func() bool { return strings.Contains(g.drain.Status().Last, "waits") }, func() string { return fmt.Sprintf("%+v", g.drain.Status()) })
+	require.EqualValues(t, 3, g.drain.Status().Damaged)
+	stream, err := l.js.Stream(within(t), DefaultPrefix+"_usage")
+	require.NoError(t, err)
+	require.EqualValues(t, 1, stream.CachedInfo().State.Msgs)
+}
+
+// What cannot be put aside, because the disk has no place for it, waits too.
+func TestUsageDamageOnAFullDisk(t *testing.T) {
+	n := fleettest.Start(t)
+	g := openLog(t, link(t, n))
+	require.NoError(t, os.WriteFile(g.dir, nil, 0o600)) // no directory can be made here
+	l := link(t, n)
+	sink, err := NewSink(l, "gate")
+	require.NoError(t, err)
+	fleettest.Eventually(t, func() bool { return sink.Append(within(t), numbered(1, 0, 5)) == nil }, func() string { return "the stream is not there" })
+	_, err = l.js.Publish(within(t), sink.subject, []byte("this is no packet"))
+	require.NoError(t, err)
+	require.NoError(t, sink.Append(within(t), numbered(1, 5, 5)))
+	g.has(10)
+	fleettest.Eventually(t, func() bool { return strings.Contains(g.drain.Status().Last, "put aside") }, func() string { return fmt.Sprintf("%+v", g.drain.Status()) })
+	require.Zero(t, g.drain.Status().Damaged)
 }
 
 // A Writer's records wait in its files while NATS is down, and are in the log
@@ -203,8 +231,19 @@ func TestUsageStreamThatForgets(t *testing.T) {
 	})
 	require.NoError(t, err)
 	g := openLog(t, link(t, n))
-	fleettest.Eventually(t, func() bool {
-		err := g.drain.Status().Err
-		return err != nil && strings.Contains(err.Error(), "disappear")
-	}, func() string { return fmt.Sprintf("%+v", g.drain.Status()) })
+	says := func(text string) {
+		t.Helper()
+		fleettest.Eventually(t, func() bool {
+			err := g.drain.Status().Err
+			return err != nil && strings.Contains(err.Error(), text)
+		}, func() string { return fmt.Sprintf("%+v", g.drain.Status()) })
+	}
+	says("disappear")
+	require.NoError(t, n.JetStream().DeleteStream(within(t), DefaultPrefix+"_usage"))
+	_, err = n.JetStream().CreateOrUpdateStream(within(t), jetstream.StreamConfig{
+		Name: DefaultPrefix + "_usage", Subjects: []string{DefaultPrefix + ".usage.>"}, Retention: jetstream.InterestPolicy,
+	})
+	if err == nil { // or the drain was faster and has made a good one
+		says("workqueue")
+	}
 }

@@ -63,6 +63,9 @@ func (n *NATS) Stop() {
 	}
 }
 
+// Users changes who is let in, from the next start on.
+func (n *NATS) Users(users ...*server.User) { n.opts.Users = users }
+
 // URL is where the server is.
 func (n *NATS) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", n.opts.Port) }
 
