@@ -30,6 +30,7 @@ func TestFaults(t *testing.T) {
 	w.fault("compaction in an outage", w.compaction)
 	w.fault("poisoned values", w.poisoned)
 	w.fault("clock skew", w.clockSkew)
+	w.fault("usage records sent again", w.sentAgain)
 	w.fault("gateway killed, WAL full", w.gatewayKilled)
 	for _, line := range w.report {
 		t.Log(line)

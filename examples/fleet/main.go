@@ -2,7 +2,7 @@
 // a management node and three gateways, each a real process on this machine. It
 // makes keys, changes their allowlists under load, measures how long a change
 // takes until every gateway enforces it, kills what can be killed, and accounts
-// for every request. The tests of the package do the same with nine faults.
+// for every request. The tests of the package do the same with more faults.
 package main
 
 import (
