@@ -64,6 +64,19 @@ func TestDamageWhileOpen(t *testing.T) {
 	require.ErrorIs(t, err, manage.ErrDamaged)
 	_, err = s.Allowlist(t.Context(), id)
 	require.ErrorIs(t, err, manage.ErrDamaged)
+	b := create(t, s, "b").Key.ID
+	var read []string
+	require.NoError(t, s.Publications(t.Context(), func(p manage.Publication) error {
+		if p.Err != nil {
+			require.ErrorIs(t, p.Err, manage.ErrDamaged)
+			require.Equal(t, id, p.ID)
+			require.Nil(t, p.Key)
+			return nil
+		}
+		read = append(read, p.ID)
+		return nil
+	}))
+	require.Equal(t, []string{b}, read, "the others are read")
 	require.NoError(t, manage.Exec(s, "UPDATE audit SET after = '{'"))
 	_, err = s.Audit(t.Context(), manage.AuditQuery{})
 	require.ErrorIs(t, err, manage.ErrDamaged)

@@ -17,7 +17,7 @@ func (s *Service) load(ctx context.Context) error {
 			add(r.id, r.list)
 			keys = append(keys, r.ringKey())
 			return nil
-		})
+		}, func(_ string, err error) error { return err })
 		if err != nil {
 			return err
 		}

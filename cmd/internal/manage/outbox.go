@@ -16,6 +16,7 @@ type Publication struct {
 	ID      string
 	Key     *keyring.Key // nil: the key is revoked, or there is none
 	Entries []ipallow.Entry
+	Err     error // the key cannot be read, see Publications
 }
 
 // An OutboxRow says that a key was changed.
@@ -112,7 +113,8 @@ func (p prepared) QueryRowContext(ctx context.Context, _ string, args ...any) *s
 }
 
 // Publications calls yield for each active key, all as they were at one
-// moment, until it returns an error.
+// moment, until it returns an error. A key whose row is damaged has an Err that
+// wraps ErrDamaged, and no more than its identifier.
 func (s *Service) Publications(ctx context.Context, yield func(Publication) error) error {
 	db, err := s.read()
 	if err != nil {
@@ -120,11 +122,14 @@ func (s *Service) Publications(ctx context.Context, yield func(Publication) erro
 	}
 	return eachActive(ctx, db, func(r *row) error {
 		return yield(Publication{ID: r.id, Key: r.ringKey(), Entries: r.list})
+	}, func(id string, err error) error {
+		return yield(Publication{ID: id, Err: err})
 	})
 }
 
-// eachActive calls yield for the row of each active key.
-func eachActive(ctx context.Context, db *sql.DB, yield func(*row) error) error {
+// eachActive calls yield for the row of each active key, and damaged for each
+// that cannot be read.
+func eachActive(ctx context.Context, db *sql.DB, yield func(*row) error, damaged func(id string, err error) error) error {
 	rows, err := db.QueryContext(ctx,
 		"SELECT id, scopes, report_only, version, entries, hash, sum, list FROM keys NOT INDEXED WHERE revoked = 0")
 	if err != nil {
@@ -137,10 +142,17 @@ func eachActive(ctx context.Context, db *sql.DB, yield func(*row) error) error {
 	for rows.Next() {
 		r := new(row)
 		if err := rows.Scan(&r.id, &r.scopes, &r.reportOnly, &r.version, &entries, &hash, &sum, &list); err != nil {
-			return fmt.Errorf("key %q: %w: %w", r.id, err, ErrDamaged)
+			err = fmt.Errorf("key %q: %w: %w", r.id, err, ErrDamaged)
+			if err := damaged(r.id, err); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := r.restore(hash, list, sum, entries); err != nil {
-			return err
+			if err := damaged(r.id, err); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := yield(r); err != nil {
 			return err
