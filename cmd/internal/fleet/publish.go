@@ -7,21 +7,24 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 	"github.com/ipallow/ipallow/natsfeed"
 )
 
-// worker publishes one key after the other.
-func (p *Publisher) worker(ctx context.Context) {
+// worker publishes one key after the other until taking ends. What it has begun
+// then is brought to its end: a write that is cut off may be stored, and the
+// bucket would have to be compared once more for it.
+func (p *Publisher) worker(ctx, taking context.Context) {
 	pause := minPause
-	for ctx.Err() == nil {
+	for taking.Err() == nil {
 		id, more := p.work.next()
 		if id == "" {
 			select {
 			case <-p.work.wake:
-			case <-ctx.Done():
+			case <-taking.Done():
 			}
 			continue
 		}
@@ -46,10 +49,10 @@ func (p *Publisher) worker(ctx context.Context) {
 			}
 			p.with(func(s *PublisherStatus) { s.Failures++; s.Err = err })
 			if !online {
-				_ = p.link.await(ctx) // only ctx ends it, and then this loop
+				_ = p.link.await(taking) // only taking ends it, and then this loop
 				pause = minPause
 			}
-			sleep(ctx, pause)
+			sleep(taking, pause)
 			pause = min(2*pause, maxPause)
 		}
 		p.work.finish(id, err == nil)
@@ -88,21 +91,21 @@ func (p *Publisher) publish(ctx context.Context, id string) error {
 	ctx, cancel := p.link.request(ctx)
 	defer cancel()
 	for range maxConflicts {
-		was, has := p.version(id)
-		if has && was.rev == unsure {
-			if err := p.refresh(ctx, id); err != nil {
+		was := p.version(id)
+		if was.rev == unsure {
+			var err error
+			if was, err = p.refresh(ctx, id); err != nil {
 				return err
 			}
-			continue
 		}
 		pub, err := p.src.Publication(ctx, id)
 		if err != nil {
 			return err
 		}
 		if pub.Key == nil {
-			err = p.remove(ctx, id, was, has)
+			err = p.remove(ctx, id, was)
 		} else {
-			err = p.put(ctx, pub, was, has)
+			err = p.put(ctx, pub, was)
 		}
 		if err == nil || isFinal(err) {
 			return err
@@ -112,74 +115,83 @@ func (p *Publisher) publish(ctx context.Context, id string) error {
 		if !errors.Is(err, natsfeed.ErrConflict) {
 			return err
 		}
+		p.ledger.suspect()
 		p.with(func(s *PublisherStatus) { s.Conflicts++ })
 	}
 	return fmt.Errorf("%w: somebody else writes key %s all the time; is there a second management node?", natsfeed.ErrConflict, id)
 }
 
-func (p *Publisher) put(ctx context.Context, pub manage.Publication, was version, has bool) error {
+func (p *Publisher) put(ctx context.Context, pub manage.Publication, was version) error {
 	meta := EncodeMeta(pub.Key)
 	sum, err := sumOf(pub.Entries, meta)
 	if err != nil {
 		return err
 	}
-	if has && was.sum == sum {
+	if was.sum == sum && !was.force {
 		return nil // such as another name
 	}
-	opts := natsfeed.PublishOptions{Create: !has, ExpectRevision: was.rev, Meta: meta, Policy: &p.policy}
-	rev, err := natsfeed.Publish(ctx, p.kv, pub.ID, pub.Entries, &opts)
+	opts := natsfeed.PublishOptions{Create: was.rev == 0, ExpectRevision: was.rev, Meta: meta, Policy: &p.policy}
+	rev, err := p.ledger.write(was.rev == 0, func() (uint64, error) {
+		return natsfeed.Publish(ctx, p.kv, pub.ID, pub.Entries, &opts)
+	})
 	if err != nil {
 		return err
 	}
-	p.setVersion(pub.ID, version{rev, sum})
+	p.setVersion(pub.ID, version{rev: rev, value: true, sum: sum})
 	p.with(func(s *PublisherStatus) { s.Published++ })
 	return nil
 }
 
-func (p *Publisher) remove(ctx context.Context, id string, was version, has bool) error {
-	if !has {
+// remove writes a deletion marker. Where a write may be under way it does so
+// even if the bucket has no value: that write's condition does not hold any
+// more.
+func (p *Publisher) remove(ctx context.Context, id string, was version) error {
+	if !was.value && !was.force {
 		return nil
 	}
-	rev, err := natsfeed.Unpublish(ctx, p.kv, id, &natsfeed.PublishOptions{ExpectRevision: was.rev})
+	name, err := natsfeed.KeyName(id)
 	if err != nil {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.known, id)
-	p.st.Removed++
-	p.st.Revision = max(p.st.Revision, rev)
+	rev, err := p.ledger.write(was.rev == 0, func() (uint64, error) { return p.link.mark(ctx, name, was.rev) })
+	if err != nil {
+		return err
+	}
+	p.setVersion(id, version{rev: rev})
+	if was.value {
+		p.with(func(s *PublisherStatus) { s.Removed++ })
+	}
 	return nil
 }
 
-// refresh asks the bucket for what it has of the key.
-func (p *Publisher) refresh(ctx context.Context, id string) error {
-	v, rev, err := natsfeed.Get(ctx, p.kv, id)
+// refresh asks the bucket for what it has of the key. Whatever that is, the
+// write that made it necessary may still be under way.
+func (p *Publisher) refresh(ctx context.Context, id string) (version, error) {
+	name, err := natsfeed.KeyName(id)
+	if err != nil {
+		return version{}, err
+	}
+	v := version{force: true}
+	m, err := p.link.keysMessage(ctx, map[string]any{"last_by_subj": p.link.cfg.keysSubject(name)})
 	switch {
-	case errors.Is(err, natsfeed.ErrNotFound):
-		p.mu.Lock()
-		delete(p.known, id)
-		p.mu.Unlock()
-		return nil
-	case err != nil && rev == 0:
-		return err
-	case err != nil: // a value, but none that can be read
-		p.setVersion(id, version{rev: rev})
-		return nil
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+	case err != nil:
+		return v, fmt.Errorf("ask for key %s: %w", id, err)
+	case m.marker():
+		v.rev = m.Seq
+	default:
+		v.rev, v.value, v.sum = m.Seq, true, sumOfData(m.Data)
 	}
-	sum, err := sumOf(v.Entries, v.Meta)
-	if err != nil {
-		return err
-	}
-	p.setVersion(id, version{rev, sum})
-	return nil
-}
-
-func (p *Publisher) version(id string) (version, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v, ok := p.known[id]
-	return v, ok
+	p.known[id] = v
+	return v, nil
+}
+
+func (p *Publisher) version(id string) version {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[id]
 }
 
 func (p *Publisher) setVersion(id string, v version) {
@@ -191,23 +203,27 @@ func (p *Publisher) setVersion(id string, v version) {
 	}
 }
 
+// sumOfData returns a sum of a value as the bucket has it, which is never 0.
+func sumOfData(data []byte) uint64 { return max(1, xxhash.Sum64(data)) }
+
 // sumOf returns a sum of a value, which is never 0.
 func sumOf(entries []ipallow.Entry, meta []byte) (uint64, error) {
 	data, err := natsfeed.AppendValue(nil, natsfeed.Value{Entries: entries, Meta: meta})
 	if err != nil {
 		return 0, err
 	}
-	return max(1, xxhash.Sum64(data)), nil
+	return sumOfData(data), nil
 }
 
 // confirm tells the gateways that the bucket has all there is.
 func (p *Publisher) confirm(ctx context.Context) error {
 	ctx, cancel := p.link.request(ctx)
 	defer cancel()
-	rev, err := natsfeed.Confirm(ctx, p.kv)
+	rev, err := p.ledger.write(!p.hasConfirm, func() (uint64, error) { return natsfeed.Confirm(ctx, p.kv) })
 	if err != nil {
 		return err
 	}
+	p.hasConfirm = true
 	p.with(func(s *PublisherStatus) {
 		p.last = time.Now()
 		s.InStep, s.Err = true, nil

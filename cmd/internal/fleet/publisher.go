@@ -39,14 +39,6 @@ const (
 	// next change.
 	forgetEvery = 100 * time.Millisecond
 
-	// checkEvery is how often the bucket is looked at: whether it is the same
-	// one, whether it was rolled back, whether somebody else has written.
-	checkEvery = 2 * time.Second
-
-	// foreignPause is how long after a reconciliation the next one comes that
-	// somebody else's writing has caused.
-	foreignPause = 5 * time.Second
-
 	// stuckPause is how long a key waits that cannot be published as it is.
 	stuckPause = 30 * time.Second
 )
@@ -75,28 +67,39 @@ type Publisher struct {
 	loop   loop
 	work   *work
 
-	seen    int64 // the last row of the outbox that was added to work; of the session's goroutine
-	kv      jetstream.KeyValue
-	created time.Time
+	ledger *ledger
+
+	// Of the session's goroutine:
+	seen       int64 // the last row of the outbox that was added to work
+	kv         jetstream.KeyValue
+	created    time.Time
+	hasConfirm bool // the bucket has a Confirm, of whatever age
 
 	mu    sync.Mutex
-	last  time.Time // of the last reconciliation
+	last  time.Time // of the last comparison, or of what it led to
 	known map[string]version
 	st    PublisherStatus
 	stuck map[string]error // keys that cannot be published as they are
 }
 
-// A version is what the bucket has of a key.
+// A version is what the bucket has of a key. The zero version is that of a key
+// that the bucket does not know.
 type version struct {
-	rev uint64 // unsure: an acknowledgement is missing
-	sum uint64 // of the value
+	rev   uint64 // of the value or the deletion marker; unsure: ask the bucket
+	sum   uint64 // of the value
+	value bool   // it is no marker
+
+	// force: a write may be under way that is not known to have failed, with
+	// this revision as its condition. So another one must be made even if the
+	// bucket seems to have the right thing.
+	force bool
 }
 
 const unsure = ^uint64(0)
 
 // NewPublisher begins to publish. Values must keep the policy.
 func NewPublisher(link *Link, src Source, policy ipallow.Policy) *Publisher {
-	p := &Publisher{link: link, src: src, policy: policy, work: newWork(), known: make(map[string]version), stuck: make(map[string]error)}
+	p := &Publisher{link: link, src: src, policy: policy, work: newWork(), ledger: newLedger(), known: make(map[string]version), stuck: make(map[string]error)}
 	p.loop = loop{link: link, name: "publishing", outlive: true, session: p.session, note: p.note}
 	p.loop.start()
 	return p
@@ -151,20 +154,20 @@ func (p *Publisher) session(ctx context.Context) error {
 	}
 	p.kv, p.created = kv, info.Created
 	p.with(func(s *PublisherStatus) { s.Created, s.Revision = info.Created, info.State.LastSeq })
-	if err := p.compare(ctx); err != nil {
+	if err := p.compare(ctx, info.State.LastSeq); err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
+	taking, stop := context.WithCancel(ctx)
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	defer stop()
 	for range publishers {
-		workers.Go(func() { p.worker(ctx) })
+		workers.Go(func() { p.worker(ctx, taking) })
 	}
-	workers.Go(func() { p.forget(ctx) })
+	workers.Go(func() { p.forget(taking) })
 	faults := make(chan error, 1)
 	confirmed := new(atomic.Bool)
-	workers.Go(func() { faults <- p.watch(ctx, confirmed) })
+	workers.Go(func() { faults <- p.watch(taking, confirmed) })
 	return p.follow(ctx, confirmed, faults)
 }
 
@@ -190,22 +193,6 @@ func (p *Publisher) follow(ctx context.Context, confirmed *atomic.Bool, faults <
 		case <-again.C:
 		case err := <-faults:
 			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// watch looks at the bucket until it is not as it was left.
-func (p *Publisher) watch(ctx context.Context, confirmed *atomic.Bool) error {
-	tick := time.NewTicker(checkEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			if err := p.check(ctx, confirmed.Load()); err != nil {
-				return err
-			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -246,34 +233,4 @@ func (p *Publisher) forget(ctx context.Context) {
 			p.with(func(s *PublisherStatus) { s.Err = fmt.Errorf("the outbox cannot be emptied: %w", err) })
 		}
 	}
-}
-
-// check looks whether the bucket is as it was left.
-func (p *Publisher) check(ctx context.Context, confirmed bool) error {
-	idle, began := p.work.idle()
-	p.mu.Lock()
-	left, last := p.st.Revision, p.last
-	p.mu.Unlock()
-	info, err := p.link.keysInfo(ctx)
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return err
-	case err != nil:
-		p.with(func(s *PublisherStatus) { s.Err = err })
-		return nil // whoever publishes tries again
-	case !info.Created.Equal(p.created):
-		return errors.New("the bucket of keys was made anew")
-	case info.Config.Metadata[ownerKey] != p.src.Identity():
-		return fmt.Errorf("%w (another management node has taken it over)", ErrOwner)
-	case info.State.LastSeq < left:
-		return errors.New("the bucket of keys was rolled back")
-	}
-	stillIdle, now := p.work.idle()
-	if confirmed && idle && stillIdle && began == now {
-		if info.State.LastSeq > left && time.Since(last) > foreignPause {
-			return errors.New("somebody else has written to the bucket of keys")
-		}
-		p.with(func(s *PublisherStatus) { s.Err = nil })
-	}
-	return nil
 }

@@ -1,0 +1,84 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ipallow/ipallow/natsfeed"
+)
+
+// A stored message is one as the keys' stream has it.
+type stored struct {
+	Seq  uint64 `json:"seq"`
+	Data []byte `json:"data"`
+	Head []byte `json:"hdrs"`
+}
+
+// marker reports whether the message says that its name has no value.
+func (m *stored) marker() bool {
+	if len(m.Head) == 0 {
+		return false
+	}
+	h, err := nats.DecodeHeadersMsg(m.Head)
+	return err == nil && (h.Get(operationHeader) != "" || h.Get(jetstream.MarkerReasonHeader) != "")
+}
+
+const (
+	operationHeader = "KV-Operation"
+	operationDelete = "DEL"
+)
+
+// keysSubject is where the stream has a name of the keys' bucket.
+func (c *Config) keysSubject(name string) string { return "$KV." + c.keysBucket() + "." + name }
+
+// keysMessage returns the message of the keys' stream that the request
+// describes, or jetstream.ErrMsgNotFound. It asks the stream's leader:
+// jetstream.KeyValue.Get may be answered by a replica that lags behind.
+func (l *Link) keysMessage(ctx context.Context, req map[string]any) (*stored, error) {
+	data, err := json.Marshal(req)
+	if err != nil {
+		return nil, err
+	}
+	msg, err := l.nc.RequestWithContext(ctx, jetstream.DefaultAPIPrefix+"STREAM.MSG.GET.KV_"+l.cfg.keysBucket(), data)
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *stored             `json:"message"`
+	}
+	if err := json.Unmarshal(msg.Data, &answer); err != nil {
+		return nil, err
+	}
+	switch {
+	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return nil, jetstream.ErrMsgNotFound
+	case answer.Error != nil:
+		return nil, answer.Error
+	case answer.Message == nil:
+		return nil, jetstream.ErrInvalidJetStreamResponse
+	}
+	return answer.Message, nil
+}
+
+// mark writes a deletion marker for a name, and returns its revision. The name
+// must have the revision in the bucket; 0: nothing, not even a marker. Unlike
+// jetstream.KeyValue.Delete it takes 0 for a condition, and any name.
+func (l *Link) mark(ctx context.Context, name string, expect uint64) (uint64, error) {
+	m := nats.NewMsg(l.cfg.keysSubject(name))
+	m.Header.Set(operationHeader, operationDelete)
+	ack, err := l.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(expect))
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+		return 0, fmt.Errorf("%w (%w)", natsfeed.ErrConflict, err)
+	case err != nil:
+		return 0, err
+	}
+	return ack.Sequence, nil
+}
