@@ -10,18 +10,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const (
+// Tests shorten these.
+var (
 	// checkEvery is how often the bucket is looked at: whether it is the same
 	// one, whether it was rolled back, whether somebody else has written.
 	checkEvery = 2 * time.Second
 
-	// landPause is how often is looked whether own writes have ended.
-	landPause = 10 * time.Millisecond
+	// foreignPause is how long after a reconciliation the next one comes at the
+	// earliest, if what the bucket has is in doubt.
+	foreignPause = 5 * time.Second
 )
 
-// foreignPause is how long after a reconciliation the next one comes at the
-// earliest, if what the bucket has is in doubt. Tests shorten it.
-var foreignPause = 5 * time.Second
+// landPause is how often is looked whether own writes have ended.
+const landPause = 10 * time.Millisecond
 
 // watch looks at the bucket until it is not as it was left.
 func (p *Publisher) watch(ctx context.Context, confirmed *atomic.Bool) error {

@@ -21,7 +21,7 @@ import (
 	"github.com/ipallow/ipallow/natsfeed"
 )
 
-func init() { foreignPause = time.Second }
+func init() { checkEvery, foreignPause = 250*time.Millisecond, time.Second }
 
 func (h *home) state() string { return fmt.Sprintf("%+v", h.pub.Status(within(h.t))) }
 
