@@ -120,7 +120,8 @@ func TestEveryRequestIsRecorded(t *testing.T) {
 		_, _ = io.ReadAll(conn)
 		require.NoError(t, conn.(*net.TCPConn).Close())
 	}
-	server.Close()
+	server.Close() // does not wait for a connection that was taken over
+	require.Eventually(t, func() bool { return writer.Stats().Accepted == uint64(len(tests)) }, 20*time.Second, time.Millisecond)
 	require.NoError(t, writer.Close(context.Background()))
 	require.Zero(t, writer.Stats().Lost.Total())
 
