@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -163,4 +164,13 @@ func (s *host) url(l net.Listener) string {
 		host = "127.0.0.1"
 	}
 	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+}
+
+// openUsageLog opens the write-ahead files of usage records before the store.
+func (h *host) openUsageLog(store usagelog.Store) (*usagelog.Writer, error) {
+	return usagelog.Open(filepath.Join(h.cfg.Data, "usage-wal"), store, &usagelog.Options{
+		BatchRecords: 4096,
+		StoreLinger:  200 * time.Millisecond, // larger transactions and messages: less processor time a record
+		OnError:      func(err error) { h.logger.Error("usage log", "error", err) },
+	})
 }

@@ -120,12 +120,7 @@ func (n *Node) openLog() error {
 	if err != nil {
 		return fmt.Errorf("--name: %w", err)
 	}
-	n.Log, err = usagelog.Open(filepath.Join(n.cfg.Data, "usage-wal"), sink, &usagelog.Options{
-		BatchRecords: 4096,
-		StoreLinger:  200 * time.Millisecond, // fewer and larger messages
-		OnError:      func(err error) { n.logger.Error("usage log", "error", err) },
-	})
-	if err != nil {
+	if n.Log, err = n.openUsageLog(sink); err != nil {
 		return err
 	}
 	n.onClose(func(ctx context.Context) error {

@@ -145,12 +145,7 @@ func (s *Server) openStores(ctx context.Context) error {
 	if s.cfg.NoLog {
 		return nil
 	}
-	s.Log, err = usagelog.Open(filepath.Join(s.cfg.Data, "usage-wal"), s.Logs, &usagelog.Options{
-		BatchRecords: 4096,
-		StoreLinger:  200 * time.Millisecond, // larger transactions: less processor time per record
-		OnError:      func(err error) { s.logger.Error("usage log", "error", err) },
-	})
-	if err != nil {
+	if s.Log, err = s.openUsageLog(s.Logs); err != nil {
 		return err
 	}
 	s.onClose(s.Log.Close)
