@@ -277,10 +277,20 @@ func TestConfirmFindsWhatIsGone(t *testing.T) {
 	require.Len(t, lists(engine), 4)
 }
 
+// drop deletes the bucket. With an account's last stream the server removes,
+// some time later, the account's folders, and a stream that is made meanwhile
+// fails ("could not create storage directory"). So there is another stream.
+func drop(t testing.TB, js jetstream.JetStream) {
+	t.Helper()
+	_, err := js.CreateOrUpdateStream(within(t), jetstream.StreamConfig{Name: "neighbour", Subjects: []string{"neighbour"}})
+	require.NoError(t, err)
+	require.NoError(t, js.DeleteKeyValue(within(t), bucketName))
+}
+
 // recreate deletes the bucket and makes a new one.
 func recreate(t testing.TB, js jetstream.JetStream) jetstream.KeyValue {
 	t.Helper()
-	require.NoError(t, js.DeleteKeyValue(within(t), bucketName))
+	drop(t, js)
 	return makeBucket(t, js, jetstream.KeyValueConfig{})
 }
 

@@ -118,7 +118,7 @@ func TestLargeLists(t *testing.T) {
 	require.True(t, ok)
 	require.True(t, slices.Equal(list[:200_000], got))
 
-	require.NoError(t, js.DeleteKeyValue(within(t), bucketName))
+	drop(t, js)
 	kv = makeBucket(t, js, jetstream.KeyValueConfig{MaxValueSize: 100})
 	publish(t, kv, "key", "203.0.113.7")
 	_, err = Publish(within(t), kv, "key", entriesOf("203.0.113.7"), &PublishOptions{Meta: make([]byte, 100)})

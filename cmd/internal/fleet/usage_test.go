@@ -243,6 +243,10 @@ func TestUsageStreamThatForgets(t *testing.T) {
 		}, func() string { return fmt.Sprintf("%+v", g.drain.Status()) })
 	}
 	says("disappear")
+	// An account's last stream would take the account's folders with it, some
+	// time later, and the next stream with them.
+	_, err = n.JetStream().CreateStream(within(t), jetstream.StreamConfig{Name: "neighbour", Subjects: []string{"neighbour"}})
+	require.NoError(t, err)
 	require.NoError(t, n.JetStream().DeleteStream(within(t), DefaultPrefix+"_usage"))
 	_, err = n.JetStream().CreateOrUpdateStream(within(t), jetstream.StreamConfig{
 		Name: DefaultPrefix + "_usage", Subjects: []string{DefaultPrefix + ".usage.>"}, Retention: jetstream.InterestPolicy,
