@@ -61,29 +61,41 @@ func newIndex(hash *hasher, items []item) (*index, error) {
 			return nil, err
 		}
 	}
+	e.settle()
 	// Not &e.index, which would keep the editor and all its scratch alive.
 	x := e.index
 	return &x, nil
 }
 
+// packSpace is how many bytes most shards have at most. Larger ones are built
+// in an allocation of their own, and moved all the same.
+const packSpace = 96 << 10
+
 // buildGroups builds the shards of all groups, and leaves out those that
 // must be split.
 func buildGroups(depth uint8, groups int, members func(int, []item) []item) ([]*shard, error) {
 	shards := make([]*shard, groups)
-	workers := min(runtime.GOMAXPROCS(0), groups)
+	nodes := (groups + nodeSize - 1) / nodeSize
+	workers := min(runtime.GOMAXPROCS(0), nodes)
 	errs := make([]error, workers)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
 			var scratch []item
-			var b shardBuilder
-			for g := w * groups / workers; g < (w+1)*groups/workers; g++ {
+			b := shardBuilder{packing: true, space: make([]byte, nodeSize*packSpace)}
+			first, last := w*nodes/workers*nodeSize, min((w+1)*nodes/workers*nodeSize, groups)
+			built := make([]*shard, 0, nodeSize)
+			for g := first; g < last; g++ {
 				scratch = members(g, scratch[:0])
-				if mustSplit(scratch) {
-					continue
+				if !mustSplit(scratch) {
+					if shards[g], errs[w] = b.build(depth, scratch); errs[w] != nil {
+						return
+					}
+					built = append(built, shards[g])
 				}
-				if shards[g], errs[w] = b.build(depth, scratch); errs[w] != nil {
-					return
+				if (g+1)%nodeSize == 0 || g+1 == last {
+					b.pack(built)
+					built = built[:0]
 				}
 			}
 		})

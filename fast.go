@@ -18,31 +18,39 @@ import (
 // until all loads before it have come back, cache misses included.
 //
 // What makes the loads safe:
-//   - A hotShard has the bytes and the two numbers of one shard, which is
-//     never written after it was built. bucketAt is under the number of
-//     buckets, which the bytes begin with.
-//   - A slot has the offset of a record in the same bytes, and a record's
-//     header says how long its parts are, which shardBuilder wrote and
-//     checkInvariants verifies. recPad bytes behind the last record may be
-//     read too.
+//   - A place's base and offset are where the bytes of its shard begin, which are
+//     never written after it was built: unit times cells, and recPad more.
+//     cellAt is under the number of cells; with none it is 0, where all tags
+//     are 0 too.
+//   - A tag whose lowest bits are those of tagOf is that of a record, which
+//     begins at its cell, and a record's header says how long its parts are,
+//     which shardBuilder wrote and checkInvariants verifies. recPad bytes
+//     behind the last record may be read too.
 //   - The directory has 1<<(64-shift) places in nodes of nodeSize.
 //   - netip.Addr is two words of address and one of family and zone, in that
 //     order. init verifies it, and falls back to As16 if it ever changes.
 
-type hotShard struct {
-	mem           unsafe.Pointer
-	buckets, mult uint32
+// A hotMem is a run of bytes without its length, or none.
+type hotMem struct{ mem unsafe.Pointer }
+
+func newHotMem(b []byte) hotMem { return hotMem{unsafe.Pointer(unsafe.SliceData(b))} }
+
+func (m hotMem) none() bool { return m.mem == nil }
+
+// bytes is size of its bytes, from offset on.
+func (m hotMem) bytes(offset, size uint32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(m.mem, offset)), size)
 }
 
-func (s *shard) hot() hotShard {
-	return hotShard{unsafe.Pointer(unsafe.SliceData(s.mem)), s.buckets, s.mult}
+// same reports whether m and o are the same bytes.
+func (m hotMem) same(o hotMem) bool { return m == o }
+
+// begin is where the bytes of the shard with the tables t begin. put and
+// checkInvariants see to it that t.base is less than len(n.base).
+func (n *node) begin(t *tables) unsafe.Pointer {
+	base := (*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(&n.base), uintptr(t.base)*unsafe.Sizeof(n.base[0])))
+	return unsafe.Add(*base, t.offset)
 }
-
-// bytes is shard.mem, of which size is the length.
-func (h *hotShard) bytes(size uint32) []byte { return unsafe.Slice((*byte)(h.mem), size) }
-
-// same reports whether g is of the same shard.
-func (h *hotShard) same(g *hotShard) bool { return *h == *g }
 
 // A hotDir is the first element of a directory's root. It is nil where Check
 // must take the long way: before the first load, or if a netip.Addr is not
@@ -115,23 +123,22 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 
 	p := h >> (s.shift & 63)
 	nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
-	hot := &nd.hot[p%nodeSize]
-	mem := hot.mem
-	bucket := unsafe.Add(mem, bucketAt(h, hot.mult, hot.buckets)<<bucketBits)
-	slot := load32(bucket, int(laneAt(h, load32(bucket, 0)))*4)
-	if slot^(uint32(h)|1<<slotTag) >= 1<<slotTag {
-		if hot.mult&1 != 0 {
+	t := &nd.tables[p%nodeSize]
+	cell := cellAt(h, load8(unsafe.Pointer(&t.pilots), int(pilotAt(h))), t.cells)
+	tag := uint32(*(*uint16)(unsafe.Add(unsafe.Pointer(&t.tags), cell*2)))
+	if (tag^(uint32(h)|1))&tagMask != 0 {
+		if t.unit != 0 {
 			return Unrestricted
 		}
 		return s.checkSlow(key, addr)
 	}
-	rec := unsafe.Add(mem, slot&offsetMask*4)
+	rec := unsafe.Add(nd.begin(t), cell*uint64(t.unit))
 	hdr := load32(rec, 0)
 	if int(hdr&hdrPlain) != n {
 		return s.checkSlow(key, addr)
 	}
 	body := unsafe.Add(rec, recHeader)
-	n4, n6 := int(slot>>slotN4&hdrCount), int(slot>>slotN6&hdrCount)
+	n4, n6 := int(tag>>tagN4&hdrCount), int(tag>>tagN6)
 	body6 := unsafe.Add(body, 5*n4)
 	own := unsafe.Add(body6, 9*n6) // the record's key
 	diff := (load64(own, 0) ^ load64(k, 0)) | (load64(own, 8) ^ load64(k, 8)) |
@@ -159,7 +166,7 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	if hdr&flagLarge == 0 {
 		return Denied
 	}
-	return nd.rest[p%nodeSize].more.large[load32(body, n)].check(hi, lo, addr)
+	return nd.more[p%nodeSize].large[load32(body, n)].check(hi, lo, addr)
 }
 
 // check is the verdict on an address of the given words.
@@ -195,8 +202,10 @@ func (s *Snapshot) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verd
 // the next, so that the cache misses of one stage are waited for together.
 func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip.Addr, verdicts *[batchGroup]Verdict) {
 	var hashes [batchGroup]uint64
-	var hots [batchGroup]*hotShard
-	var slots, hdrs [batchGroup]uint32
+	var recs [batchGroup]unsafe.Pointer
+	var places [batchGroup]*tables
+	var cells [batchGroup]uint16
+	var tags, hdrs [batchGroup]uint32
 	for i, key := range keys {
 		n := len(key)
 		if uint(n-16) <= MaxKeyLen-16 { // another has a hash of 0 here, and goes the long way below
@@ -205,38 +214,36 @@ func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip
 		h := hashes[i]
 		p := h >> (s.shift & 63)
 		nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
-		hots[i] = &nd.hot[p%nodeSize]
+		t := &nd.tables[p%nodeSize]
+		cell := cellAt(h, load8(unsafe.Pointer(&t.pilots), int(pilotAt(h))), t.cells)
+		places[i], cells[i] = t, uint16(cell)
+		recs[i] = unsafe.Add(nd.begin(t), cell*uint64(t.unit))
 	}
-	for i, hot := range hots {
-		h := hashes[i]
-		bucket := unsafe.Add(hot.mem, bucketAt(h, hot.mult, hot.buckets)<<bucketBits)
-		slots[i] = load32(bucket, int(laneAt(h, load32(bucket, 0)))*4)
+	for i, t := range places {
+		tags[i] = uint32(*(*uint16)(unsafe.Add(unsafe.Pointer(&t.tags), uint64(cells[i])*2)))
 	}
-	for i, hot := range hots {
-		// A seed has no offset, and an empty slot none either.
-		if slots[i]>>slotTag != 0 {
-			hdrs[i] = load32(hot.mem, int(slots[i]&offsetMask*4))
-		}
+	for i, rec := range recs {
+		// Any cell has a header's bytes; so has recPad, where there are none.
+		hdrs[i] = load32(rec, 0)
 	}
 	for i, key := range keys {
-		verdicts[i] = s.finish(key, addrs[i], hashes[i], hots[i], slots[i], hdrs[i])
+		verdicts[i] = s.finish(key, addrs[i], hashes[i], places[i].unit != 0, tags[i], recs[i], hdrs[i])
 	}
 }
 
-// finish is the rest of a Check whose slot and header have been loaded.
-func (s *Snapshot) finish(key string, addr netip.Addr, h uint64, hot *hotShard, slot, hdr uint32) Verdict {
+// finish is the rest of a Check whose tag and header have been loaded.
+func (s *Snapshot) finish(key string, addr netip.Addr, h uint64, perfect bool, tag uint32, rec unsafe.Pointer, hdr uint32) Verdict {
 	n := len(key)
 	if uint(n-16) > MaxKeyLen-16 {
 		return s.checkSlow(key, addr)
 	}
-	if slot^(uint32(h)|1<<slotTag) >= 1<<slotTag {
-		if hot.mult&1 != 0 {
+	if (tag^(uint32(h)|1))&tagMask != 0 {
+		if perfect {
 			return Unrestricted
 		}
 		return s.checkSlow(key, addr)
 	}
-	rec := unsafe.Add(hot.mem, slot&offsetMask*4)
-	own := recHeader + 5*int(slot>>slotN4&hdrCount) + 9*int(slot>>slotN6&hdrCount)
+	own := recHeader + 5*int(tag>>tagN4&hdrCount) + 9*int(tag>>tagN6)
 	if int(hdr&(hdrPlain|flagLarge)) != n || !sameKey(unsafe.Add(rec, own), key) {
 		return s.checkSlow(key, addr)
 	}

@@ -15,9 +15,9 @@ import (
 //	node   nodeSize places      a change copies the root and one node
 //
 // Two levels are enough: with 100 million keys there are half a million
-// shards, 4,000 nodes, and so 32 kB of root to copy for a change.
+// shards, 30,000 nodes, and so 240 kB of root to copy for a change.
 const (
-	nodeBits = 7
+	nodeBits = 4
 	nodeSize = 1 << nodeBits
 
 	// The directory doubles only while it has a place for at most every
@@ -25,11 +25,14 @@ const (
 	// a shard grows, and the directory does not.
 	minKeys = 16
 
+	// maxBits is more than enough for all keys that fit in memory.
+	maxBits = 32
+
 	// A shard is split when it has more than splitKeys records or more than
 	// splitBytes bytes, and joined with its sibling when both together have
-	// fewer than joinKeys and joinBytes. Replace fills shards to half of
-	// splitKeys and more. BenchmarkSet and BenchmarkCheck measure them.
-	splitKeys  = 384
+	// fewer than joinKeys and joinBytes. Replace fills shards to four tenths
+	// of splitKeys and more. BenchmarkSet and BenchmarkCheck measure them.
+	splitKeys  = 320
 	splitBytes = 192 << 10
 	joinKeys   = splitKeys / 4
 	joinBytes  = splitBytes / 4
@@ -38,29 +41,54 @@ const (
 // A node holds the places of the directory that share all their bits but the
 // last nodeBits. It is never written once it is part of a snapshot.
 //
-// Shards stand in it by value: each is one allocation, of bytes without
-// pointers, and the garbage collector has half as many objects to visit as
-// with a header for each.
+// Shards stand in it by value: each is one allocation at most, of bytes
+// without pointers, and the garbage collector has half as many objects to
+// visit as with a header for each. The shards that were built together, by
+// Replace, are not even that: one block has the bytes of them all, and the
+// node one pointer to it. The collector looks at the pointers, which come
+// first, and at nothing behind them.
 type node struct {
-	hot  [nodeSize]hotShard // all that Check reads
-	rest [nodeSize]restShard
+	base   [1 + nodeSize]hotMem // the block, and the bytes of each place that has its own
+	more   [nodeSize]*moreShard
+	tables [nodeSize]tables
+	rest   [nodeSize]restShard
 }
 
-// A restShard is what a hotShard lacks of a shard.
+// A restShard is what else there is of a shard.
 type restShard struct {
-	more            *moreShard
-	size, n, probes uint32
-	depth           uint8
+	size, n uint32
+	depth   uint8
 }
 
 func (n *node) put(i uint64, s *shard) {
-	n.hot[i] = s.hot()
-	n.rest[i] = restShard{s.more, uint32(len(s.mem)), uint32(s.n), s.probes, s.depth}
+	t := &n.tables[i]
+	*t = *s.tables
+	if s.packed() {
+		n.base[0], n.base[1+i] = s.block, hotMem{}
+		t.base, t.offset = 0, s.offset
+	} else {
+		n.base[1+i] = newHotMem(s.mem)
+		t.base, t.offset = uint16(1+i), 0
+	}
+	n.more[i] = s.more
+	n.rest[i] = restShard{uint32(len(s.mem)), uint32(s.n), s.depth}
 }
 
+// shard returns the shard in place i; its tables are those in n.
 func (n *node) shard(i uint64) shard {
-	h, r := &n.hot[i], &n.rest[i]
-	return shard{h.bytes(r.size), h.buckets, h.mult, r.probes, r.depth, int(r.n), r.more}
+	t, r := &n.tables[i], &n.rest[i]
+	s := shard{tables: t, depth: r.depth, n: int(r.n), more: n.more[i]}
+	s.mem = n.base[t.base].bytes(t.offset, r.size)
+	if t.base == 0 {
+		s.block, s.offset = n.base[0], t.offset
+	}
+	return s
+}
+
+// same reports whether the same shard is in places i and j.
+func (n *node) same(i, j uint64) bool {
+	a, b := &n.tables[i], &n.tables[j]
+	return a.offset == b.offset && n.base[a.base].same(n.base[b.base])
 }
 
 // An index is a directory. It is immutable; an editor makes the next one.
@@ -123,6 +151,8 @@ type editor struct {
 	index
 	hash  *hasher
 	owned map[*node]bool // nodes made by this editor, which it may write
+
+	written []uint64 // which nodes those are
 	*scratch
 }
 
@@ -158,7 +188,43 @@ func (e *editor) apply(ops []op) error {
 		}
 		ops = ops[n:]
 	}
+	e.settle()
 	return nil
+}
+
+// minPacked is how many places of a node must still have a shard in a block.
+// With fewer, their shards get bytes of their own, so that a block of which
+// little is in use does not stay.
+const minPacked = nodeSize / 2
+
+// settle takes the last shards of the nodes that were written out of their
+// blocks.
+func (e *editor) settle() {
+	for k := 0; k < len(e.written); k++ { // unpackNode may write more
+		i, packed := e.written[k], 0
+		for p := range e.root[i].tables {
+			if e.root[i].tables[p].base == 0 {
+				packed++
+			}
+		}
+		if packed < minPacked {
+			e.unpackNode(i)
+		}
+	}
+}
+
+// unpackNode takes all shards of node i out of their block.
+func (e *editor) unpackNode(i uint64) {
+	if e.root[i].base[0].none() {
+		return
+	}
+	for p := i << nodeBits; p < (i+1)<<nodeBits; p++ {
+		if s := e.at(p); s.packed() {
+			s.unpack()
+			e.put(p<<(64-e.bits), &s)
+		}
+	}
+	e.node(i).base[0] = hotMem{}
 }
 
 // sameShard reports whether two hashes share their upper depth bits.
@@ -166,8 +232,36 @@ func sameShard(a, b uint64, depth uint8) bool {
 	return (a^b)>>1>>(63-depth) == 0
 }
 
+// patch applies o, which belongs in shard s, if it needs no other cells: a
+// list takes the place of one of about the same length. Then a copy of the
+// shard differs in that record only.
+func (e *editor) patch(s *shard, o *op) bool {
+	rec := o.item.rec
+	if rec == nil || o.item.large != nil || o.item.cold != nil || s.linear() {
+		return false
+	}
+	old := s.find(o.hash, o.key)
+	if old == nil || headerOf(old)&(flagLarge|flagLabels) != 0 {
+		return false
+	}
+	size := s.cellsFor(len(rec)) * int(s.unit)
+	if size != s.cellsFor(len(old))*int(s.unit) {
+		return false
+	}
+	next, cell := *s, s.cellOf(o.hash)
+	next.unpack()
+	dst := next.mem[cell*uint64(s.unit):][:size]
+	clear(dst[copy(dst, rec):])
+	next.tags[cell] = tagFor(o.hash, rec)
+	e.put(o.hash, &next)
+	return true
+}
+
 // change applies ops, which all belong in shard s.
 func (e *editor) change(s *shard, ops []op) error {
+	if len(ops) == 1 && e.patch(s, &ops[0]) {
+		return nil
+	}
 	changed := func(key []byte) bool {
 		for i := range ops {
 			if ops[i].key == string(key) {
@@ -201,7 +295,7 @@ func (e *editor) change(s *shard, ops []op) error {
 	}
 	e.keys += grown
 	h := ops[0].hash
-	e.build.like = s
+	e.build.like = s.tables
 	err := e.fill(h, s.depth, items)
 	e.build.like = nil
 	if err != nil {
@@ -293,8 +387,8 @@ func (e *editor) join(h uint64) error {
 func (e *editor) deep() bool {
 	// Shards of full depth are siblings in neighbouring places.
 	for _, n := range e.root {
-		for i := 0; i < nodeSize; i += 2 {
-			if !n.hot[i].same(&n.hot[i+1]) {
+		for i := uint64(0); i < nodeSize; i += 2 {
+			if !n.same(i, i+1) {
 				return true
 			}
 		}
@@ -320,25 +414,31 @@ func (e *editor) node(i uint64) *node {
 		n = &c
 		e.root[i] = n
 		e.owned[n] = true
+		e.written = append(e.written, i)
 	}
 	return n
 }
 
-func (e *editor) mayDouble() bool { return e.keys>>e.bits >= minKeys }
+func (e *editor) mayDouble() bool { return e.bits < maxBits && e.keys>>e.bits >= minKeys }
 
 // double gives the directory one bit more.
 func (e *editor) double() {
 	e.resize(e.bits+1, func(p uint64) uint64 { return p >> 1 })
 }
 
-// halve takes one bit from the directory.
+// halve takes one bit from the directory. Two nodes become one, which has
+// room for one block: so no shard stays in one.
 func (e *editor) halve() {
+	for i := range e.root {
+		e.unpackNode(uint64(i))
+	}
 	e.resize(e.bits-1, func(p uint64) uint64 { return p << 1 })
 }
 
 func (e *editor) resize(newBits uint8, old func(uint64) uint64) {
 	root := make([]*node, 1<<(newBits-nodeBits))
 	clear(e.owned)
+	e.written = e.written[:0]
 	for i := range root {
 		n := new(node)
 		for j := range uint64(nodeSize) {
@@ -348,6 +448,7 @@ func (e *editor) resize(newBits uint8, old func(uint64) uint64) {
 		}
 		root[i] = n
 		e.owned[n] = true
+		e.written = append(e.written, uint64(i))
 	}
 	e.root, e.bits = root, newBits
 }

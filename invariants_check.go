@@ -23,18 +23,35 @@ func verifySnapshot(s *Snapshot) error {
 		return nil
 	}
 	x := s.index
-	if x.bits < nodeBits || x.bits > 64 || len(x.root) != 1<<(x.bits-nodeBits) {
+	if x.bits < nodeBits || x.bits > maxBits || len(x.root) != 1<<(x.bits-nodeBits) {
 		return fmt.Errorf("a directory of %d bits has %d nodes", x.bits, len(x.root))
 	}
 	if s.shift != 64-x.bits || s.loaded && !s.dir.same(x.root) {
 		return fmt.Errorf("the snapshot's directory is not that of its index")
+	}
+	for i, n := range x.root {
+		packed := 0
+		for j := range n.tables {
+			switch t := &n.tables[j]; {
+			case t.base == 0:
+				packed++
+			case int(t.base) != 1+j || t.offset != 0:
+				return fmt.Errorf("node %d: the bytes of place %d are number %d, from %d on", i, j, t.base, t.offset)
+			}
+			if n.base[1+j].none() != (n.tables[j].base == 0) {
+				return fmt.Errorf("node %d: place %d has bytes of its own and those of the block, or none", i, j)
+			}
+		}
+		if packed > 0 && packed < minPacked || n.base[0].none() != (packed == 0) {
+			return fmt.Errorf("node %d: %d places are in a block, or there is none (%t)", i, packed, n.base[0].none())
+		}
 	}
 	keys, places := 0, uint64(1)<<x.bits
 	seen := map[*byte]bool{}
 	for p := uint64(0); p < places; {
 		sh := x.at(p)
 		if len(sh.mem) == 0 || seen[&sh.mem[0]] {
-			return fmt.Errorf("place %d has no shard, or one that stands elsewhere too", p)
+			return fmt.Errorf("place %d of %d has no shard, or one that stands elsewhere too (%d bytes, depth %d, packed %t, %d records)", p, places, len(sh.mem), sh.depth, sh.packed(), sh.n)
 		}
 		seen[&sh.mem[0]] = true
 		if sh.depth > x.bits {
@@ -46,7 +63,11 @@ func verifySnapshot(s *Snapshot) error {
 		}
 		for q := p; q < p+width; q++ {
 			m, n := x.root[p>>nodeBits], x.root[q>>nodeBits]
-			if !n.hot[q%nodeSize].same(&m.hot[p%nodeSize]) || n.rest[q%nodeSize] != m.rest[p%nodeSize] {
+			i, j := p%nodeSize, q%nodeSize
+			here := x.at(q)
+			a, b := *sh.tables, *here.tables
+			a.base, a.offset, b.base, b.offset = 0, 0, 0, 0
+			if a != b || m.more[i] != n.more[j] || m.rest[i] != n.rest[j] || &sh.mem[0] != &here.mem[0] {
 				return fmt.Errorf("place %d: another shard stands in place %d", p, q)
 			}
 		}
@@ -66,54 +87,72 @@ func verifySnapshot(s *Snapshot) error {
 
 // verify walks a shard all of whose hashes begin with the bits of prefix.
 func (s *shard) verify(hash *hasher, prefix uint64) error {
-	if int(s.buckets) != bucketsFor(s.n) {
-		return fmt.Errorf("%d buckets for %d records", s.buckets, s.n)
+	if s.cells > shardCells || s.linear() && s.cells > 0 || s.unit%unitStep != 0 {
+		return fmt.Errorf("%d cells of %d bytes", s.cells, s.unit)
 	}
-	if len(s.mem) < s.first()+recPad {
-		return fmt.Errorf("%d bytes for %d buckets", len(s.mem), s.buckets)
-	}
-	if (s.mult == probingMult) != (s.probes > 0) || s.probes == 0 && (s.mult&1 == 0 || s.far()) {
-		return fmt.Errorf("the multiplier %#x with %d probes", s.mult, s.probes)
+	if want := int(s.cells)*int(s.unit) + recPad; len(s.mem) != want && !s.linear() || len(s.mem) < recPad {
+		return fmt.Errorf("%d bytes for %d cells of %d", len(s.mem), s.cells, s.unit)
 	}
 	cold, large, keys := 0, 0, map[string]bool{}
 	more := s.more
 	if more == nil {
 		more = new(moreShard)
 	}
-	starts := map[int]bool{}
-	end := s.first()
-	for at := end; at < len(s.mem)-recPad; {
-		if headerOf(s.mem[at:]) == 0 {
-			if at += 4; at-end > lineSize+4 {
-				return fmt.Errorf("a gap of more than a line at %d", end)
-			}
-			continue
-		}
-		size, err := s.verifyRecord(more, at, &cold, &large)
-		if err != nil {
-			return fmt.Errorf("the record at %d: %w", at, err)
-		}
-		if want := startOf(end, size); at != want {
-			return fmt.Errorf("the record at %d of %d bytes should be at %d", at, size, want)
-		}
-		end = at + size
-		key := string(keyOf(s.mem[at:]))
-		if keys[key] {
-			return fmt.Errorf("the key %q is there twice", key)
-		}
-		keys[key] = true
-		starts[at] = true
-		h := hash.string(key)
-		if s.depth > 0 && h>>(64-s.depth) != prefix {
-			return fmt.Errorf("the key %q of the hash %#x belongs elsewhere", key, h)
-		}
-		if err := s.verifySlot(h, at); err != nil {
-			return fmt.Errorf("the key %q of the hash %#x: %w", key, h, err)
-		}
-		at = (end + 3) &^ 3
+	step := linearStep
+	if !s.linear() {
+		step = int(s.unit)
 	}
-	if end != len(s.mem)-recPad {
-		return fmt.Errorf("the records end at %d of %d", end, len(s.mem)-recPad)
+	tags := 0
+	for at := 0; at < len(s.mem)-recPad; {
+		size, tag := 0, uint16(0)
+		if headerOf(s.mem[at:]) != 0 {
+			var err error
+			if size, err = s.verifyRecord(more, at, &cold, &large); err != nil {
+				return fmt.Errorf("the record at %d: %w", at, err)
+			}
+			key := string(keyOf(s.mem[at:]))
+			if keys[key] {
+				return fmt.Errorf("the key %q is there twice", key)
+			}
+			keys[key] = true
+			h := hash.string(key)
+			if s.depth > 0 && h>>(64-s.depth) != prefix {
+				return fmt.Errorf("the key %q of the hash %#x belongs elsewhere", key, h)
+			}
+			tag = tagFor(h, s.mem[at:])
+			if !s.linear() && s.cellOf(h) != uint64(at/step) {
+				return fmt.Errorf("the key %q of the hash %#x is looked for in cell %d and stands in cell %d", key, h, s.cellOf(h), at/step)
+			}
+		} else if s.linear() {
+			return fmt.Errorf("no record at %d, where one should follow the others", at)
+		}
+		end := at + max((size+step-1)/step, 1)*step
+		if end > len(s.mem)-recPad {
+			return fmt.Errorf("the record at %d of %d bytes reaches beyond %d", at, size, len(s.mem)-recPad)
+		}
+		for i, b := range s.mem[at+size : end] {
+			if b != 0 {
+				return fmt.Errorf("byte %d behind the record at %d is %#x", i, at, b)
+			}
+		}
+		for first := at; at < end && !s.linear(); at += step {
+			if at > first {
+				tag = 0
+			}
+			if s.tags[at/step] != tag {
+				return fmt.Errorf("the tag of cell %d is %#x, want %#x", at/step, s.tags[at/step], tag)
+			}
+			tags++
+		}
+		at = end
+	}
+	for i, tag := range s.tags[tags:] {
+		if tag != 0 {
+			return fmt.Errorf("the tag of cell %d of %d is %#x", tags+i, tags, tag)
+		}
+	}
+	if tags != int(s.cells) {
+		return fmt.Errorf("%d cells, and there should be %d", tags, s.cells)
 	}
 	if len(keys) != s.n {
 		return fmt.Errorf("%d records are counted and %d are there", s.n, len(keys))
@@ -123,53 +162,10 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 			return fmt.Errorf("byte %d of the padding is %#x", i, b)
 		}
 	}
-	used := 0
-	for i := range uint64(s.buckets) {
-		if seed := binary.LittleEndian.Uint32(s.slot(i, 0)[:]); seed&^seedMask != 0 || s.probes > 0 && seed != 0 {
-			return fmt.Errorf("bucket %d has the seed %#x", i, seed)
-		}
-		for lane := range uint32(bucketSlots) {
-			if slot := binary.LittleEndian.Uint32(s.slot(i, 1+lane)[:]); slot != 0 {
-				used++
-				at := int(slot)
-				if !s.far() {
-					at = int(slot&offsetMask) * 4
-				}
-				if !starts[at] {
-					return fmt.Errorf("slot %d of bucket %d points at %d, where no record begins", lane, i, at)
-				}
-			}
-		}
-	}
-	if used != s.n {
-		return fmt.Errorf("%d slots are used for %d records", used, s.n)
-	}
 	if cold != len(more.cold) || large != len(more.large) || s.more != nil && cold+large == 0 {
 		return fmt.Errorf("records use %d of %d bytes of labels and %d of %d tables", cold, len(more.cold), large, len(more.large))
 	}
 	return nil
-}
-
-// verifySlot looks for the record at at, which has the hash h, as Check
-// does.
-func (s *shard) verifySlot(h uint64, at int) error {
-	bucket := bucketAt(h, s.mult, s.buckets)
-	load := func(i uint64, lane uint32) uint32 { return binary.LittleEndian.Uint32(s.slot(i, lane)[:]) }
-	want := s.slotOf(h, at, s.mem[at:])
-	if s.probes == 0 {
-		if slot := load(bucket, laneAt(h, load(bucket, 0))); slot != want {
-			return fmt.Errorf("its slot is %#x", slot)
-		}
-		return nil
-	}
-	for i := range uint64(s.probes) {
-		for lane := range uint32(bucketSlots) {
-			if load((bucket+i)%uint64(s.buckets), 1+lane) == want {
-				return nil
-			}
-		}
-	}
-	return fmt.Errorf("no slot in %d buckets points at it", s.probes)
 }
 
 // verifyRecord checks the record at at and returns its size. The labels and

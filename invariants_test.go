@@ -3,7 +3,9 @@
 package ipallow
 
 import (
+	"bytes"
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"github.com/ipallow/ipallow/internal/gen"
@@ -58,15 +60,27 @@ func TestCheckInvariantsSees(t *testing.T) {
 		t.Fatal("no such record")
 		return nil
 	}
-	swapSlots := func(sh *shard, pick func(uint32) uint32) {
-		for i := range sh.buckets * bucketSlots {
-			slot := sh.slot(uint64(i/bucketSlots), 1+i%bucketSlots)
-			if x := binary.LittleEndian.Uint32(slot[:]); x != 0 {
-				binary.LittleEndian.PutUint32(slot[:], pick(x))
-				return
+	// retag changes the tag of the first record of the first shard.
+	retag := func(s *Snapshot, to func(uint16) uint16) {
+		alter(s, func(sh *shard) {
+			changed := *sh.tables
+			sh.tables = &changed
+			for i, tag := range sh.tags {
+				if tag != 0 {
+					sh.tags[i] = to(tag)
+					return
+				}
 			}
-		}
-		t.Fatal("no slot is used")
+			t.Fatal("no tag is used")
+		})
+	}
+	// table changes the tables of the first shard.
+	table := func(s *Snapshot, f func(*tables)) {
+		alter(s, func(sh *shard) {
+			changed := *sh.tables
+			f(&changed)
+			sh.tables = &changed
+		})
 	}
 	// entry returns the body of a record of IPv4 entries only.
 	entry := func(sh *shard) ([]byte, layout) {
@@ -79,13 +93,17 @@ func TestCheckInvariantsSees(t *testing.T) {
 		return nil, layout{}
 	}
 	for name, spoil := range map[string]func(s *Snapshot){
-		"a key is not counted":             func(s *Snapshot) { s.index.keys-- },
-		"a record is not counted":          func(s *Snapshot) { alter(s, func(sh *shard) { sh.n-- }) },
-		"a slot is lost":                   func(s *Snapshot) { swapSlots(first(s), func(uint32) uint32 { return 0 }) },
-		"a slot has another tag":           func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x ^ 1<<slotTag }) },
-		"a slot points between records":    func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x + 1 }) },
-		"a slot points behind the records": func(s *Snapshot) { swapSlots(first(s), func(x uint32) uint32 { return x | offsetMask }) },
-		"a key has changed":                func(s *Snapshot) { keyOf(flagged(first(s), 0))[0]++ },
+		"a key is not counted":                     func(s *Snapshot) { s.index.keys-- },
+		"a record is not counted":                  func(s *Snapshot) { alter(s, func(sh *shard) { sh.n-- }) },
+		"a tag is lost":                            func(s *Snapshot) { retag(s, func(uint16) uint16 { return 0 }) },
+		"a tag has other bits of the hash":         func(s *Snapshot) { retag(s, func(x uint16) uint16 { return x ^ 2 }) },
+		"a tag has another number of IPv4 entries": func(s *Snapshot) { retag(s, func(x uint16) uint16 { return x ^ 1<<tagN4 }) },
+		"a tag has another number of IPv6 entries": func(s *Snapshot) { retag(s, func(x uint16) uint16 { return x ^ 1<<tagN6 }) },
+		"a free cell has a tag": func(s *Snapshot) {
+			table(s, func(t *tables) { t.tags[slices.Index(t.tags[:], 0)] = 1 })
+		},
+		"a tag is behind the cells": func(s *Snapshot) { table(s, func(t *tables) { t.tags[t.cells] = 1 }) },
+		"a key has changed":         func(s *Snapshot) { keyOf(flagged(first(s), 0))[0]++ },
 		"a key is empty": func(s *Snapshot) {
 			r := flagged(first(s), 0)
 			binary.LittleEndian.PutUint32(r, headerOf(r)&^hdrKeyLen)
@@ -107,31 +125,36 @@ func TestCheckInvariantsSees(t *testing.T) {
 			alter(s, func(sh *shard) { sh.mem = append(sh.mem, 0, 0, 0, 0, 0, 0, 0, 0) })
 		},
 		"the copy for Check is older": func(s *Snapshot) {
-			c := *first(s)
-			c.mem = append([]byte(nil), c.mem...)
-			s.index.root[0].hot[0] = c.hot()
+			s.index.root[0].base[1] = newHotMem(append([]byte(nil), first(s).mem...))
 		},
-		"the seeds are others": func(s *Snapshot) {
-			for i := range uint64(first(s).buckets) {
-				first(s).slot(i, 0)[0]++
+		"the pilots are others": func(s *Snapshot) { table(s, func(t *tables) { clear(t.pilots[:]); t.pilots[0]++ }) },
+		"a free cell is not zero": func(s *Snapshot) {
+			sh := first(s)
+			for i := range int(sh.cells) {
+				if cell := sh.mem[i*int(sh.unit):][:sh.unit]; bytes.Count(cell, []byte{0}) == len(cell) {
+					cell[len(cell)-1] = 1
+					return
+				}
 			}
+			t.Fatal("no free cell")
 		},
-		"a seed looks like a slot":            func(s *Snapshot) { first(s).slot(0, 0)[3]++ },
-		"the multiplier is even":              func(s *Snapshot) { alter(s, func(sh *shard) { sh.mult++ }) },
-		"keys may stand elsewhere":            func(s *Snapshot) { alter(s, func(sh *shard) { sh.probes++ }) },
-		"a shard has nothing more":            func(s *Snapshot) { alter(s, func(sh *shard) { sh.more = nil }) },
-		"a shard's number is another":         func(s *Snapshot) { s.index.root[0].rest[0].n++ },
-		"there are more buckets":              func(s *Snapshot) { alter(s, func(sh *shard) { sh.buckets++ }) },
-		"a header says that entries overlap":  func(s *Snapshot) { flagged(first(s), 0)[3] |= flagScan >> 24 },
-		"the copy's multiplier is another":    func(s *Snapshot) { s.index.root[0].hot[0].mult++ },
-		"a place has another shard":           func(s *Snapshot) { sh := s.index.root[0].shard(nodeSize - 1); s.index.root[0].put(0, &sh) },
-		"a place has no shard":                func(s *Snapshot) { s.index.root[0].put(nodeSize-1, new(shard)) },
-		"a shard's depth is too small":        func(s *Snapshot) { alter(s, func(sh *shard) { sh.depth-- }) },
-		"a shard's depth is too large":        func(s *Snapshot) { alter(s, func(sh *shard) { sh.depth = s.index.bits + 1 }) },
-		"the directory has a bit more":        func(s *Snapshot) { s.index.bits++ },
-		"the snapshot's shift is another":     func(s *Snapshot) { s.shift-- },
-		"the snapshot's directory is another": func(s *Snapshot) { s.dir = newHotDir(append([]*node(nil), s.index.root...)) },
-		"the hashes are others":               func(s *Snapshot) { s.hash.mask = 1<<40 - 1 },
+		"a record is not in the first of its cells": func(s *Snapshot) { table(s, func(t *tables) { t.unit /= 2; t.cells *= 2 }) },
+		"a shard has nothing more":                  func(s *Snapshot) { alter(s, func(sh *shard) { sh.more = nil }) },
+		"a shard's number is another":               func(s *Snapshot) { s.index.root[0].rest[0].n++ },
+		"there are more cells":                      func(s *Snapshot) { table(s, func(t *tables) { t.cells++ }) },
+		"there are no cells":                        func(s *Snapshot) { table(s, func(t *tables) { t.cells, t.unit = 0, 0 }) },
+		"cells are of another size":                 func(s *Snapshot) { table(s, func(t *tables) { t.unit += unitStep }) },
+		"cells of no multiple of a step":            func(s *Snapshot) { table(s, func(t *tables) { t.unit++ }) },
+		"a header says that entries overlap":        func(s *Snapshot) { flagged(first(s), 0)[3] |= flagScan >> 24 },
+		"the copy has other cells":                  func(s *Snapshot) { s.index.root[0].tables[0].cells++ },
+		"a place has another shard":                 func(s *Snapshot) { sh := s.index.root[0].shard(nodeSize - 1); s.index.root[0].put(0, &sh) },
+		"a place has no shard":                      func(s *Snapshot) { s.index.root[0].put(nodeSize-1, &shard{tables: new(tables)}) },
+		"a shard's depth is too small":              func(s *Snapshot) { alter(s, func(sh *shard) { sh.depth-- }) },
+		"a shard's depth is too large":              func(s *Snapshot) { alter(s, func(sh *shard) { sh.depth = s.index.bits + 1 }) },
+		"the directory has a bit more":              func(s *Snapshot) { s.index.bits++ },
+		"the snapshot's shift is another":           func(s *Snapshot) { s.shift-- },
+		"the snapshot's directory is another":       func(s *Snapshot) { s.dir = newHotDir(append([]*node(nil), s.index.root...)) },
+		"the hashes are others":                     func(s *Snapshot) { s.hash.mask = 1<<40 - 1 },
 	} {
 		s := sampleIndex(t)
 		require.Greater(t, first(s).n, 10)

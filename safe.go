@@ -10,19 +10,21 @@ import (
 
 // This is the safe twin of fast.go: the same hot path with slices.
 
-type hotShard struct {
-	mem           []byte
-	buckets, mult uint32
+// A hotMem is a run of bytes, or none.
+type hotMem struct{ mem []byte }
+
+func newHotMem(b []byte) hotMem { return hotMem{b} }
+
+func (m hotMem) none() bool { return m.mem == nil }
+
+// bytes is size of its bytes, from offset on.
+func (m hotMem) bytes(offset, size uint32) []byte {
+	return m.mem[offset:][:size:size]
 }
 
-func (s *shard) hot() hotShard { return hotShard{s.mem, s.buckets, s.mult} }
-
-// bytes is shard.mem.
-func (h *hotShard) bytes(uint32) []byte { return h.mem }
-
-// same reports whether g is of the same shard.
-func (h *hotShard) same(g *hotShard) bool {
-	return len(h.mem) == len(g.mem) && (len(h.mem) == 0 || &h.mem[0] == &g.mem[0]) && h.buckets == g.buckets && h.mult == g.mult
+// same reports whether m and o are the same bytes.
+func (m hotMem) same(o hotMem) bool {
+	return len(m.mem) == len(o.mem) && (len(m.mem) == 0 || &m.mem[0] == &o.mem[0])
 }
 
 // A hotDir is a directory's root, or nil.
@@ -46,14 +48,13 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	h := s.hash.string(key)
 	p := h >> (s.shift & 63)
 	nd := s.dir.root[p>>nodeBits]
-	hot := &nd.hot[p%nodeSize]
-	bucket := hot.mem[bucketAt(h, hot.mult, hot.buckets)<<bucketBits:][:bucketSize]
-	slot := binary.LittleEndian.Uint32(bucket[4*laneAt(h, binary.LittleEndian.Uint32(bucket)):])
-	found := slot>>slotTag == tagOf(h)>>slotTag
-	if !found && hot.mult&1 != 0 {
+	t := &nd.tables[p%nodeSize]
+	cell := cellAt(h, t.pilots[pilotAt(h)], t.cells)
+	found := (uint32(t.tags[cell])^tagOf(h))&tagMask == 0
+	if !found && t.unit != 0 {
 		return Unrestricted
 	}
-	rec := hot.mem[slot&offsetMask*4:]
+	rec := nd.base[t.base].mem[uint64(t.offset)+cell*uint64(t.unit):]
 	if !found || string(keyOf(rec)) != key || headerOf(rec)&flagLarge != 0 {
 		return s.checkSlow(key, addr)
 	}

@@ -253,7 +253,7 @@ func TestSequences(t *testing.T) {
 			seen := tally{}
 			runs, steps := 7, 40
 			if testing.Short() {
-				runs = 3
+				runs = 5
 			}
 			for seed := range uint64(runs) {
 				q := newSequence(t, rand.New(rand.NewPCG(seed, d.mask)), d.mask, bulkFor(d.slow))

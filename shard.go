@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"iter"
 	"net/netip"
+	"slices"
 )
 
 // A shard holds a few hundred records: those of all keys whose hashes share
@@ -11,43 +12,47 @@ import (
 // change makes a new one, so a shard that is rewritten again and again never
 // holds more than its records.
 //
-// All that Check reads is one run of bytes without pointers:
+// The records stand in mem, a run of bytes without pointers, which is so many
+// cells of unit bytes and recPad bytes behind them. A record begins where a
+// cell begins, and takes as many cells as it needs; the rest of its last cell
+// and all free cells are zeros. Which cell that is says the perfect hash
+// function in tables, which was found when the shard was built: a key's hash
+// picks a pilot, one of shardPilots bytes, and hash and pilot together give
+// the cell. All keys of one pilot were tried with one value after the other
+// until each had free cells.
 //
-//	mem:    bucket[buckets] | record | record | ... | recPad bytes
-//	bucket: seed, 4 bytes | slot[7], 4 bytes each
+// So Check knows where a record is from a byte, of which there are some 0.3
+// for each key: for a million keys they stay in the second-level cache, and of
+// the loads that wait for one another only that of the record itself comes from
+// memory. The tag of the cell is loaded at the same time. It says whether the key
+// has a record here at all, which spares the look at other keys' records, and
+// where in the record the entries are, so that all lines of a long record are
+// asked for at once.
 //
-// A record begins where it touches as few cache lines as its size allows;
-// the gap before it is filled with zeros.
-//
-// A slot is 0, or has, from its lowest bit on, a quarter of the offset of a
-// record in mem in 16 bits, the numbers of the record's IPv4 and IPv6 entries
-// in 5 bits each, and 6 bits of the key's hash, of which the lowest is always
-// 1. The hash bits spare the look at other keys' records, which would be a
-// cache miss each; the full key is compared in any case. The numbers say where
-// in the record the entries are, so that all its cache lines can be asked for
-// at the same time: the header, which has them too, comes with the first. A
-// seed has zeros in place of the hash bits, so that no key takes it for a
-// slot.
-//
-// A shard of more than nearBlob bytes, which only hashes that are equal can
-// make, has offsets in 24 bits of its slots, and no hash bits: Check finds
-// nothing there, and goes the long way.
-//
-// The buckets are a perfect hash function of the shard's keys, found when
-// the shard is built: mult is a multiplier under which no bucket has more
-// than 7 keys, and each bucket's seed gives each of its keys a slot of its
-// own. So Check looks at one slot, in half a cache line, and has no search to
-// mispredict. Where no such numbers are found (for hashes that are equal),
-// mult is probingMult, the seeds are 0, and a key stands in the first of
-// probes buckets from its own on that had room.
+// Where no such pilots are found (for hashes that are equal), or where there
+// are more keys than tags, unit, cells and all tags are 0, the records stand
+// one after the other, and find compares each.
 type shard struct {
-	mem     []byte
-	buckets uint32
-	mult    uint32
-	probes  uint32 // or 0
-	depth   uint8  // number of upper hash bits that all keys here share
-	n       int    // number of records
-	more    *moreShard
+	mem []byte
+	*tables
+	depth  uint8 // number of upper hash bits that all keys here share
+	n      int   // number of records
+	more   *moreShard
+	block  hotMem // of which mem is a part, from offset on; or none
+	offset uint32
+}
+
+// tables is all of a shard that Check reads but the records.
+type tables struct {
+	offset      uint32 // where mem begins in the base, see node
+	base        uint16
+	cells, unit uint16
+	pilots      [shardPilots]uint8
+	// tags has for the first cell of each record, from its lowest bit on, 6
+	// bits of the key's hash, of which the lowest is always 1, and the numbers
+	// of the record's IPv4 and IPv6 entries in 5 bits each. It is 0 for other
+	// cells.
+	tags [shardCells]uint16
 }
 
 // A moreShard is what some shards have besides: labels and long lists. The
@@ -62,73 +67,68 @@ type moreShard struct {
 }
 
 const (
-	bucketBits  = 5
-	bucketSize  = 1 << bucketBits
-	bucketSlots = 7
+	// More pilots for a shard take memory, which the second-level cache has
+	// not much of; fewer are harder to find. BenchmarkSet and BenchmarkCheck
+	// measure them.
+	pilotBits   = 6
+	shardPilots = 1 << pilotBits
 
-	slotCounts = 16 // where the numbers of entries begin, in the header's order
-	slotN4     = slotCounts
-	slotN6     = slotN4 + hdrN6 - hdrN4
-	slotTag    = slotN6 + 5
-	offsetMask = 1<<slotCounts - 1 // of a quarter of an offset
-	countsMask = 1<<(slotTag-slotCounts) - 1
-	seedMask   = 1<<24 - 1
+	// shardCells is the largest number of cells: for splitKeys keys, and a
+	// fifth as many free ones.
+	shardCells = 384
 
-	nearBlob = 4 << slotCounts
-	maxBlob  = 1<<24 - 1
-	maxCold  = 1 << 30 // its offsets have 32 bits
+	// minUnit is the smallest size of a cell, and unitStep what sizes are
+	// multiples of.
+	minUnit  = 32
+	unitStep = 8
 
-	// probingMult is even; the multipliers of perfect hash functions are odd.
-	probingMult = 0x9e3779b0
+	tagBits = 6
+	tagN4   = tagBits // where the numbers of entries begin, in the header's order
+	tagN6   = tagN4 + hdrN6 - hdrN4
+	tagMask = 1<<tagBits - 1
 
-	// pairFill is how many keys two buckets have on average. More would take
-	// less memory, and longer to find a multiplier for.
-	pairFill = 7
+	maxBlob = 1<<30 - 1
+	maxCold = 1 << 30 // its offsets have 32 bits
 )
 
 // The parts of a hash: the directory takes bits from the top, at most 24;
-// bits 0 to 31 choose the bucket, 8 to 39 the place in it, and 26 to 31 are
-// the tag. A part that is equal for all keys costs only time.
+// the upper ones of bits 0 to 31 choose the pilot, bits 8 to 39 the cell, and
+// bits 1 to 5 are the tag. A part that is equal for all keys costs only time.
 
-// tagOf is the part of the hash that stands in a slot. One bit of it is
-// always set, so that no tag is that of an empty slot or a seed.
-func tagOf(h uint64) uint32 { return uint32(h)>>slotTag<<slotTag | 1<<slotTag }
+// pilotAt is the place of the pilot for hash h.
+func pilotAt(h uint64) uint64 { return uint64(uint32(h) >> (32 - pilotBits)) }
 
-// slotOf is the slot of the record rec at offset at, whose key has the hash h.
-func (s *shard) slotOf(h uint64, at int, rec []byte) uint32 {
-	if s.far() {
-		return uint32(at)
-	}
-	return tagOf(h) | headerOf(rec)>>hdrN4&countsMask<<slotCounts | uint32(at)/4
+// cellAt is the cell for hash h with the given pilot.
+func cellAt(h uint64, pilot uint8, cells uint16) uint64 {
+	return uint64(uint32(h>>8)*(uint32(pilot)+0x9e3779b1)) * uint64(cells) >> 32
 }
 
-// recordAt is the offset of the record for a slot of s, or 0 if the record's
-// key has another hash than h.
-func (s *shard) recordAt(slot uint32, h uint64) int {
-	switch {
-	case s.far():
-		return int(slot)
-	case slot>>slotTag != tagOf(h)>>slotTag:
-		return 0
-	}
-	return int(slot&offsetMask) * 4
+// tagOf is the part of the hash that stands in a tag. One bit of it is always
+// set, so that it is never that of a cell where no record begins.
+func tagOf(h uint64) uint32 { return uint32(h)&tagMask | 1 }
+
+// tagFor is the tag of the record rec, whose key has the hash h.
+func tagFor(h uint64, rec []byte) uint16 {
+	return uint16(tagOf(h) | headerOf(rec)>>hdrN4<<tagN4)
 }
 
-// far reports whether a quarter of an offset has more bits than a slot has
-// for it.
-func (s *shard) far() bool { return len(s.mem) > nearBlob }
+// cellOf is the cell for hash h in s.
+func (s *shard) cellOf(h uint64) uint64 { return cellAt(h, s.pilots[pilotAt(h)], s.cells) }
 
-// bucketAt is the bucket for hash h.
-func bucketAt(h uint64, mult, buckets uint32) uint64 {
-	return uint64(uint32(h)*mult) * uint64(buckets) >> 32
+// cellsFor is how many cells a record of size bytes takes.
+func (t *tables) cellsFor(size int) int { return (size + int(t.unit) - 1) / int(t.unit) }
+
+// packed reports whether mem is part of a block.
+func (s *shard) packed() bool { return !s.block.none() }
+
+// unpack gives s bytes and tables of its own.
+func (s *shard) unpack() {
+	t := *s.tables
+	s.mem, s.tables, s.block, s.offset = slices.Clone(s.mem), &t, hotMem{}, 0
 }
 
-// laneAt is the place in a bucket for hash h: from 1 to 7, or 0, where the
-// seed is.
-func laneAt(h uint64, seed uint32) uint32 { return uint32(h>>8) * seed >> 29 }
-
-// bucketsFor is the number of buckets for n keys.
-func bucketsFor(n int) int { return max(2*n/pairFill, 1) }
+// linear reports whether the records of s have no cells.
+func (s *shard) linear() bool { return s.unit == 0 }
 
 // An item is one record on its way into a shard.
 type item struct {
@@ -172,10 +172,6 @@ func recSize(b []byte) int {
 	return size
 }
 
-func (s *shard) slot(bucket uint64, lane uint32) *[4]byte {
-	return (*[4]byte)(s.mem[bucket<<bucketBits+4*uint64(lane):])
-}
-
 // size is the number of its bytes, without long lists.
 func (s *shard) size() int {
 	n := len(s.mem)
@@ -185,70 +181,48 @@ func (s *shard) size() int {
 	return n
 }
 
-// first is where the records begin.
-func (s *shard) first() int { return int(s.buckets) << bucketBits }
-
 // find returns the record of key, which has the hash h, or nil. It is the
 // plain form of Snapshot.Check, for everything else.
 func (s *shard) find(h uint64, key string) []byte {
-	b, lane := bucketAt(h, s.mult, s.buckets), uint32(1)
-	if s.probes == 0 {
-		lane = laneAt(h, binary.LittleEndian.Uint32(s.slot(b, 0)[:]))
-	}
-	for left := max(s.probes, 1); left > 0; left-- {
-		for {
-			slot := binary.LittleEndian.Uint32(s.slot(b, lane)[:])
-			if at := s.recordAt(slot, h); at > 0 {
-				rec := s.mem[at:]
-				if string(keyOf(rec)) == key {
-					return rec[:recSize(rec)]
-				}
-			}
-			if s.probes == 0 {
-				return nil
-			}
-			if lane++; lane > bucketSlots {
-				break
+	if s.linear() {
+		for rec := range s.records() {
+			if string(keyOf(rec)) == key {
+				return rec
 			}
 		}
-		lane = 1
-		if b++; b == uint64(s.buckets) {
-			b = 0
-		}
+		return nil
 	}
-	return nil
-}
-
-// lineSize is the size of a cache line.
-const lineSize = 64
-
-// startOf is where a record of the given size begins if the one before it
-// ends at at: at a multiple of 4, so that a gap is whole words of 0, which no
-// header is.
-func startOf(at, size int) int {
-	at = (at + 3) &^ 3
-	if at%lineSize+size > (size+lineSize-1)/lineSize*lineSize {
-		at += lineSize - at%lineSize
+	cell := s.cellOf(h)
+	if (uint32(s.tags[cell])^tagOf(h))&tagMask != 0 {
+		return nil
 	}
-	return at
+	rec := s.mem[cell*uint64(s.unit):]
+	if string(keyOf(rec)) != key {
+		return nil
+	}
+	return rec[:recSize(rec)]
 }
 
 // records yields the records in the order in which they stand.
 func (s *shard) records() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		for end, at := len(s.mem)-recPad, s.first(); at < end; {
+		step := max(int(s.unit), linearStep)
+		for end, at := len(s.mem)-recPad, 0; at < end; {
 			if headerOf(s.mem[at:]) == 0 {
-				at += 4 // a gap
+				at += step // a free cell
 				continue
 			}
 			n := recSize(s.mem[at:])
 			if !yield(s.mem[at : at+n : at+n]) {
 				return
 			}
-			at = (at + n + 3) &^ 3
+			at += (n + step - 1) / step * step
 		}
 	}
 }
+
+// linearStep is what the offsets of records without cells are multiples of.
+const linearStep = 4
 
 // item is rec, a record of s, as an item.
 func (s *shard) item(h uint64, rec []byte) item {

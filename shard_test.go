@@ -160,11 +160,11 @@ func TestKeysThatDifferInOneByte(t *testing.T) {
 	}
 }
 
-// TestFarShard has more bytes of equal hashes in one shard than slots have
-// offsets for, and fewer again.
-func TestFarShard(t *testing.T) {
+// TestLinearShard has more bytes of equal hashes in one shard than a shard is
+// split at, and fewer again; and with hashes that differ, a shard of as many.
+func TestLinearShard(t *testing.T) {
 	t.Parallel()
-	for _, mask := range []uint64{0, 1<<40 - 1} {
+	for mask, linear := range map[uint64]bool{0: true, 1<<40 - 1: false} {
 		e := newWithMask(nil, mask)
 		key := func(i int) string { return gen.BulkKey(i) + strings.Repeat("k", MaxKeyLen-len(gen.BulkKey(i))) }
 		list := entries("203.0.113.0/24", "2001:db8::/48")
@@ -192,18 +192,23 @@ func TestFarShard(t *testing.T) {
 			}
 			return nil
 		}))
-		far := false
 		for s := range e.Snapshot().index.all {
-			far = far || s.far()
+			if s.n > 1 {
+				require.Equal(t, linear, s.linear())
+				require.Greater(t, len(s.mem), splitBytes)
+			}
 		}
-		require.True(t, far)
 		check(0, n)
 		for i := range n / 2 {
 			e.Delete(key(i))
 		}
 		check(n/2, n)
+		for i := n / 2; i < n-1; i++ {
+			e.Delete(key(i))
+		}
+		check(n-1, n)
 		for s := range e.Snapshot().index.all {
-			require.False(t, s.far())
+			require.False(t, s.linear(), "one key has a cell of its own")
 		}
 	}
 }

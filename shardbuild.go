@@ -1,28 +1,43 @@
 package ipallow
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // A shardBuilder builds shards one after another and keeps its scratch space
 // between them.
 type shardBuilder struct {
-	buckets [][bucketSlots]int32 // the items of each bucket
-	count   []uint8              // and their number
-	offsets []int
-	slots   []uint32
+	need    [shardCells]uint16  // how many cells each item takes
+	begin   [shardCells]uint16  // and the first of them
+	member  [shardCells]uint16  // the items, by pilot
+	ends    [shardPilots]uint16 // where those of each pilot end in member
+	order   [shardPilots]uint8  // the pilots, those of most cells first
+	here    [shardCells]int16   // the item that begins in each cell, or -1
+	classes [maxClasses]uint16  // how many items there are of each size
+	sizes   []uint16            // the sizes that there are, ascending
 
-	// like is a shard of nearly the same items, or nil: its multiplier and
-	// seeds are tried first.
-	like *shard
+	// What packing builders build into, before the shards are moved into one
+	// block: see pack. used is how much of it has been taken.
+	packing bool
+	space   []byte
+	used    int
+
+	// like is the tables of a shard of nearly the same items, or nil: its
+	// cells and pilots are tried first. They are a hint and no more.
+	like *tables
 }
 
-// itemsSize is the size of a shard of the items.
+// maxClasses is the number of sizes that a record can have, in unitSteps.
+const maxClasses = (recHeader+maxBody)/unitStep + 2
+
+// itemsSize is the number of bytes of the records of the items.
 func itemsSize(items []item) int {
-	size := bucketsFor(len(items)) << bucketBits
+	size := 0
 	for i := range items {
-		n := len(items[i].rec)
-		size = startOf(size, n) + n
+		size += (len(items[i].rec) + linearStep - 1) / linearStep * linearStep
 	}
-	return size + recPad
+	return size
 }
 
 // coldSize is about the size of the labels of the items.
@@ -41,36 +56,39 @@ func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 	if size > maxBlob || coldSize(items) > maxCold {
 		return nil, ErrTooManyKeys
 	}
-	s := &shard{
-		mem:     make([]byte, 0, size),
-		buckets: uint32(bucketsFor(len(items))),
-		depth:   depth,
-		n:       len(items),
-	}
-	s.mem = s.mem[:s.first()]
-	b.offsets = b.offsets[:0]
-	for i := range items {
-		b.offsets = append(b.offsets, s.add(&items[i]))
-	}
-	s.mem = s.mem[:size]
-	b.slots = b.slots[:0]
-	for i, at := range b.offsets {
-		b.slots = append(b.slots, s.slotOf(items[i].hash, at, items[i].rec))
-	}
-	if !s.far() && b.perfect(s, items) {
+	s := &shard{tables: new(tables), depth: depth, n: len(items)}
+	if len(items) == 0 {
+		s.mem, s.unit = make([]byte, recPad), minUnit
 		return s, nil
 	}
-	return s, b.probing(s, items)
+	if len(items) <= shardCells && b.perfect(s, items) {
+		b.fill(s, items)
+		if b.packing && b.used+len(s.mem) <= len(b.space) {
+			b.used += len(s.mem)
+		}
+		return s, nil
+	}
+	*s.tables = tables{}
+	s.mem = make([]byte, size+recPad)
+	at, seen := 0, make(map[string]bool, len(items))
+	for i := range items {
+		key := string(keyOf(items[i].rec))
+		if seen[key] {
+			return nil, &KeyError{Key: key, Err: ErrDuplicateKey}
+		}
+		seen[key] = true
+		s.put(at, &items[i])
+		at += (len(items[i].rec) + linearStep - 1) / linearStep * linearStep
+	}
+	return s, nil
 }
 
-// add appends the record of it to s and returns its offset.
-func (s *shard) add(it *item) int {
-	at := startOf(len(s.mem), len(it.rec))
-	s.mem = s.mem[:at]
-	s.mem = append(s.mem, it.rec...)
-	rec := s.mem[at:]
+// put writes the record of it at offset at.
+func (s *shard) put(at int, it *item) {
+	rec := s.mem[at:][:len(it.rec)]
+	copy(rec, it.rec)
 	if it.large == nil && it.cold == nil {
-		return at
+		return
 	}
 	if s.more == nil {
 		s.more = new(moreShard)
@@ -84,132 +102,260 @@ func (s *shard) add(it *item) int {
 		m.cold = binary.AppendUvarint(m.cold, uint64(len(it.cold)))
 		m.cold = append(m.cold, it.cold...)
 	}
-	return at
 }
 
-// maxMults is how many multipliers are tried: with random hashes one in
-// seven is good, and one in twenty of the largest shards.
-const maxMults = 256
+// fill writes the records and the tags of a shard for which place has found
+// the cells.
+func (b *shardBuilder) fill(s *shard, items []item) {
+	for cell, k := range b.here[:s.cells] {
+		if k >= 0 {
+			it := &items[k]
+			s.put(cell*int(s.unit), it)
+			s.tags[cell] = tagFor(it.hash, it.rec)
+		}
+	}
+}
 
-// perfect gives each item a slot that Check finds at once, or reports that
-// there is no such way.
+// maxTries is how many numbers of cells are tried. The first is nearly always
+// good, and the others are larger and larger.
+const maxTries = 16
+
+// perfect gives s room, cells and pilots under which each item has cells of
+// its own, or reports that it found none.
 func (b *shardBuilder) perfect(s *shard, items []item) bool {
-	n := int(s.buckets)
-	if cap(b.count) < n {
-		b.count, b.buckets = make([]uint8, n), make([][bucketSlots]int32, n)
-	}
-	b.count, b.buckets = b.count[:n], b.buckets[:n]
-	like := b.like
-	if like != nil && (like.buckets != s.buckets || like.probes > 0) {
-		like = nil
-	}
-	for try := 0; ; try++ {
-		s.mult = 0x9e3779b1 + uint32(try)*0x3c6ef372 // odd
-		if try == 0 && like != nil {
-			s.mult = like.mult
-		}
-		if b.part(s, items) {
-			break
-		}
-		if try == maxMults {
-			return false
+	if like := b.like; like != nil && like.unit > 0 && like.fits(items) {
+		s.unit, s.cells = like.unit, like.cells
+		s.mem = make([]byte, int(s.unit)*int(s.cells)+recPad)
+		if b.place(s, items, &like.pilots) {
+			return true
 		}
 	}
-	for i := range b.count {
-		seed := uint32(0)
-		if like != nil && like.mult == s.mult {
-			seed = binary.LittleEndian.Uint32(like.slot(uint64(i), 0)[:])
+	unit, cells := b.measure(items)
+	for range maxTries {
+		s.mem = b.room(unit, cells)
+		cells = (len(s.mem) - recPad) / unit
+		s.unit, s.cells = uint16(unit), uint16(cells)
+		if b.place(s, items, nil) {
+			return true
 		}
-		if !b.seed(s, items, uint64(i), seed) {
-			return false
+		if cells += cells/16 + 1; cells > shardCells {
+			// Larger cells are fewer.
+			unit += (unit/8 + unitStep) / unitStep * unitStep
+			cells = shardCells
 		}
-	}
-	return true
-}
-
-// part parts the items into buckets, and reports whether they fit.
-func (b *shardBuilder) part(s *shard, items []item) bool {
-	clear(b.count)
-	for k := range items {
-		i := bucketAt(items[k].hash, s.mult, s.buckets)
-		if b.count[i] == bucketSlots {
-			return false
-		}
-		b.buckets[i][b.count[i]] = int32(k)
-		b.count[i]++
-	}
-	return true
-}
-
-// maxSeeds is how many seeds are tried for a bucket: for seven keys one in
-// 400 is good.
-const maxSeeds = 1 << 14
-
-// seed finds a seed for a bucket of s that gives each of its items a slot of
-// its own. It tries the given one first.
-func (b *shardBuilder) seed(s *shard, items []item, bucket uint64, seed uint32) bool {
-	ks := b.buckets[bucket][:b.count[bucket]]
-	var xs [bucketSlots]uint32
-	for i, k := range ks {
-		xs[i] = uint32(items[k].hash >> 8)
-		for _, x := range xs[:i] {
-			if x == xs[i] {
-				return false // no seed parts these
-			}
-		}
-	}
-next:
-	for try := range maxSeeds {
-		if try > 0 || seed == 0 {
-			seed = (seed*0x915f77f5 + 0x5bd1e9) & seedMask
-		}
-		used := uint32(1)
-		for _, x := range xs[:len(ks)] {
-			lane := uint32(1) << (x * seed >> 29)
-			if used&lane != 0 {
-				continue next
-			}
-			used |= lane
-		}
-		binary.LittleEndian.PutUint32(s.slot(bucket, 0)[:], seed)
-		for i, k := range ks {
-			binary.LittleEndian.PutUint32(s.slot(bucket, xs[i]*seed>>29)[:], b.slots[k])
-		}
-		return true
 	}
 	return false
 }
 
-// probing puts each item into the first free slot from its bucket on.
-func (b *shardBuilder) probing(s *shard, items []item) error {
-	clear(s.mem[:s.first()])
-	s.mult = probingMult
-	for k := range items {
-		if err := b.probe(s, items, k); err != nil {
-			return err
+// room returns zeros for so many cells, or for more if they cost nothing.
+func (b *shardBuilder) room(unit, cells int) []byte {
+	n := unit*cells + recPad
+	if b.packing {
+		if b.used+n > len(b.space) {
+			return make([]byte, n)
 		}
+		mem := b.space[b.used:][:n:n]
+		clear(mem)
+		return mem
 	}
-	return nil
+	// The allocator has its own sizes; all of what it gives is of use.
+	mem := append([]byte(nil), make([]byte, n)...)
+	mem = mem[:min((cap(mem)-recPad)/unit, shardCells)*unit+recPad]
+	clear(mem[min(n, len(mem)):])
+	return mem
 }
 
-func (b *shardBuilder) probe(s *shard, items []item, k int) error {
-	key := keyOf(items[k].rec)
-	i := bucketAt(items[k].hash, s.mult, s.buckets)
-	for n := uint32(1); ; n++ {
-		for lane := range uint32(bucketSlots) {
-			slot := s.slot(i, 1+lane)
-			old := binary.LittleEndian.Uint32(slot[:])
-			if old == 0 {
-				binary.LittleEndian.PutUint32(slot[:], b.slots[k])
-				s.probes = max(s.probes, n)
-				return nil
-			}
-			if at := s.recordAt(old, items[k].hash); at > 0 && string(keyOf(s.mem[at:])) == string(key) {
-				return &KeyError{Key: string(key), Err: ErrDuplicateKey}
+// pack moves the bytes of shards, which were built one after another, into
+// one block: the garbage collector looks at each of its objects, and needs
+// as long for a small one as for a large one. A block is what the shards of a
+// node begin with; changes take them out of it, see editor.unpack.
+func (b *shardBuilder) pack(shards []*shard) {
+	size := 0
+	for _, s := range shards {
+		size += packedSize(s)
+	}
+	b.used = 0
+	if size == 0 || size > math.MaxUint32 {
+		return
+	}
+	block := make([]byte, size)
+	at := 0
+	for _, s := range shards {
+		n := copy(block[at:], s.mem)
+		s.mem, s.block, s.offset = block[at:at+n:at+n], newHotMem(block), uint32(at)
+		at += packedSize(s)
+	}
+}
+
+// packedSize is the size of a shard's bytes in a block, where each begins in a
+// cache line of its own.
+func packedSize(s *shard) int { return (len(s.mem) + lineSize - 1) &^ (lineSize - 1) }
+
+const lineSize = 64
+
+// fits reports whether the items have room in as many cells as t has, and do
+// not leave too many of them free.
+func (t *tables) fits(items []item) bool {
+	need, size := 0, 0
+	for i := range items {
+		size += len(items[i].rec)
+		need += t.cellsFor(len(items[i].rec))
+	}
+	cells := int(t.cells)
+	return need <= cells-cells/32 && cells*int(t.unit) <= size+size/2
+}
+
+// measure chooses the size of a cell and how many are needed so that the
+// items take little memory: in cells of the size of the longest record each
+// has one, and shorter records waste what they leave free; in smaller ones
+// some records need several side by side, which are harder to find.
+func (b *shardBuilder) measure(items []item) (unit, cells int) {
+	clear(b.classes[:])
+	for i := range items {
+		b.classes[(len(items[i].rec)+unitStep-1)/unitStep]++
+	}
+	b.sizes = b.sizes[:0]
+	for c, n := range b.classes {
+		if n > 0 {
+			b.sizes = append(b.sizes, uint16(c))
+		}
+	}
+	largest := int(b.sizes[len(b.sizes)-1])
+	best := math.MaxInt
+	for u := min(minUnit/unitStep, largest); u <= largest; u++ {
+		need, several := 0, 0
+		for _, c := range b.sizes {
+			each := (int(c) + u - 1) / u
+			n := each * int(b.classes[c])
+			need += n
+			if each > 1 {
+				several += n
 			}
 		}
-		if i++; i == uint64(s.buckets) {
-			i = 0
+		want := need + need/14 + several/6
+		if u == largest {
+			want = min(want, shardCells)
 		}
+		if want <= shardCells && want*u < best {
+			best, unit, cells = want*u, u*unitStep, want
+		}
+	}
+	return unit, cells
+}
+
+// place finds cells and pilots of s for the items, or reports that there are
+// none. If like is not nil, its pilots are tried first.
+func (b *shardBuilder) place(s *shard, items []item, like *[shardPilots]uint8) bool {
+	// Sort the items by pilot.
+	var weight [shardPilots]uint16
+	clear(b.ends[:])
+	for k := range items {
+		p := pilotAt(items[k].hash)
+		b.need[k] = uint16(s.cellsFor(len(items[k].rec)))
+		weight[p] += b.need[k]
+		b.ends[p]++
+	}
+	sum := uint16(0)
+	for p, n := range b.ends {
+		b.ends[p] = sum
+		sum += n
+	}
+	for k := range items {
+		p := pilotAt(items[k].hash)
+		b.member[b.ends[p]] = uint16(k)
+		b.ends[p]++
+	}
+	// And the pilots by how many cells their items need. Beyond maxWeight
+	// they are all the same.
+	const maxWeight = 31
+	var heavier [maxWeight + 2]uint8
+	for _, w := range weight {
+		heavier[min(w, maxWeight)]++
+	}
+	for w := maxWeight; w >= 0; w-- {
+		heavier[w] += heavier[w+1]
+	}
+	for p, w := range weight {
+		i := &heavier[min(w, maxWeight)+1]
+		b.order[*i] = uint8(p)
+		*i++
+	}
+	for i := range b.here[:s.cells] {
+		b.here[i] = -1
+	}
+	var used cellSet
+	for _, p := range b.order {
+		start := uint16(0)
+		if p > 0 {
+			start = b.ends[p-1]
+		}
+		members := b.member[start:b.ends[p]]
+		if len(members) == 0 {
+			break // and so are all that follow
+		}
+		if like != nil && b.try(s, items, members, like[p], &used) {
+			s.pilots[p] = like[p]
+			continue
+		}
+		pilot := 0
+		for !b.try(s, items, members, uint8(pilot), &used) {
+			if pilot++; pilot > math.MaxUint8 {
+				return false
+			}
+		}
+		s.pilots[p] = uint8(pilot)
+	}
+	return true
+}
+
+// A cellSet is a set of cells.
+type cellSet [shardCells / 64]uint64
+
+// try takes the cells for the items of one pilot, if they are free.
+func (b *shardBuilder) try(s *shard, items []item, members []uint16, pilot uint8, used *cellSet) bool {
+	for i, k := range members {
+		cell := uint16(cellAt(items[k].hash, pilot, s.cells))
+		if !used.take(cell, b.need[k], s.cells) {
+			for _, k := range members[:i] {
+				used.free(b.begin[k], b.need[k])
+			}
+			return false
+		}
+		b.begin[k] = cell
+	}
+	for _, k := range members {
+		b.here[b.begin[k]] = int16(k)
+	}
+	return true
+}
+
+// take adds n cells from cell on, if all of them are below limit and none is
+// in the set.
+func (c *cellSet) take(cell, n, limit uint16) bool {
+	if n == 1 {
+		bit := uint64(1) << (cell % 64)
+		word := &c[cell/64]
+		free := *word&bit == 0
+		*word |= bit
+		return free
+	}
+	if cell+n > limit {
+		return false
+	}
+	for i := cell; i < cell+n; i++ {
+		if c[i/64]>>(i%64)&1 != 0 {
+			return false
+		}
+	}
+	for i := cell; i < cell+n; i++ {
+		c[i/64] |= 1 << (i % 64)
+	}
+	return true
+}
+
+// free takes n cells from cell on out of the set.
+func (c *cellSet) free(cell, n uint16) {
+	for i := cell; i < cell+n; i++ {
+		c[i/64] &^= 1 << (i % 64)
 	}
 }
