@@ -161,7 +161,11 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 		if !addr.IsValid() {
 			return Denied
 		}
-		return match6(body6, n6, rec, hi, lo)
+		v := match6(body6, n6, hi)
+		if v == asWide {
+			return match6Wide(rec, hi, lo)
+		}
+		return v
 	}
 	if hdr&flagLarge == 0 {
 		return Denied
@@ -294,39 +298,53 @@ func match4(e unsafe.Pointer, n int, a uint32) Verdict {
 // steps6 is the steps of a search among fewer than 8 entries.
 var steps6 = [8][4]uint8{{}, {0, 0, 0}, {0, 0, 1}, {0, 1, 1}, {0, 2, 1}, {1, 2, 1}, {2, 2, 1}, {3, 2, 1}}
 
-// match6 returns Allowed if one of the IPv6 entries of rec, the n at e, at
-// least one, contains the address.
-func match6(e unsafe.Pointer, n int, rec unsafe.Pointer, hi, lo uint64) Verdict {
+// asWide is what match6 returns for an entry longer than /64: matchWide
+// decides.
+const asWide Verdict = 0xff
+
+// match6 returns Allowed if one of the n IPv6 entries at e, at least one,
+// contains an address with the upper half hi, or asWide. It calls nothing, so
+// it needs no stack.
+func match6(e unsafe.Pointer, n int, hi uint64) Verdict {
 	k := 0
 	if n < 8 {
-		steps := &steps6[n]
-		half := int(steps[0])
-		k = half &^ less(hi, load64(e, 8*half))
-		half = int(steps[1])
-		k += half &^ less(hi, load64(e, 8*(k+half)))
-		half = int(steps[2])
-		k += half &^ less(hi, load64(e, 8*(k+half)))
+		steps := uint64(*(*uint32)(unsafe.Add(unsafe.Pointer(&steps6), n*4)))
+		half := int(steps & 7)
+		k = half - less(hi, load64(e, 8*half))&half
+		half = int(steps >> 8 & 7)
+		k += half
+		k -= less(hi, load64(e, 8*k)) & half
+		half = int(steps >> 16)
+		k += half
+		k -= less(hi, load64(e, 8*k)) & half
 	} else {
 		over := n - 16
 		few := over >> 63
 		k = over &^ few
-		k &^= less(hi, load64(e, 8*k))
+		k -= less(hi, load64(e, 8*k)) & k
 		half := 8 + over&few
-		k += half &^ less(hi, load64(e, 8*(k+half)))
-		k += 4 &^ less(hi, load64(e, 8*(k+4)))
-		k += 2 &^ less(hi, load64(e, 8*(k+2)))
-		k += 1 &^ less(hi, load64(e, 8*(k+1)))
+		k += half
+		k -= less(hi, load64(e, 8*k)) & half
+		k -= less(hi, load64(e, 8*(k+4)))&4 - 4
+		k -= less(hi, load64(e, 8*(k+2)))&2 - 2
+		k -= less(hi, load64(e, 8*(k+1)))&1 - 1
 	}
 	d := hi ^ load64(e, 8*k)
 	shift := load8(e, 8*n+k)
 	if shift == wide {
-		return matchWide(unsafe.Slice((*byte)(rec), recHeader+layoutOf(load32(rec, 0)).size), query{hi: hi, lo: lo, family: 6})
+		return asWide
 	}
 	d >>= shift & 63
 	return Verdict(^(d | -d) >> 63)
 }
 
-// less is -1 if a < b, and 0 otherwise.
+// match6Wide is match6 with the entries longer than /64, which rec has the
+// rest of.
+func match6Wide(rec unsafe.Pointer, hi, lo uint64) Verdict {
+	return matchWide(unsafe.Slice((*byte)(rec), recHeader+layoutOf(load32(rec, 0)).size), query{hi: hi, lo: lo, family: 6})
+}
+
+// less is all ones if a < b, and 0 otherwise.
 func less(a, b uint64) int {
 	_, borrow := bits.Sub64(a, b, 0)
 	return -int(borrow)
@@ -349,7 +367,11 @@ func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
 	case q.family == 4 && n4 > 0:
 		return match4(body, n4, uint32(q.lo))
 	case q.family == 6 && n6 > 0:
-		return match6(unsafe.Add(body, 5*n4), n6, rec, q.hi, q.lo)
+		v := match6(unsafe.Add(body, 5*n4), n6, q.hi)
+		if v == asWide {
+			return match6Wide(rec, q.hi, q.lo)
+		}
+		return v
 	}
 	return Denied
 }
