@@ -170,23 +170,35 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	if hdr&flagLarge == 0 {
 		return Denied
 	}
-	return nd.more[p%nodeSize].large[load32(body, n)].check(hi, lo, addr)
+	l := nd.more[p%nodeSize].large[load32(body, n)].large
+	if hi == 0 && lo>>32 == 0xffff {
+		return check4(&l.in4, uint32(lo))
+	}
+	if addr.IsValid() && l.contains6(hi, lo) {
+		return Allowed
+	}
+	return Denied
 }
 
-// check is the verdict on an address of the given words.
-func (l *large) check(hi, lo uint64, addr netip.Addr) Verdict {
-	in := false
-	switch {
-	case hi == 0 && lo>>32 == 0xffff:
-		in = l.in4.contains(uint32(lo))
-	case addr.IsValid():
-		in = l.contains6(hi, lo)
+// check4 is contains for IPv4 addresses, without checks of bounds: root has an
+// element for each part and one more, and spanPad points stand behind the last.
+func check4(s *spans[uint32], a uint32) Verdict {
+	if a-s.first > s.width || a == ^uint32(0) {
+		return s.edge(a)
 	}
-	v := Denied
-	if in {
-		v = Allowed
+	root := unsafe.Add(unsafe.Pointer(unsafe.SliceData(s.root)), uint64((a-s.first)>>(s.shift&31))*4)
+	k := int(load32(root, 0))
+	points := unsafe.Pointer(unsafe.SliceData(s.points))
+	for n := int(load32(root, 4)) - k; n > spanPad; {
+		half := n >> 1
+		k += half & int((int64(load32(points, 4*(k+half-1)))+^int64(a))>>63)
+		n -= half
 	}
-	return v
+	points = unsafe.Add(points, 4*k)
+	not := ^int64(a) // a point plus this is negative if it is at or before a
+	before := uint64(int64(load32(points, 0))+not)>>63 + uint64(int64(load32(points, 4))+not)>>63 +
+		uint64(int64(load32(points, 8))+not)>>63 + uint64(int64(load32(points, 12))+not)>>63
+	return Verdict((uint64(k) + before) & 1)
 }
 
 // CheckBatch gives verdicts[i] the verdict on a request made with keys[i]

@@ -63,7 +63,7 @@ type moreShard struct {
 	// uvarint of the label's length and the label.
 	cold []byte
 	// large is the tables of the records that have flagLarge.
-	large []*largeList
+	large []largeList
 }
 
 const (
@@ -229,7 +229,7 @@ func (s *shard) item(h uint64, rec []byte) item {
 	it := item{hash: h, rec: rec}
 	switch hdr := headerOf(rec); {
 	case hdr&flagLarge != 0:
-		it.large = s.more.large[binary.LittleEndian.Uint32(rec[len(rec)-4:])]
+		it.large = &s.more.large[binary.LittleEndian.Uint32(rec[len(rec)-4:])]
 	case hdr&flagLabels != 0:
 		cold := s.more.cold[binary.LittleEndian.Uint32(rec[len(rec)-4:]):]
 		n, w := binary.Uvarint(cold)

@@ -96,7 +96,7 @@ func (s *shard) put(at int, it *item) {
 	m := s.more
 	if it.large != nil {
 		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(m.large)))
-		m.large = append(m.large, it.large)
+		m.large = append(m.large, *it.large)
 	} else {
 		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(m.cold)))
 		m.cold = binary.AppendUvarint(m.cold, uint64(len(it.cold)))

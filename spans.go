@@ -89,7 +89,7 @@ func (s *spans[T]) finish() {
 // contains reports whether a is in the set.
 func (s *spans[T]) contains(a T) bool {
 	if a-s.first > s.width || a == ^T(0) {
-		return s.top && a == ^T(0)
+		return s.edge(a) == Allowed
 	}
 	i := (a - s.first) >> (s.shift & 63)
 	root := s.root[i:][:2]
@@ -103,6 +103,15 @@ func (s *spans[T]) contains(a T) bool {
 	p := s.points[k:][:spanPad]
 	k -= after(p[0], a) + after(p[1], a) + after(p[2], a) + after(p[3], a)
 	return k&1 != 0
+}
+
+// edge is contains for the largest number, and for those before the first
+// point or behind the last.
+func (s *spans[T]) edge(a T) Verdict {
+	if s.top && a == ^T(0) {
+		return Allowed
+	}
+	return Denied
 }
 
 // after is -1 if b is at or behind a, and 0 otherwise.
