@@ -115,17 +115,19 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	x := fold(load64(k, 0)^s.hash.seed1, load64(k, 8)^s.hash.seed0^uint64(n))
 	if n > 32 {
 		x ^= fold(load64(k, 16)^s.hash.seed2, load64(k, 24)^s.hash.seed0)
-		for i := 32; i < n-16; i += 16 {
-			x = fold(load64(k, i)^s.hash.seed1, load64(k, i+8)^x)
+		if n > 48 {
+			for i := 32; i < n-16; i += 16 {
+				x = fold(load64(k, i)^s.hash.seed1, load64(k, i+8)^x)
+			}
 		}
 	}
 	h := fold(load64(k, n-16)^s.hash.seed1, load64(k, n-8)^x) & s.hash.mask
 
 	p := h >> (s.shift & 63)
 	nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
-	t := &nd.tables[p%nodeSize]
-	cell := cellAt(h, load8(unsafe.Pointer(&t.pilots), int(pilotAt(h))), t.cells)
-	tag := uint32(*(*uint16)(unsafe.Add(unsafe.Pointer(&t.tags), cell*2)))
+	t := (*tables)(unsafe.Add(unsafe.Pointer(nd), unsafe.Offsetof(nd.tables)+uintptr(p%nodeSize)*unsafe.Sizeof(tables{})))
+	cell := cellAt(h, load8(unsafe.Add(unsafe.Pointer(t), pilotAt(h)), int(unsafe.Offsetof(t.pilots))), t.cells)
+	tag := uint32(*(*uint16)(unsafe.Add(unsafe.Add(unsafe.Pointer(t), cell*2), unsafe.Offsetof(t.tags))))
 	if (tag^(uint32(h)|1))&tagMask != 0 {
 		if t.unit != 0 {
 			return Unrestricted
@@ -145,8 +147,10 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 		(load64(own, n-16) ^ load64(k, n-16)) | (load64(own, n-8) ^ load64(k, n-8))
 	if n > 32 {
 		diff |= (load64(own, 16) ^ load64(k, 16)) | (load64(own, 24) ^ load64(k, 24))
-		for i := 32; i < n-16; i += 16 {
-			diff |= (load64(own, i) ^ load64(k, i)) | (load64(own, i+8) ^ load64(k, i+8))
+		if n > 48 {
+			for i := 32; i < n-16; i += 16 {
+				diff |= (load64(own, i) ^ load64(k, i)) | (load64(own, i+8) ^ load64(k, i+8))
+			}
 		}
 	}
 	if diff != 0 {
