@@ -10,7 +10,7 @@ func newWithMask(opts *Options, mask uint64) *Engine {
 	return e
 }
 
-// The masks that clear parts of a hash: see tagOf, bucketAt, laneAt and
+// The masks that clear parts of a hash: see tagOf, pilotAt, cellAt and
 // index.place. With slow ones a lookup is a walk over the keys.
 var degenerate = []struct {
 	name string
@@ -20,12 +20,15 @@ var degenerate = []struct {
 	{"full hashes", ^uint64(0), false},
 	{"all hashes equal", 0, true},
 	{"all keys in one shard", 1<<40 - 1, true},
-	{"all tags equal", ^uint64(0xff << 24), false},
-	{"all buckets equal", ^uint64(1<<32 - 1), true},
-	{"two shards, one bucket, two tags", 1<<63 | 1<<27, true},
-	{"eight bits of a bucket", ^uint64(1<<24 - 1), true},
-	{"places that depend on the bucket alone", ^uint64(0xff << 32), false},
-	{"all places equal", ^uint64(0xffffffff << 8), true},
+	{"all tags equal", ^uint64(tagMask), false},
+	{"all pilots equal", ^uint64(0x3f << 26), true},
+	{"two pilots", ^uint64(0x3e << 26), true},
+	{"two shards, one pilot, two tags", 1<<63 | 1<<1, true},
+	{"all lower halves equal", ^uint64(1<<32 - 1), true},
+	{"eight bits of a lower half", ^uint64(1<<24 - 1), true},
+	{"cells that depend on the pilot alone", ^uint64(0x3ffff<<8 | 0xff<<32), true},
+	{"cells that depend on the lower half alone", ^uint64(0xff << 32), false},
+	{"all cells equal", ^uint64(0xffffffff << 8), true},
 	{"few hashes in each shard", ^uint64(1<<37 - 1), true},
 }
 

@@ -20,7 +20,7 @@ import (
 //	        labels      4 bytes, if flagLabels: an offset into shard.cold
 //
 // or, if flagLarge is set, n4, n6 and nw are 0 and behind the key stand 4
-// bytes, an index into shard.large. What stands behind the header is the
+// bytes, an index into moreShard.large. What stands behind the header is the
 // record's body. Numbers are little endian. The header
 // has, from its lowest bit on, klen in 11 bits, n4, n6 and nw in 5 each, 2
 // bits of how many of the IPv4 entries are padding, and the flags. Padding is
