@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"sync/atomic"
 )
 
 // checkInvariants walks the whole index of a snapshot and panics if any of
@@ -17,6 +18,11 @@ func checkInvariants(s *Snapshot) {
 		panic(fmt.Sprintf("ipallow: the index of revision %d is broken: %v", s.Revision(), err))
 	}
 }
+
+// slowChecks counts the calls of Check that took the long way.
+var slowChecks atomic.Int64
+
+func countSlow() { slowChecks.Add(1) }
 
 func verifySnapshot(s *Snapshot) error {
 	if s == nil || s.index == nil {

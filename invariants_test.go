@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ipallow/ipallow/internal/gen"
@@ -161,4 +162,38 @@ func TestCheckInvariantsSees(t *testing.T) {
 		spoil(s)
 		require.Panics(t, func() { checkInvariants(s) }, name)
 	}
+}
+
+// The long way gives the same answers, so that a short way which has lost its
+// way costs only time: here it may not be left.
+func TestShortWay(t *testing.T) {
+	e := New(&Options{Policy: widest()})
+	key := func(i int) string { return strings.Repeat("k", 16+i%90) + gen.BulkKey(i) }
+	const keys = 3000
+	require.NoError(t, e.Update(func(tx *Tx) error {
+		for i := range keys {
+			if err := tx.Set(key(i), fromNaive(gen.Distinct(1+i%maxSmall))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	for i := range keys / 2 { // in place, and elsewhere
+		require.NoError(t, e.Set(key(i), fromNaive(gen.Distinct(1+i%7))))
+	}
+	before, seen := slowChecks.Load(), map[Verdict]int{}
+	for i := range keys {
+		list, ok := e.Snapshot().Entries(key(i))
+		require.True(t, ok)
+		for _, entry := range list {
+			seen[e.Check(key(i), entry.Prefix.Addr())]++
+		}
+		for _, a := range []string{"192.0.2.1", "::ffff:198.51.100.1", "2001:db8::1", "fe80::1%eth0"} {
+			seen[e.Check(key(i), addr(a))]++
+		}
+	}
+	require.Equal(t, before, slowChecks.Load())
+	require.Greater(t, seen[Allowed], keys)
+	require.Greater(t, seen[Denied], keys)
+	require.Zero(t, seen[Unrestricted])
 }

@@ -38,6 +38,7 @@ func checkLengths(keys []string, addrs []netip.Addr, verdicts []Verdict) {
 
 // checkSlow is Check for all that it has no short way for.
 func (s *Snapshot) checkSlow(key string, addr netip.Addr) Verdict {
+	countSlow()
 	if !s.Loaded() {
 		return Denied
 	}
