@@ -1,6 +1,8 @@
 package ipallow
 
 import (
+	"fmt"
+	"maps"
 	"runtime"
 	"strings"
 	"testing"
@@ -191,6 +193,56 @@ func TestRewritingDoesNotGrow(t *testing.T) {
 	checkInvariants(e.Snapshot())
 	require.Equal(t, 300, e.Snapshot().Len())
 	require.EqualValues(t, 1+300+10_000, e.Snapshot().Revision())
+}
+
+// A list takes the place of one of about the same length: the snapshot before
+// keeps that one, shorter ones leave nothing of it, and no other key changes.
+func TestChangeInPlace(t *testing.T) {
+	t.Parallel()
+	list := func(n, at int) []Entry {
+		l := make([]Entry, n)
+		for i := range l {
+			l[i] = entries(fmt.Sprintf("203.%d.%d.0/24", at%200, i))[0]
+			if i%3 == 2 {
+				l[i] = entries(fmt.Sprintf("2001:db8:%x:%x::/64", at, i))[0]
+			}
+		}
+		return l
+	}
+	const keys = 500
+	e, want := New(nil), map[string][]Entry{}
+	for i := range keys {
+		want[gen.BulkKey(i)] = list(1+i%7, i)
+	}
+	require.NoError(t, e.Replace(maps.All(want)))
+	same := func(s *Snapshot, want map[string][]Entry) {
+		t.Helper()
+		checkInvariants(s)
+		require.Equal(t, len(want), s.Len())
+		for key, list := range want {
+			got, ok := s.Entries(key)
+			require.True(t, ok)
+			require.Equal(t, list, got)
+			require.Equal(t, Allowed, s.Check(key, list[len(list)-1].Prefix.Addr()))
+			require.Equal(t, Denied, s.Check(key, addr("198.51.100.1")))
+			require.Equal(t, Denied, s.Check(key, addr("2001:db9::1")))
+		}
+	}
+	for step := range 300 {
+		before, was := e.Snapshot(), maps.Clone(want)
+		key := gen.BulkKey(step * 7 % keys)
+		want[key] = list(1+(step*5)%7, 1000+step)
+		require.NoError(t, e.Set(key, want[key]))
+		if step%10 == 0 {
+			same(before, was)
+			same(e.Snapshot(), want)
+		} else {
+			got, _ := before.Entries(key)
+			require.Equal(t, was[key], got)
+			checkInvariants(e.Snapshot())
+		}
+	}
+	same(e.Snapshot(), want)
 }
 
 func heap() int {
