@@ -112,9 +112,9 @@ func (e *Engine) Check(key string, addr netip.Addr) Verdict {
 
 // CheckBatch gives verdicts[i] the verdict on a request made with keys[i]
 // from addrs[i], all from one snapshot. It is for those who have many requests
-// at hand, such as a log to audit: with a million keys it takes a third of
-// the time of as many calls of Check, because it waits for several cache misses
-// at once. It panics if the slices differ in length.
+// at hand, such as a log to audit: with a million keys it takes a third to two
+// thirds of the time of as many calls of Check, because it waits for several
+// cache misses at once. It panics if the slices differ in length.
 //
 // CheckBatch allocates nothing and takes no lock.
 func (e *Engine) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verdict) {
