@@ -92,16 +92,34 @@ const (
 )
 
 // The parts of a hash: the directory takes bits from the top, at most 24;
-// the upper ones of bits 0 to 31 choose the pilot, bits 8 to 39 the cell, and
-// bits 1 to 5 are the tag. A part that is equal for all keys costs only time.
+// the upper ones of bits 0 to 31 choose the pilot, all bits the cell, and bits 1
+// to 5 are the tag. A part that is equal for all keys costs only time.
 
 // pilotAt is the place of the pilot for hash h.
 func pilotAt(h uint64) uint64 { return uint64(uint32(h) >> (32 - pilotBits)) }
 
 // cellAt is the cell for hash h with the given pilot.
 func cellAt(h uint64, pilot uint8, cells uint16) uint64 {
-	return uint64(uint32(h>>8)*(uint32(pilot)+0x9e3779b1)) * uint64(cells) >> 32
+	return h * factors[pilot] >> 32 * uint64(cells) >> 32
 }
+
+// factors are odd and have nothing else in common. With factors that do, such
+// as a series, two keys whose bits have certain differences have the same cell
+// under every pilot: one shard in some hundred has such a pair. All bits of the
+// hash have a part in the cell, so that only keys of equal hashes have no
+// pilot.
+var factors = func() (f [256]uint64) {
+	x := uint64(1)
+	for i := range f {
+		// splitmix64 (Steele, Lea, Flood 2014)
+		x += 0x9e3779b97f4a7c15
+		y := x
+		y = (y ^ y>>30) * 0xbf58476d1ce4e5b9
+		y = (y ^ y>>27) * 0x94d049bb133111eb
+		f[i] = y ^ y>>31 | 1
+	}
+	return f
+}()
 
 // tagOf is the part of the hash that stands in a tag. One bit of it is always
 // set, so that it is never that of a cell where no record begins.

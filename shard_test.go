@@ -212,3 +212,68 @@ func TestLinearShard(t *testing.T) {
 		}
 	}
 }
+
+// Records of whatever lengths get cells of their own: a shard is linear only
+// where hashes are equal.
+func TestCellsForAllLengths(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(7, 7))
+	for name, length := range map[string]func() int{
+		"short":                  func() int { return 20 },
+		"long":                   func() int { return MaxKeyLen },
+		"one in ten is long":     func() int { return 20 + r.IntN(10)/9*1000 },
+		"one in hundred is long": func() int { return 20 + r.IntN(100)/99*1000 },
+		"half are long":          func() int { return 20 + r.IntN(2)*1000 },
+		"all lengths":            func() int { return 20 + r.IntN(1000) },
+		"mostly short":           func() int { return 20 + r.IntN(10)*r.IntN(10)*r.IntN(10) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := New(nil)
+			keys := make([]string, 4000)
+			for i := range keys {
+				keys[i] = gen.BulkKey(i)
+				keys[i] += strings.Repeat("k", max(length()-len(keys[i]), 0))
+			}
+			check := func() {
+				checkInvariants(e.Snapshot())
+				for s := range e.Snapshot().index.all {
+					require.False(t, s.linear())
+				}
+			}
+			require.NoError(t, e.Update(func(tx *Tx) error {
+				for i, key := range keys {
+					if err := tx.Set(key, fromNaive(gen.Distinct(1+i%20))); err != nil {
+						return err
+					}
+				}
+				return nil
+			}))
+			check()
+			for i := range 200 {
+				require.NoError(t, e.Set(keys[r.IntN(len(keys))], fromNaive(gen.Distinct(1+i%20))))
+				if i%20 == 0 {
+					check()
+				}
+			}
+			all := e.Snapshot().All()
+			require.NoError(t, e.Replace(all))
+			check()
+		})
+	}
+}
+
+// Random hashes have pilots, every time: a pair of keys that has none makes
+// lookups of all keys of its shard a walk.
+func TestPilotsForAllPairs(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 4))
+	rec := appendRecord(nil, strings.Repeat("k", 33), entries("10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24"))
+	items := make([]item, 244)
+	var b shardBuilder
+	for range 20_000 {
+		for i := range items {
+			items[i] = item{hash: r.Uint64(), rec: rec}
+		}
+		require.True(t, b.perfect(&shard{tables: new(tables)}, items))
+	}
+}

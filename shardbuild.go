@@ -131,7 +131,11 @@ func (b *shardBuilder) perfect(s *shard, items []item) bool {
 		}
 	}
 	unit, cells := b.measure(items)
-	for range maxTries {
+	for try := range maxTries {
+		if try == maxTries-1 {
+			// One cell for each, and as many free ones as there can be.
+			unit, cells = int(b.sizes[len(b.sizes)-1])*unitStep, shardCells
+		}
 		s.mem = b.room(unit, cells)
 		cells = (len(s.mem) - recPad) / unit
 		s.unit, s.cells = uint16(unit), uint16(cells)
@@ -175,7 +179,7 @@ func (b *shardBuilder) pack(shards []*shard) {
 		size += packedSize(s)
 	}
 	b.used = 0
-	if size == 0 || size > math.MaxUint32 {
+	if size == 0 || int64(size) > math.MaxUint32 {
 		return
 	}
 	block := make([]byte, size)
