@@ -9,7 +9,7 @@ import (
 // fillKeys is how many records Replace puts into a shard at most, on
 // average; half of it at least. It leaves room for the spread of the hashes
 // and for growth before a split.
-const fillKeys = splitKeys * 2 / 3
+const fillKeys = splitKeys * 5 / 6
 
 // newIndex builds the index of many items at once, on all processors. The
 // items are the lists of different keys; a key that comes twice is an error.

@@ -32,7 +32,7 @@ const (
 	// splitBytes bytes, and joined with its sibling when both together have
 	// fewer than joinKeys and joinBytes. Replace fills shards to four tenths
 	// of splitKeys and more. BenchmarkSet and BenchmarkCheck measure them.
-	splitKeys  = 320
+	splitKeys  = 256
 	splitBytes = 192 << 10
 	joinKeys   = splitKeys / 4
 	joinBytes  = splitBytes / 4

@@ -73,8 +73,8 @@ const (
 	pilotBits   = 6
 	shardPilots = 1 << pilotBits
 
-	// shardCells is the largest number of cells: for splitKeys keys, and a
-	// fifth as many free ones.
+	// shardCells is the largest number of cells: for splitKeys keys, and half
+	// as many free ones.
 	shardCells = 384
 
 	// minUnit is the smallest size of a cell, and unitStep what sizes are

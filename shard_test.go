@@ -229,7 +229,7 @@ func TestCellsForAllLengths(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := New(nil)
-			keys := make([]string, 4000)
+			keys := make([]string, 2000)
 			for i := range keys {
 				keys[i] = gen.BulkKey(i)
 				keys[i] += strings.Repeat("k", max(length()-len(keys[i]), 0))
@@ -249,7 +249,7 @@ func TestCellsForAllLengths(t *testing.T) {
 				return nil
 			}))
 			check()
-			for i := range 200 {
+			for i := range 100 {
 				require.NoError(t, e.Set(keys[r.IntN(len(keys))], fromNaive(gen.Distinct(1+i%20))))
 				if i%20 == 0 {
 					check()
@@ -268,9 +268,9 @@ func TestPilotsForAllPairs(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
 	rec := appendRecord(nil, strings.Repeat("k", 33), entries("10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24"))
-	items := make([]item, 244)
 	var b shardBuilder
-	for range 20_000 {
+	for i := range 5000 {
+		items := make([]item, splitKeys-i%100)
 		for i := range items {
 			items[i] = item{hash: r.Uint64(), rec: rec}
 		}

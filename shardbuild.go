@@ -118,7 +118,7 @@ func (b *shardBuilder) fill(s *shard, items []item) {
 
 // maxTries is how many numbers of cells are tried. The first is nearly always
 // good, and the others are larger and larger.
-const maxTries = 16
+const maxTries = 32
 
 // perfect gives s room, cells and pilots under which each item has cells of
 // its own, or reports that it found none.
@@ -136,24 +136,31 @@ func (b *shardBuilder) perfect(s *shard, items []item) bool {
 			// One cell for each, and as many free ones as there can be.
 			unit, cells = int(b.sizes[len(b.sizes)-1])*unitStep, shardCells
 		}
-		s.mem = b.room(unit, cells)
+		s.mem = b.room(unit, cells, try == 0)
 		cells = (len(s.mem) - recPad) / unit
 		s.unit, s.cells = uint16(unit), uint16(cells)
 		if b.place(s, items, nil) {
 			return true
 		}
 		if cells += cells/16 + 1; cells > shardCells {
-			// Larger cells are fewer.
-			unit += (unit/8 + unitStep) / unitStep * unitStep
-			cells = shardCells
+			// Larger cells are fewer; and another number of them is another
+			// place for each.
+			cells = shardCells - try
+			if largest := int(b.sizes[len(b.sizes)-1]) * unitStep; unit < largest {
+				unit = min(unit+(unit/8+unitStep)/unitStep*unitStep, largest)
+			}
 		}
 	}
 	return false
 }
 
-// room returns zeros for so many cells, or for more if they cost nothing.
-func (b *shardBuilder) room(unit, cells int) []byte {
+// room returns zeros for so many cells, or for more, if that will do and they
+// cost nothing.
+func (b *shardBuilder) room(unit, cells int, more bool) []byte {
 	n := unit*cells + recPad
+	if !more && !b.packing {
+		return make([]byte, n)
+	}
 	if b.packing {
 		if b.used+n > len(b.space) {
 			return make([]byte, n)
