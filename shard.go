@@ -21,8 +21,8 @@ import (
 // the cell. All keys of one pilot were tried with one value after the other
 // until each had free cells.
 //
-// So Check knows where a record is from a byte, of which there are some 0.3
-// for each key: for a million keys they stay in the second-level cache, and of
+// So Check knows where a record is from a byte, of which there are some 0.3 to
+// 0.5 for each key: for a million keys they stay in the second-level cache, and of
 // the loads that wait for one another only that of the record itself comes from
 // memory. The tag of the cell is loaded at the same time. It says whether the key
 // has a record here at all, which spares the look at other keys' records, and
