@@ -102,7 +102,7 @@ func TestCheckInvariantsSees(t *testing.T) {
 			table(s, func(t *tables) { t.tags[slices.Index(t.tags[:], 0)] = 1 })
 		},
 		"the last tag is another": func(s *Snapshot) { table(s, func(t *tables) { t.tags[shardCells-1] ^= 1 }) },
-		"a key has changed":         func(s *Snapshot) { keyOf(flagged(first(s), 0))[0]++ },
+		"a key has changed":       func(s *Snapshot) { keyOf(flagged(first(s), 0))[0]++ },
 		"a key is empty": func(s *Snapshot) {
 			r := flagged(first(s), 0)
 			binary.LittleEndian.PutUint32(r, headerOf(r)&^hdrKeyLen)
