@@ -3,6 +3,7 @@ package ipallow
 import (
 	"math/bits"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -62,30 +63,55 @@ func newIndex(hash *hasher, items []item) (*index, error) {
 		}
 	}
 	e.settle()
+	e.together(blockDepth(depth))
 	// Not &e.index, which would keep the editor and all its scratch alive.
 	x := e.index
 	return &x, nil
 }
 
-// packSpace is how many bytes most shards have at most. Larger ones are built
-// in an allocation of their own, and moved all the same.
-const packSpace = 96 << 10
+// blockBits is the binary logarithm of how many shards Replace puts into one
+// block: those of 8 nodes. A block that is given up is copied in one step.
+const blockBits = nodeBits + 3
+
+// blockDepth is how many upper hash bits the keys of a block share, where
+// those of a shard share depth: the keys of few shards are in 8 blocks or so
+// all the same, so that all processors have some to build.
+func blockDepth(depth uint8) uint8 {
+	return depth - min(depth, max(nodeBits, min(blockBits, depth-min(depth, 3))))
+}
+
+// together gives the nodes of each block one array.
+func (e *editor) together(depth uint8) {
+	width := 1 << (e.bits - nodeBits - depth)
+	for nodes := range slices.Chunk(e.root, width) {
+		array := make([]node, len(nodes))
+		for i, n := range nodes {
+			array[i] = *n
+			nodes[i] = &array[i]
+		}
+	}
+}
+
+// packSpace is how many bytes the shards of a block have for each of them,
+// for most lists. What does not fit is built in an allocation of its own, and
+// moved all the same.
+const packSpace = 48 << 10
 
 // buildGroups builds the shards of all groups, and leaves out those that
 // must be split.
 func buildGroups(depth uint8, groups int, members func(int, []item) []item) ([]*shard, error) {
 	shards := make([]*shard, groups)
-	nodes := (groups + nodeSize - 1) / nodeSize
-	workers := min(runtime.GOMAXPROCS(0), nodes)
+	width := groups >> blockDepth(depth)
+	blocks := groups / width
+	workers := min(runtime.GOMAXPROCS(0), blocks)
 	errs := make([]error, workers)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
 			var scratch []item
-			b := shardBuilder{packing: true, space: make([]byte, nodeSize*packSpace)}
-			first, last := w*nodes/workers*nodeSize, min((w+1)*nodes/workers*nodeSize, groups)
-			built := make([]*shard, 0, nodeSize)
-			for g := first; g < last; g++ {
+			b := shardBuilder{packing: true, space: make([]byte, width*packSpace)}
+			built := make([]*shard, 0, width)
+			for g := w * blocks / workers * width; g < (w+1)*blocks/workers*width; g++ {
 				scratch = members(g, scratch[:0])
 				if !mustSplit(scratch) {
 					if shards[g], errs[w] = b.build(depth, scratch); errs[w] != nil {
@@ -93,8 +119,8 @@ func buildGroups(depth uint8, groups int, members func(int, []item) []item) ([]*
 					}
 					built = append(built, shards[g])
 				}
-				if (g+1)%nodeSize == 0 || g+1 == last {
-					b.pack(built)
+				if (g+1)%width == 0 {
+					b.pack(blockDepth(depth), built)
 					built = built[:0]
 				}
 			}

@@ -44,14 +44,17 @@ const (
 // Shards stand in it by value: each is one allocation at most, of bytes
 // without pointers, and the garbage collector has half as many objects to
 // visit as with a header for each. The shards that were built together, by
-// Replace, are not even that: one block has the bytes of them all, and the
-// node one pointer to it. The collector looks at the pointers, which come
-// first, and at nothing behind them.
+// Replace, are not even that: one block has the bytes of all shards of some
+// nodes, which stand in one array. The collector looks at the pointers, which
+// come first, and at nothing behind them.
 type node struct {
 	base   [1 + nodeSize]hotMem // the block, and the bytes of each place that has its own
 	more   [nodeSize]*moreShard
 	tables [nodeSize]tables
 	rest   [nodeSize]restShard
+
+	own        uint8 // how many places have bytes of their own
+	blockDepth uint8 // number of upper hash bits that all keys of the block share
 }
 
 // A restShard is what else there is of a shard.
@@ -63,11 +66,18 @@ type restShard struct {
 func (n *node) put(i uint64, s *shard) {
 	t := &n.tables[i]
 	*t = *s.tables
+	if !n.base[1+i].none() {
+		n.own--
+	}
 	if s.packed() {
 		n.base[0], n.base[1+i] = s.block, hotMem{}
+		n.blockDepth = s.blockDepth
 		t.base, t.offset = 0, s.offset
 	} else {
 		n.base[1+i] = newHotMem(s.mem)
+		if n.own++; n.own == nodeSize {
+			n.base[0] = hotMem{}
+		}
 		t.base, t.offset = uint16(1+i), 0
 	}
 	n.more[i] = s.more
@@ -80,7 +90,7 @@ func (n *node) shard(i uint64) shard {
 	s := shard{tables: t, depth: r.depth, n: int(r.n), more: n.more[i]}
 	s.mem = n.base[t.base].bytes(t.offset, r.size)
 	if t.base == 0 {
-		s.block, s.offset = n.base[0], t.offset
+		s.block, s.offset, s.blockDepth = n.base[0], t.offset, n.blockDepth
 	}
 	return s
 }
@@ -149,10 +159,13 @@ type op struct {
 // An editor makes an index from another. The first keeps its answers.
 type editor struct {
 	index
-	hash  *hasher
-	owned map[*node]bool // nodes made by this editor, which it may write
+	hash *hasher
 
-	written []uint64 // which nodes those are
+	// from is the root that the editor began with, or nil if all nodes are
+	// new. What differs from it was made by the editor, which may write it:
+	// these are the nodes in written.
+	from    []*node
+	written []uint64
 	*scratch
 }
 
@@ -168,7 +181,7 @@ func (x *index) edit(hash *hasher, s *scratch) *editor {
 	if s == nil {
 		s = new(scratch)
 	}
-	e := &editor{index: *x, hash: hash, owned: make(map[*node]bool), scratch: s}
+	e := &editor{index: *x, hash: hash, from: x.root, scratch: s}
 	e.root = slices.Clone(x.root)
 	return e
 }
@@ -192,25 +205,33 @@ func (e *editor) apply(ops []op) error {
 	return nil
 }
 
-// minPacked is how many places of a node must still have a shard in a block.
-// With fewer, their shards get bytes of their own, so that a block of which
-// little is in use does not stay.
-const minPacked = nodeSize / 2
-
-// settle takes the last shards of the nodes that were written out of their
-// blocks.
+// settle takes the last shards out of the blocks of which less than half is
+// in use, counted in places, so that a block does not stay for a few shards.
+// A block that was built together is given up together: the nodes that began
+// in one array leave that too.
 func (e *editor) settle() {
 	for k := 0; k < len(e.written); k++ { // unpackNode may write more
-		i, packed := e.written[k], 0
-		for p := range e.root[i].tables {
-			if e.root[i].tables[p].base == 0 {
-				packed++
+		i := e.written[k]
+		if n := e.root[i]; !n.base[0].none() {
+			first, end := e.sharing(i)
+			own := 0
+			for _, m := range e.root[first:end] {
+				own += int(m.own)
+			}
+			if own > int(end-first)*nodeSize/2 {
+				for ; first < end; first++ {
+					e.unpackNode(first)
+				}
 			}
 		}
-		if packed < minPacked {
-			e.unpackNode(i)
-		}
 	}
+}
+
+// sharing returns the range of the nodes that the block of node i is for.
+func (x *index) sharing(i uint64) (first, end uint64) {
+	width := uint64(1) << (x.bits - nodeBits - x.root[i].blockDepth)
+	first = i &^ (width - 1)
+	return first, first + width
 }
 
 // unpackNode takes all shards of node i out of their block.
@@ -224,7 +245,6 @@ func (e *editor) unpackNode(i uint64) {
 			e.put(p<<(64-e.bits), &s)
 		}
 	}
-	e.node(i).base[0] = hotMem{}
 }
 
 // sameShard reports whether two hashes share their upper depth bits.
@@ -409,11 +429,10 @@ func (e *editor) put(h uint64, s *shard) {
 // node returns node i for writing.
 func (e *editor) node(i uint64) *node {
 	n := e.root[i]
-	if !e.owned[n] {
+	if e.from != nil && n == e.from[i] {
 		c := *n
 		n = &c
 		e.root[i] = n
-		e.owned[n] = true
 		e.written = append(e.written, i)
 	}
 	return n
@@ -437,8 +456,7 @@ func (e *editor) halve() {
 
 func (e *editor) resize(newBits uint8, old func(uint64) uint64) {
 	root := make([]*node, 1<<(newBits-nodeBits))
-	clear(e.owned)
-	e.written = e.written[:0]
+	e.from, e.written = nil, e.written[:0]
 	for i := range root {
 		n := new(node)
 		for j := range uint64(nodeSize) {
@@ -447,7 +465,6 @@ func (e *editor) resize(newBits uint8, old func(uint64) uint64) {
 			n.put(j, &s)
 		}
 		root[i] = n
-		e.owned[n] = true
 		e.written = append(e.written, uint64(i))
 	}
 	e.root, e.bits = root, newBits

@@ -48,8 +48,24 @@ func verifySnapshot(s *Snapshot) error {
 				return fmt.Errorf("node %d: place %d has bytes of its own and those of the block, or none", i, j)
 			}
 		}
-		if packed > 0 && packed < minPacked || n.base[0].none() != (packed == 0) {
-			return fmt.Errorf("node %d: %d places are in a block, or there is none (%t)", i, packed, n.base[0].none())
+		if n.base[0].none() != (packed == 0) || int(n.own) != nodeSize-packed {
+			return fmt.Errorf("node %d: %d places are in a block, or there is none (%t), and %d are not", i, packed, n.base[0].none(), n.own)
+		}
+		if packed > 0 {
+			if n.blockDepth > x.bits-nodeBits {
+				return fmt.Errorf("node %d: a block for %d bits", i, n.blockDepth)
+			}
+			used := 0
+			first, end := x.sharing(uint64(i))
+			for _, m := range x.root[first:end] {
+				used += nodeSize - int(m.own)
+				if !m.base[0].none() && (!m.base[0].same(n.base[0]) || m.blockDepth != n.blockDepth) {
+					return fmt.Errorf("nodes %d to %d have several blocks", first, end)
+				}
+			}
+			if used < int(end-first)*nodeSize/2 {
+				return fmt.Errorf("nodes %d to %d: %d places are in a block", first, end, used)
+			}
 		}
 	}
 	keys, places := 0, uint64(1)<<x.bits

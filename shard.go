@@ -35,11 +35,15 @@ import (
 type shard struct {
 	mem []byte
 	*tables
-	depth  uint8 // number of upper hash bits that all keys here share
-	n      int   // number of records
-	more   *moreShard
-	block  hotMem // of which mem is a part, from offset on; or none
-	offset uint32
+	depth uint8 // number of upper hash bits that all keys here share
+	n     int   // number of records
+	more  *moreShard
+
+	// block is what mem is a part of, from offset on; or none. All keys of
+	// the block share their upper blockDepth hash bits.
+	block      hotMem
+	offset     uint32
+	blockDepth uint8
 }
 
 // tables is all of a shard that Check reads but the records.
@@ -142,7 +146,7 @@ func (s *shard) packed() bool { return !s.block.none() }
 // unpack gives s bytes and tables of its own.
 func (s *shard) unpack() {
 	t := *s.tables
-	s.mem, s.tables, s.block, s.offset = slices.Clone(s.mem), &t, hotMem{}, 0
+	s.mem, s.tables, s.block, s.offset, s.blockDepth = slices.Clone(s.mem), &t, hotMem{}, 0, 0
 }
 
 // linear reports whether the records of s have no cells.

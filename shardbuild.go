@@ -176,11 +176,12 @@ func (b *shardBuilder) room(unit, cells int, more bool) []byte {
 	return mem
 }
 
-// pack moves the bytes of shards, which were built one after another, into
+// pack moves the bytes of shards, which were built one after another and
+// are all of those whose keys share depth hash bits, into
 // one block: the garbage collector looks at each of its objects, and needs
 // as long for a small one as for a large one. A block is what the shards of a
-// node begin with; changes take them out of it, see editor.unpack.
-func (b *shardBuilder) pack(shards []*shard) {
+// few nodes begin with; changes take them out of it, see editor.settle.
+func (b *shardBuilder) pack(depth uint8, shards []*shard) {
 	size := 0
 	for _, s := range shards {
 		size += packedSize(s)
@@ -193,7 +194,7 @@ func (b *shardBuilder) pack(shards []*shard) {
 	at := 0
 	for _, s := range shards {
 		n := copy(block[at:], s.mem)
-		s.mem, s.block, s.offset = block[at:at+n:at+n], newHotMem(block), uint32(at)
+		s.mem, s.block, s.offset, s.blockDepth = block[at:at+n:at+n], newHotMem(block), uint32(at), depth
 		at += packedSize(s)
 	}
 }
