@@ -23,9 +23,10 @@ import (
 //     cellAt is under the number of cells; with none it is 0, where all tags
 //     are 0 too.
 //   - A tag whose lowest bits are those of tagOf is that of a record, which
-//     begins at its cell, and a record's header says how long its parts are,
-//     which shardBuilder wrote and checkInvariants verifies. recPad bytes
-//     behind the last record may be read too.
+//     begins at its cell and has n4 and n6 as the tag says, and a record's
+//     header says how long its other parts are, which shardBuilder wrote and
+//     checkInvariants verifies. recPad bytes behind the last record may be read
+//     too.
 //   - The directory has 1<<(64-shift) places in nodes of nodeSize.
 //   - netip.Addr is two words of address and one of family and zone, in that
 //     order. init verifies it, and falls back to As16 if it ever changes.
@@ -50,6 +51,13 @@ func (m hotMem) same(o hotMem) bool { return m == o }
 func (n *node) begin(t *tables) unsafe.Pointer {
 	base := (*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(&n.base), uintptr(t.base)*unsafe.Sizeof(n.base[0])))
 	return unsafe.Add(*base, t.offset)
+}
+
+// A place is a node from its beginning to the tables of one of its places, as
+// if they were the first.
+type place struct {
+	_ [unsafe.Offsetof(node{}.tables)]byte
+	tables
 }
 
 // A hotDir is the first element of a directory's root. It is nil where Check
@@ -100,14 +108,15 @@ func newQuery(addr netip.Addr) query {
 
 func load64(p unsafe.Pointer, i int) uint64 { return *(*uint64)(unsafe.Add(p, i)) }
 func load32(p unsafe.Pointer, i int) uint32 { return *(*uint32)(unsafe.Add(p, i)) }
+func load16(p unsafe.Pointer, i int) uint16 { return *(*uint16)(unsafe.Add(p, i)) }
 func load8(p unsafe.Pointer, i int) uint8   { return *(*uint8)(unsafe.Add(p, i)) }
 
 // Check returns the verdict on a request made with key from addr. See
 // [Engine.Check].
 func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	n := len(key)
-	if s == nil || s.dir.root == nil || uint(n-16) > MaxKeyLen-16 {
-		return s.checkSlow(key, addr)
+	if s == nil || s.dir.root == nil || uint(n-16) > maxShort-16 {
+		return s.checkOther(key, addr)
 	}
 	k := unsafe.Pointer(unsafe.StringData(key))
 
@@ -115,66 +124,53 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	x := fold(load64(k, 0)^s.hash.seed1, load64(k, 8)^s.hash.seed0^uint64(n))
 	if n > 32 {
 		x ^= fold(load64(k, 16)^s.hash.seed2, load64(k, 24)^s.hash.seed0)
-		if n > 48 {
-			for i := 32; i < n-16; i += 16 {
-				x = fold(load64(k, i)^s.hash.seed1, load64(k, i+8)^x)
-			}
-		}
 	}
 	h := fold(load64(k, n-16)^s.hash.seed1, load64(k, n-8)^x) & s.hash.mask
 
 	p := h >> (s.shift & 63)
-	nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
-	t := (*tables)(unsafe.Add(unsafe.Pointer(nd), unsafe.Offsetof(nd.tables)+uintptr(p%nodeSize)*unsafe.Sizeof(tables{})))
+	nd := *(*unsafe.Pointer)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
+	t := (*place)(unsafe.Add(nd, uintptr(p%nodeSize)*unsafe.Sizeof(tables{})))
 	cell := cellAt(h, load8(unsafe.Add(unsafe.Pointer(t), pilotAt(h)), int(unsafe.Offsetof(t.pilots))), t.cells)
-	tag := uint32(*(*uint16)(unsafe.Add(unsafe.Add(unsafe.Pointer(t), cell*2), unsafe.Offsetof(t.tags))))
+	tag := uint32(load16(unsafe.Add(unsafe.Pointer(t), cell*2), int(unsafe.Offsetof(t.tags))))
 	if (tag^(uint32(h)|1))&tagMask != 0 {
 		if t.unit != 0 {
 			return Unrestricted
 		}
 		return s.checkSlow(key, addr)
 	}
-	rec := unsafe.Add(nd.begin(t), cell*uint64(t.unit))
-	hdr := load32(rec, 0)
-	if int(hdr&hdrPlain) != n {
+	rec := unsafe.Add(*(*unsafe.Pointer)(unsafe.Add(nd, uintptr(t.base)*unsafe.Sizeof(hotMem{}))), uint64(t.offset)+cell*uint64(t.unit))
+	if load16(rec, 0) != uint16(n) {
 		return s.checkSlow(key, addr)
 	}
-	body := unsafe.Add(rec, recHeader)
 	n4, n6 := int(tag>>tagN4&hdrCount), int(tag>>tagN6)
-	body6 := unsafe.Add(body, 5*n4)
-	own := unsafe.Add(body6, 9*n6) // the record's key
-	diff := (load64(own, 0) ^ load64(k, 0)) | (load64(own, 8) ^ load64(k, 8)) |
-		(load64(own, n-16) ^ load64(k, n-16)) | (load64(own, n-8) ^ load64(k, n-8))
-	if n > 32 {
-		diff |= (load64(own, 16) ^ load64(k, 16)) | (load64(own, 24) ^ load64(k, 24))
-		if n > 48 {
-			for i := 32; i < n-16; i += 16 {
-				diff |= (load64(own, i) ^ load64(k, i)) | (load64(own, i+8) ^ load64(k, i+8))
-			}
-		}
-	}
-	if diff != 0 {
+	rec6 := unsafe.Add(rec, 5*n4)
+	own := unsafe.Add(rec6, 9*n6) // recHeader before the record's key
+	// Branches and not one sum of differences: they are always predicted, and
+	// so fewer instructions.
+	if load64(own, recHeader) != load64(k, 0) || load64(own, recHeader+8) != load64(k, 8) ||
+		load64(own, recHeader-16+n) != load64(k, n-16) || load64(own, recHeader-8+n) != load64(k, n-8) ||
+		n > 32 && (load64(own, recHeader+16) != load64(k, 16) || load64(own, recHeader+24) != load64(k, 24)) {
 		return s.checkSlow(key, addr)
 	}
 	hi, lo := addrWords(&addr)
 	if hi == 0 && lo>>32 == 0xffff {
 		if n4 != 0 {
-			return match4(body, n4, uint32(lo))
+			return match4(rec, n4, uint32(lo))
 		}
 	} else if n6 != 0 {
 		if !addr.IsValid() {
 			return Denied
 		}
-		v := match6(body6, n6, hi)
+		v := match6(rec6, n6, hi)
 		if v == asWide {
 			return match6Wide(rec, hi, lo)
 		}
 		return v
 	}
-	if hdr&flagLarge == 0 {
+	if !isLarge(load32(rec, 0)) {
 		return Denied
 	}
-	l := nd.more[p%nodeSize].large[load32(body, n)].large
+	l := (*node)(nd).more[p%nodeSize].large[load32(rec, recHeader+n)].large
 	if hi == 0 && lo>>32 == 0xffff {
 		return check4(&l.in4, uint32(lo))
 	}
@@ -182,6 +178,31 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 		return Allowed
 	}
 	return Denied
+}
+
+// maxShort is the longest key that Check has its short way for. Longer ones are
+// rare, and the two loops for them would cost all others some registers.
+const maxShort = 48
+
+// checkOther is Check for keys that are too short or too long for its short
+// way, and where it has none.
+func (s *Snapshot) checkOther(key string, addr netip.Addr) Verdict {
+	if s == nil || s.dir.root == nil || uint(len(key)-16) > MaxKeyLen-16 {
+		return s.checkSlow(key, addr)
+	}
+	h := s.hash.string(key)
+	t, cell, rec := s.locate(h)
+	return s.finish(key, addr, h, t.unit != 0, uint32(t.tags[cell]), rec, load32(rec, 0))
+}
+
+// locate returns the place of the hash h, its cell there, and where a record
+// would begin in that cell.
+func (s *Snapshot) locate(h uint64) (t *tables, cell uint64, rec unsafe.Pointer) {
+	p := h >> (s.shift & 63)
+	nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
+	t = &nd.tables[p%nodeSize]
+	cell = cellAt(h, t.pilots[pilotAt(h)], t.cells)
+	return t, cell, unsafe.Add(nd.begin(t), cell*uint64(t.unit))
 }
 
 // check4 is contains for IPv4 addresses, without checks of bounds: root has an
@@ -231,13 +252,8 @@ func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip
 		if uint(n-16) <= MaxKeyLen-16 { // another has a hash of 0 here, and goes the long way below
 			hashes[i] = s.hash.string(key)
 		}
-		h := hashes[i]
-		p := h >> (s.shift & 63)
-		nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
-		t := &nd.tables[p%nodeSize]
-		cell := cellAt(h, load8(unsafe.Pointer(&t.pilots), int(pilotAt(h))), t.cells)
-		places[i], cells[i] = t, uint16(cell)
-		recs[i] = unsafe.Add(nd.begin(t), cell*uint64(t.unit))
+		t, cell, rec := s.locate(hashes[i])
+		places[i], cells[i], recs[i] = t, uint16(cell), rec
 	}
 	for i, t := range places {
 		tags[i] = uint32(*(*uint16)(unsafe.Add(unsafe.Pointer(&t.tags), uint64(cells[i])*2)))
@@ -263,8 +279,7 @@ func (s *Snapshot) finish(key string, addr netip.Addr, h uint64, perfect bool, t
 		}
 		return s.checkSlow(key, addr)
 	}
-	own := recHeader + 5*int(tag>>tagN4&hdrCount) + 9*int(tag>>tagN6)
-	if int(hdr&(hdrPlain|flagLarge)) != n || !sameKey(unsafe.Add(rec, own), key) {
+	if int(uint16(hdr)) != n || isLarge(hdr) || !sameKey(unsafe.Add(rec, recHeader+5*count4(hdr)+9*int(hdr>>hdrN6&hdrCount)), key) {
 		return s.checkSlow(key, addr)
 	}
 	return matchPlain(rec, addr)
@@ -288,27 +303,29 @@ func sameKey(p unsafe.Pointer, key string) bool {
 // as many entries as are over 4, or 16, so that no step looks beyond the
 // entries; see minEntries4.
 
-// match4 returns Allowed if one of the n entries at e, at least minEntries4,
-// contains a.
+// match4 returns Allowed if one of the n entries recHeader behind e, at least
+// minEntries4, contains a.
 func match4(e unsafe.Pointer, n int, a uint32) Verdict {
+	const h = recHeader
 	not := ^int64(a) // an entry plus this is negative if it begins at or before a
+	shifts := unsafe.Add(e, 4*n)
 	var k int
 	if n < 8 {
 		k = n - 4
-		k &= int((int64(load32(e, 4*k)) + not) >> 63)
+		k &= int((int64(load32(e, h+4*k)) + not) >> 63)
 	} else {
 		over := n - 16
 		few := over >> 63
 		k = over &^ few
-		k &= int((int64(load32(e, 4*k)) + not) >> 63)
+		k &= int((int64(load32(e, h+4*k)) + not) >> 63)
 		half := 8 + over&few
-		k += half & int((int64(load32(e, 4*(k+half)))+not)>>63)
-		k += int(uint64(int64(load32(e, 4*(k+4)))+not)>>63) * 4
+		k += half & int((int64(load32(unsafe.Add(e, 4*half), h+4*k))+not)>>63)
+		k += int(uint64(int64(load32(e, h+16+4*k))+not)>>63) * 4
 	}
-	k += int(uint64(int64(load32(e, 4*(k+2)))+not)>>63) * 2
-	k += int(uint64(int64(load32(e, 4*(k+1)))+not) >> 63)
-	d := uint64(load32(e, 4*k)^a) >> (load8(e, 4*n+k) & 63)
-	return Verdict((d - 1) >> 63)
+	k += int(uint64(int64(load32(e, h+8+4*k))+not)>>63) * 2
+	k += int(uint64(int64(load32(e, h+4+4*k))+not) >> 63)
+	d := uint64(load32(e, h+4*k)^a) >> (load8(shifts, h+k) & 63)
+	return verdictOf(d == 0)
 }
 
 // steps6 is the steps of a search among fewer than 8 entries.
@@ -318,46 +335,56 @@ var steps6 = [8][4]uint8{{}, {0, 0, 0}, {0, 0, 1}, {0, 1, 1}, {0, 2, 1}, {1, 2, 
 // decides.
 const asWide Verdict = 0xff
 
-// match6 returns Allowed if one of the n IPv6 entries at e, at least one,
+// match6 returns Allowed if one of the n IPv6 entries recHeader behind e, at least one,
 // contains an address with the upper half hi, or asWide. It calls nothing, so
 // it needs no stack.
 func match6(e unsafe.Pointer, n int, hi uint64) Verdict {
+	const h = recHeader
 	k := 0
 	if n < 8 {
 		steps := uint64(*(*uint32)(unsafe.Add(unsafe.Pointer(&steps6), n*4)))
 		half := int(steps & 7)
-		k = half - less(hi, load64(e, 8*half))&half
+		k = half - less(hi, load64(e, h+8*half))&half
 		half = int(steps >> 8 & 7)
 		k += half
-		k -= less(hi, load64(e, 8*k)) & half
+		k -= less(hi, load64(e, h+8*k)) & half
 		half = int(steps >> 16)
 		k += half
-		k -= less(hi, load64(e, 8*k)) & half
+		k -= less(hi, load64(e, h+8*k)) & half
 	} else {
 		over := n - 16
 		few := over >> 63
 		k = over &^ few
-		k -= less(hi, load64(e, 8*k)) & k
+		k -= less(hi, load64(e, h+8*k)) & k
 		half := 8 + over&few
 		k += half
-		k -= less(hi, load64(e, 8*k)) & half
-		k -= less(hi, load64(e, 8*(k+4)))&4 - 4
-		k -= less(hi, load64(e, 8*(k+2)))&2 - 2
-		k -= less(hi, load64(e, 8*(k+1)))&1 - 1
+		k -= less(hi, load64(e, h+8*k)) & half
+		k -= less(hi, load64(e, h+8*(k+4)))&4 - 4
+		k -= less(hi, load64(e, h+8*(k+2)))&2 - 2
+		k -= less(hi, load64(e, h+8*(k+1)))&1 - 1
 	}
-	d := hi ^ load64(e, 8*k)
-	shift := load8(e, 8*n+k)
+	d := hi ^ load64(e, h+8*k)
+	shift := load8(e, h+8*n+k)
 	if shift == wide {
 		return asWide
 	}
 	d >>= shift & 63
-	return Verdict(^(d | -d) >> 63)
+	return verdictOf(d == 0)
 }
 
 // match6Wide is match6 with the entries longer than /64, which rec has the
 // rest of.
 func match6Wide(rec unsafe.Pointer, hi, lo uint64) Verdict {
 	return matchWide(unsafe.Slice((*byte)(rec), recHeader+layoutOf(load32(rec, 0)).size), query{hi: hi, lo: lo, family: 6})
+}
+
+// verdictOf is Allowed or Denied, without a branch.
+func verdictOf(allowed bool) Verdict {
+	v := Denied
+	if allowed {
+		v = Allowed
+	}
+	return v
 }
 
 // less is all ones if a < b, and 0 otherwise.
@@ -377,13 +404,13 @@ func matchRecord(rec []byte, addr netip.Addr) Verdict {
 
 // matchPlain is matchRecord for a record that is not marked flagScan.
 func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
-	hdr, body := load32(rec, 0), unsafe.Add(rec, recHeader)
-	n4, n6 := int(hdr>>hdrN4&hdrCount), int(hdr>>hdrN6&hdrCount)
+	hdr := load32(rec, 0)
+	n4, n6 := count4(hdr), int(hdr>>hdrN6&hdrCount)
 	switch q := newQuery(addr); {
 	case q.family == 4 && n4 > 0:
-		return match4(body, n4, uint32(q.lo))
+		return match4(rec, n4, uint32(q.lo))
 	case q.family == 6 && n6 > 0:
-		v := match6(unsafe.Add(body, 5*n4), n6, q.hi)
+		v := match6(unsafe.Add(rec, 5*n4), n6, q.hi)
 		if v == asWide {
 			return match6Wide(rec, q.hi, q.lo)
 		}

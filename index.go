@@ -261,7 +261,7 @@ func (e *editor) patch(s *shard, o *op) bool {
 		return false
 	}
 	old := s.find(o.hash, o.key)
-	if old == nil || headerOf(old)&(flagLarge|flagLabels) != 0 {
+	if old == nil || isLarge(headerOf(old)) || headerOf(old)&flagLabels != 0 {
 		return false
 	}
 	size := s.cellsFor(len(rec)) * int(s.unit)

@@ -203,15 +203,14 @@ func (s *shard) verifyRecord(more *moreShard, at int, cold, large *int) (int, er
 		return 0, fmt.Errorf("a key of %d bytes", klen)
 	}
 	size := recHeader + klen
-	flags := hdr & (flagLabels | flagScan | flagLarge)
-	if flags&flagLarge != 0 {
+	if isLarge(hdr) {
 		if size += 4; size > len(b) {
 			return 0, fmt.Errorf("%d bytes are left for %d", len(b), size)
 		}
 		if i := int(binary.LittleEndian.Uint32(b[size-4:])); i != *large || i >= len(more.large) {
 			return 0, fmt.Errorf("its table is number %d, want %d of %d", i, *large, len(more.large))
 		}
-		if hdr != flagLarge|uint32(klen) {
+		if hdr != hdrLarge|uint32(klen) {
 			return 0, fmt.Errorf("a large list with entries in the record")
 		}
 		*large++
@@ -225,7 +224,7 @@ func (s *shard) verifyRecord(more *moreShard, at int, cold, large *int) (int, er
 	if err := l.verify(b[:size]); err != nil {
 		return 0, err
 	}
-	if flags&flagLabels == 0 {
+	if hdr&flagLabels == 0 {
 		return size, nil
 	}
 	if size += 4; size > len(b) {

@@ -19,12 +19,14 @@ import (
 //	        order       the order in which the entries were set (see rank.go)
 //	        labels      4 bytes, if flagLabels: an offset into shard.cold
 //
-// or, if flagLarge is set, n4, n6 and nw are 0 and behind the key stand 4
-// bytes, an index into moreShard.large. What stands behind the header is the
-// record's body. Numbers are little endian. The header
-// has, from its lowest bit on, klen in 11 bits, n4, n6 and nw in 5 each, 2
-// bits of how many of the IPv4 entries are padding, and the flags. Padding is
-// copies of the last IPv4 entry.
+// or, for a long list, behind the key stand 4 bytes, an index into
+// moreShard.large. What stands behind the header is the record's body. Numbers
+// are little endian. The header's lower 16 bits are klen, and flagScan if it
+// is set, so that Check compares them with the length of its key; the upper 16
+// are the numbers of entries: IPv4 and IPv6 ones and, of these, wide ones, in 5
+// bits each, and flagLabels. That of a long list has 0, 0 and 1, which no other
+// has. If there are fewer than minEntries4 IPv4 entries, n4 is minEntries4 all
+// the same, and the last of them stands there again (but not with flagScan).
 //
 // The entries of a family are sorted by address. If none covers another,
 // only the last one that begins at or before an address can contain it, and
@@ -43,23 +45,17 @@ const (
 	recHeader = 4 // size of the header
 
 	hdrKeyLen = 1<<11 - 1
-	hdrN4     = 11
-	hdrN6     = 16
-	hdrNw     = 21
+	hdrN4     = 16
+	hdrN6     = 21
+	hdrNw     = 26
 	hdrCount  = 1<<5 - 1
-	hdrPad4   = 26
 
-	flagLabels = 1 << 29 // there are labels
-	flagScan   = 1 << 30 // an entry covers another, or ::/0 is there
-	flagLarge  = 1 << 31 // the list is a bart table
-	hdrSpecial = 1 << 30 // headers from here on are not for Check's short way
+	flagScan   = 1 << 15 // an entry covers another, or ::/0 is there
+	flagLabels = 1 << 31 // there are labels
+	hdrLarge   = 1 << hdrNw
 
 	// wide in the place of a shift says that the rest is in lo.
 	wide = 0x80
-
-	// hdrPlain is the parts of a header that are the key's length where Check
-	// has a short way.
-	hdrPlain = hdrKeyLen | flagScan
 
 	// recPad is how many bytes there are behind a record: Check loads words
 	// of a record without asking where it ends.
@@ -88,9 +84,21 @@ type layout struct {
 	shift4, at6, shift6, key, lo, order, size int
 }
 
+// isLarge reports whether a header is that of a long list.
+func isLarge(hdr uint32) bool { return hdr>>hdrN6&(1<<10-1) == hdrLarge>>hdrN6 }
+
+// count4 is n4, with the padding.
+func count4(hdr uint32) int {
+	n := int(hdr >> hdrN4 & hdrCount)
+	if 0 < n && n < minEntries4 && hdr&flagScan == 0 {
+		n = minEntries4
+	}
+	return n
+}
+
 func layoutOf(hdr uint32) (l layout) {
-	l.n4, l.n6, l.nw = int(hdr>>hdrN4&hdrCount), int(hdr>>hdrN6&hdrCount), int(hdr>>hdrNw&hdrCount)
-	l.pad4 = int(hdr >> hdrPad4 & (minEntries4 - 1))
+	l.n4, l.n6, l.nw = count4(hdr), int(hdr>>hdrN6&hdrCount), int(hdr>>hdrNw&hdrCount)
+	l.pad4 = l.n4 - int(hdr>>hdrN4&hdrCount)
 	l.n = l.n4 - l.pad4 + l.n6
 	l.shift4 = 4 * l.n4
 	l.at6 = l.shift4 + l.n4
@@ -132,9 +140,6 @@ func appendRecord(dst []byte, key string, entries []Entry) []byte {
 		} else {
 			top = p
 		}
-	}
-	if n4 := hdr >> hdrN4 & hdrCount; 0 < n4 && n4 < minEntries4 && hdr&flagScan == 0 {
-		hdr += (minEntries4-n4)<<hdrN4 + (minEntries4-n4)<<hdrPad4
 	}
 	l := layoutOf(hdr)
 	n4 := l.n4 - l.pad4

@@ -55,7 +55,7 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 		return Unrestricted
 	}
 	rec := nd.base[t.base].mem[uint64(t.offset)+cell*uint64(t.unit):]
-	if !found || string(keyOf(rec)) != key || headerOf(rec)&flagLarge != 0 {
+	if !found || string(keyOf(rec)) != key || isLarge(headerOf(rec)) {
 		return s.checkSlow(key, addr)
 	}
 	return matchRecord(rec, addr)
@@ -73,25 +73,24 @@ func (s *Snapshot) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verd
 // matchRecord returns Allowed if addr matches an entry of the small record
 // rec, which recPad bytes follow.
 func matchRecord(rec []byte, addr netip.Addr) Verdict {
-	hdr, body := headerOf(rec), bodyOf(rec)
-	if hdr&flagScan != 0 {
+	if headerOf(rec)&flagScan != 0 {
 		return matchScan(rec, addr)
 	}
 	switch q := newQuery(addr); q.family {
 	case 4:
-		return match4(hdr, body, uint32(q.lo))
+		return match4(rec, uint32(q.lo))
 	case 6:
 		return match6(rec, q)
 	}
 	return Denied
 }
 
-func match4(hdr uint32, body []byte, a uint32) Verdict {
-	n := int(hdr >> hdrN4 & hdrCount)
+func match4(rec []byte, a uint32) Verdict {
+	n := count4(headerOf(rec))
 	if n == 0 {
 		return Denied
 	}
-	starts, shifts := body[:4*n], body[4*n:5*n]
+	starts, shifts := rec[recHeader:][:4*n], rec[recHeader+4*n:][:n]
 	k := 0
 	for n > 1 {
 		half := n >> 1
@@ -104,12 +103,12 @@ func match4(hdr uint32, body []byte, a uint32) Verdict {
 }
 
 func match6(rec []byte, q query) Verdict {
-	hdr, body := headerOf(rec), bodyOf(rec)
+	hdr := headerOf(rec)
 	n := int(hdr >> hdrN6 & hdrCount)
 	if n == 0 {
 		return Denied
 	}
-	e := body[5*int(hdr>>hdrN4&hdrCount):]
+	e := rec[recHeader+5*count4(hdr):]
 	starts, shifts := e[:8*n], e[8*n:9*n]
 	k := 0
 	for n > 1 {

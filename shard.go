@@ -53,8 +53,8 @@ type tables struct {
 	cells, unit uint16
 	pilots      [shardPilots]uint8
 	// tags has for the first cell of each record, from its lowest bit on, 6
-	// bits of the key's hash, of which the lowest is always 1, and the numbers
-	// of the record's IPv4 and IPv6 entries in 5 bits each. It is 0 for other
+	// bits of the key's hash, of which the lowest is always 1, and the record's
+	// n4 and n6 in 5 bits each. It is 0 for other
 	// cells.
 	tags [shardCells]uint16
 }
@@ -66,7 +66,7 @@ type moreShard struct {
 	// uvarint of the length of what follows and then, for each entry, a
 	// uvarint of the label's length and the label.
 	cold []byte
-	// large is the tables of the records that have flagLarge.
+	// large is the tables of the long lists.
 	large []largeList
 }
 
@@ -88,7 +88,7 @@ const (
 
 	tagBits = 6
 	tagN4   = tagBits // where the numbers of entries begin, in the header's order
-	tagN6   = tagN4 + hdrN6 - hdrN4
+	tagN6   = tagN4 + 5
 	tagMask = 1<<tagBits - 1
 
 	maxBlob = 1<<30 - 1
@@ -131,7 +131,8 @@ func tagOf(h uint64) uint32 { return uint32(h)&tagMask | 1 }
 
 // tagFor is the tag of the record rec, whose key has the hash h.
 func tagFor(h uint64, rec []byte) uint16 {
-	return uint16(tagOf(h) | headerOf(rec)>>hdrN4<<tagN4)
+	hdr := headerOf(rec)
+	return uint16(tagOf(h) | uint32(count4(hdr))<<tagN4 | hdr>>hdrN6&hdrCount<<tagN6)
 }
 
 // cellOf is the cell for hash h in s.
@@ -164,13 +165,13 @@ func headerOf(rec []byte) uint32 { return binary.LittleEndian.Uint32(rec) }
 
 func keyOf(rec []byte) []byte {
 	hdr := headerOf(rec)
-	at := recHeader + 5*(hdr>>hdrN4&hdrCount) + 9*(hdr>>hdrN6&hdrCount)
-	return rec[at : at+hdr&hdrKeyLen]
+	at := recHeader + 5*count4(hdr) + 9*int(hdr>>hdrN6&hdrCount)
+	return rec[at:][:hdr&hdrKeyLen]
 }
 
 func bodyOf(rec []byte) []byte { return rec[recHeader:] }
 
-// largeOf is the index of the list of a record that has flagLarge.
+// largeOf is the index of the list of a record of a long one.
 func largeOf(rec []byte) uint32 {
 	return binary.LittleEndian.Uint32(rec[recHeader+headerOf(rec)&hdrKeyLen:])
 }
@@ -184,7 +185,7 @@ func recEntries(rec []byte) int {
 // recSize is the size of the record that begins at b[0].
 func recSize(b []byte) int {
 	hdr := headerOf(b)
-	if hdr&flagLarge != 0 {
+	if isLarge(hdr) {
 		return recHeader + int(hdr&hdrKeyLen) + 4
 	}
 	size := recHeader + layoutOf(hdr).size
@@ -250,7 +251,7 @@ const linearStep = 4
 func (s *shard) item(h uint64, rec []byte) item {
 	it := item{hash: h, rec: rec}
 	switch hdr := headerOf(rec); {
-	case hdr&flagLarge != 0:
+	case isLarge(hdr):
 		it.large = &s.more.large[binary.LittleEndian.Uint32(rec[len(rec)-4:])]
 	case hdr&flagLabels != 0:
 		cold := s.more.cold[binary.LittleEndian.Uint32(rec[len(rec)-4:]):]
@@ -319,7 +320,7 @@ func appendItem(arena []byte, key string, h uint64, entries []Entry, cache *comp
 	at := len(arena)
 	if len(entries) > maxSmall {
 		it.large = compileLarge(entries, cache)
-		arena = binary.LittleEndian.AppendUint32(arena, flagLarge|uint32(len(key)))
+		arena = binary.LittleEndian.AppendUint32(arena, hdrLarge|uint32(len(key)))
 		arena = append(arena, key...)
 		arena = append(arena, 0, 0, 0, 0)
 	} else {

@@ -51,7 +51,7 @@ func (s *Snapshot) checkSlow(key string, addr netip.Addr) Verdict {
 
 // check is the verdict of a record of s.
 func (s *shard) check(rec []byte, addr netip.Addr) Verdict {
-	if headerOf(rec)&flagLarge == 0 {
+	if !isLarge(headerOf(rec)) {
 		return matchRecord(rec, addr)
 	}
 	if s.more.large[largeOf(rec)].contains(newQuery(addr)) {
