@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -157,6 +158,44 @@ func TestKeysThatDifferInOneByte(t *testing.T) {
 			}
 			require.Equal(t, want, e.Check(key(i), addr("8.8.8.8")), "%s, %d", d.name, i)
 		}
+	}
+}
+
+// A key whose cell and tag are those of another, which happens once in some
+// hundred times, is not that other key if a single byte differs, in any place.
+// With all hashes equal, and one key only, each key has that cell and tag.
+func TestSameTagAndCell(t *testing.T) {
+	t.Parallel()
+	list := entries("203.0.113.0/24", "2001:db8::/48")
+	inside := addr("203.0.113.5")
+	for n := 1; n <= 130; n++ {
+		key := strings.Repeat("k", n)
+		e := newWithMask(nil, 0)
+		require.NoError(t, e.Set(key, list))
+		s := e.Snapshot().index.shard(0)
+		require.False(t, s.linear())
+		require.NotZero(t, s.tags[s.cellOf(0)])
+		keys := make([]string, n, n+2*batchGroup)
+		for i := range n {
+			b := []byte(key)
+			b[i]++
+			keys[i] = string(b)
+		}
+		keys = append(keys, key+"k", key[1:]+"l")
+		if n > 1 {
+			keys = append(keys, key[1:])
+		}
+		for len(keys)%batchGroup != 0 {
+			keys = append(keys, "l"+key[1:])
+		}
+		verdicts := make([]Verdict, len(keys))
+		e.CheckBatch(keys, slices.Repeat([]netip.Addr{inside}, len(keys)), verdicts)
+		for i, other := range keys {
+			require.Equal(t, Unrestricted, e.Check(other, inside), "%q of %d bytes, byte %d", other, n, i)
+			require.Equal(t, Unrestricted, verdicts[i], "%q of %d bytes, byte %d, in a batch", other, n, i)
+		}
+		require.Equal(t, Allowed, e.Check(key, inside))
+		require.Equal(t, Denied, e.Check(key, inside.Prev().Prev().Prev().Prev().Prev().Prev()))
 	}
 }
 
