@@ -101,7 +101,8 @@ const packSpace = 48 << 10
 // must be split.
 func buildGroups(depth uint8, groups int, members func(int, []item) []item) ([]*shard, error) {
 	shards := make([]*shard, groups)
-	width := groups >> blockDepth(depth)
+	shared := blockDepth(depth)
+	width := groups >> shared
 	blocks := groups / width
 	workers := min(runtime.GOMAXPROCS(0), blocks)
 	errs := make([]error, workers)
@@ -120,7 +121,7 @@ func buildGroups(depth uint8, groups int, members func(int, []item) []item) ([]*
 					built = append(built, shards[g])
 				}
 				if (g+1)%width == 0 {
-					b.pack(blockDepth(depth), built)
+					b.pack(shared, built)
 					built = built[:0]
 				}
 			}

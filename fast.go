@@ -256,7 +256,7 @@ func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip
 		places[i], cells[i], recs[i] = t, uint16(cell), rec
 	}
 	for i, t := range places {
-		tags[i] = uint32(*(*uint16)(unsafe.Add(unsafe.Pointer(&t.tags), uint64(cells[i])*2)))
+		tags[i] = uint32(load16(unsafe.Pointer(&t.tags), int(cells[i])*2))
 	}
 	for i, rec := range recs {
 		// Any cell has a header's bytes; so has recPad, where there are none.
@@ -279,7 +279,7 @@ func (s *Snapshot) finish(key string, addr netip.Addr, h uint64, perfect bool, t
 		}
 		return s.checkSlow(key, addr)
 	}
-	if int(uint16(hdr)) != n || isLarge(hdr) || !sameKey(unsafe.Add(rec, recHeader+5*count4(hdr)+9*int(hdr>>hdrN6&hdrCount)), key) {
+	if int(uint16(hdr)) != n || isLarge(hdr) || !sameKey(unsafe.Add(rec, keyAt(hdr)), key) {
 		return s.checkSlow(key, addr)
 	}
 	return matchPlain(rec, addr)

@@ -88,7 +88,7 @@ const (
 
 	tagBits = 6
 	tagN4   = tagBits // where the numbers of entries begin, in the header's order
-	tagN6   = tagN4 + 5
+	tagN6   = tagN4 + hdrN6 - hdrN4
 	tagMask = 1<<tagBits - 1
 
 	maxBlob = 1<<30 - 1
@@ -165,9 +165,11 @@ func headerOf(rec []byte) uint32 { return binary.LittleEndian.Uint32(rec) }
 
 func keyOf(rec []byte) []byte {
 	hdr := headerOf(rec)
-	at := recHeader + 5*count4(hdr) + 9*int(hdr>>hdrN6&hdrCount)
-	return rec[at:][:hdr&hdrKeyLen]
+	return rec[keyAt(hdr):][:hdr&hdrKeyLen]
 }
+
+// keyAt is where in a record with the header hdr the key begins.
+func keyAt(hdr uint32) int { return recHeader + 5*count4(hdr) + 9*int(hdr>>hdrN6&hdrCount) }
 
 func bodyOf(rec []byte) []byte { return rec[recHeader:] }
 
