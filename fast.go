@@ -18,10 +18,11 @@ import (
 // until all loads before it have come back, cache misses included.
 //
 // What makes the loads safe:
-//   - A place's base and offset are where the bytes of its shard begin, which are
-//     never written after it was built: unit times cells, and recPad more.
-//     cellAt is under the number of cells; with none it is 0, where all tags
-//     are 0 too.
+//   - A place's base and offset are where the records of its shard begin, which are
+//     never written after it was built: unit times cells bytes, and recPad more.
+//     base and tagsAt are where their tags begin, two bytes a cell.
+//     cellAt is under the number of cells; with none it is 0, and there is
+//     one tag, of 0.
 //   - A tag whose lowest bits are those of tagOf is that of a record, which
 //     begins at its cell and has n4 and n6 as the tag says, and a record's
 //     header says how long its other parts are, which shardBuilder wrote and
@@ -46,18 +47,10 @@ func (m hotMem) bytes(offset, size uint32) []byte {
 // same reports whether m and o are the same bytes.
 func (m hotMem) same(o hotMem) bool { return m == o }
 
-// begin is where the bytes of the shard with the tables t begin. put and
-// checkInvariants see to it that t.base is less than len(n.base).
-func (n *node) begin(t *tables) unsafe.Pointer {
-	base := (*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(&n.base), uintptr(t.base)*unsafe.Sizeof(n.base[0])))
-	return unsafe.Add(*base, t.offset)
-}
-
-// A place is a node from its beginning to the tables of one of its places, as
-// if they were the first.
-type place struct {
-	_ [unsafe.Offsetof(node{}.tables)]byte
-	tables
+// baseOf is the base of the tables t in the node nd. put and checkInvariants
+// see to it that t.base is less than len(node.base).
+func baseOf(nd unsafe.Pointer, t *tables) unsafe.Pointer {
+	return *(*unsafe.Pointer)(unsafe.Add(nd, uintptr(t.base)*unsafe.Sizeof(hotMem{})))
 }
 
 // A hotDir is the first element of a directory's root. It is nil where Check
@@ -129,39 +122,40 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 
 	p := h >> (s.shift & 63)
 	nd := *(*unsafe.Pointer)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
-	t := (*place)(unsafe.Add(nd, uintptr(p%nodeSize)*unsafe.Sizeof(tables{})))
+	t := (*tables)(unsafe.Add(nd, unsafe.Offsetof(node{}.tables)+uintptr(p%nodeSize)*unsafe.Sizeof(tables{})))
+	base := baseOf(nd, t)
 	cell := cellAt(h, load8(unsafe.Add(unsafe.Pointer(t), pilotAt(h)), int(unsafe.Offsetof(t.pilots))), t.cells)
-	tag := uint32(load16(unsafe.Add(unsafe.Pointer(t), cell*2), int(unsafe.Offsetof(t.tags))))
+	tag := uint32(load16(unsafe.Add(base, uint64(t.tagsAt)+cell*2), 0))
 	if (tag^(uint32(h)|1))&tagMask != 0 {
 		if t.unit != 0 {
 			return Unrestricted
 		}
 		return s.checkSlow(key, addr)
 	}
-	rec := unsafe.Add(*(*unsafe.Pointer)(unsafe.Add(nd, uintptr(t.base)*unsafe.Sizeof(hotMem{}))), uint64(t.offset)+cell*uint64(t.unit))
+	rec := unsafe.Add(base, uint64(t.offset)+cell*uint64(t.unit))
 	if load16(rec, 0) != uint16(n) {
 		return s.checkSlow(key, addr)
 	}
-	n4, n6 := int(tag>>tagN4&hdrCount), int(tag>>tagN6)
-	rec6 := unsafe.Add(rec, 5*n4)
-	own := unsafe.Add(rec6, 9*n6) // recHeader before the record's key
 	// Branches and not one sum of differences: they are always predicted, and
 	// so fewer instructions.
-	if load64(own, recHeader) != load64(k, 0) || load64(own, recHeader+8) != load64(k, 8) ||
-		load64(own, recHeader-16+n) != load64(k, n-16) || load64(own, recHeader-8+n) != load64(k, n-8) ||
-		n > 32 && (load64(own, recHeader+16) != load64(k, 16) || load64(own, recHeader+24) != load64(k, 24)) {
+	if load64(rec, recHeader) != load64(k, 0) || load64(rec, recHeader+8) != load64(k, 8) ||
+		load64(rec, recHeader-16+n) != load64(k, n-16) || load64(rec, recHeader-8+n) != load64(k, n-8) ||
+		n > 32 && (load64(rec, recHeader+16) != load64(k, 16) || load64(rec, recHeader+24) != load64(k, 24)) {
 		return s.checkSlow(key, addr)
 	}
+	n4, n6 := int(tag>>tagN4&hdrCount), int(tag>>tagN6)
+	shifts := unsafe.Add(rec, recHeader+n)
+	starts := unsafe.Add(shifts, n4+n6)
 	hi, lo := addrWords(&addr)
 	if hi == 0 && lo>>32 == 0xffff {
 		if n4 != 0 {
-			return match4(rec, n4, uint32(lo))
+			return match4(shifts, starts, n4, uint32(lo))
 		}
 	} else if n6 != 0 {
 		if !addr.IsValid() {
 			return Denied
 		}
-		v := match6(rec6, n6, hi)
+		v := match6(unsafe.Add(shifts, n4), unsafe.Add(starts, 4*n4), n6, hi)
 		if v == asWide {
 			return match6Wide(rec, hi, lo)
 		}
@@ -191,18 +185,19 @@ func (s *Snapshot) checkOther(key string, addr netip.Addr) Verdict {
 		return s.checkSlow(key, addr)
 	}
 	h := s.hash.string(key)
-	t, cell, rec := s.locate(h)
-	return s.finish(key, addr, h, t.unit != 0, uint32(t.tags[cell]), rec, load32(rec, 0))
+	t, tag, rec := s.locate(h)
+	return s.finish(key, addr, h, t.unit != 0, uint32(load16(tag, 0)), rec, load32(rec, 0))
 }
 
-// locate returns the place of the hash h, its cell there, and where a record
-// would begin in that cell.
-func (s *Snapshot) locate(h uint64) (t *tables, cell uint64, rec unsafe.Pointer) {
+// locate returns the tables for the hash h, and where the tag of its cell is
+// and a record would begin in that cell.
+func (s *Snapshot) locate(h uint64) (t *tables, tag, rec unsafe.Pointer) {
 	p := h >> (s.shift & 63)
 	nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
 	t = &nd.tables[p%nodeSize]
-	cell = cellAt(h, t.pilots[pilotAt(h)], t.cells)
-	return t, cell, unsafe.Add(nd.begin(t), cell*uint64(t.unit))
+	base := baseOf(unsafe.Pointer(nd), t)
+	cell := cellAt(h, t.pilots[pilotAt(h)], t.cells)
+	return t, unsafe.Add(base, uint64(t.tagsAt)+cell*2), unsafe.Add(base, uint64(t.offset)+cell*uint64(t.unit))
 }
 
 // check4 is contains for IPv4 addresses, without checks of bounds: root has an
@@ -243,20 +238,18 @@ func (s *Snapshot) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verd
 // the next, so that the cache misses of one stage are waited for together.
 func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip.Addr, verdicts *[batchGroup]Verdict) {
 	var hashes [batchGroup]uint64
-	var recs [batchGroup]unsafe.Pointer
+	var tagAt, recs [batchGroup]unsafe.Pointer
 	var places [batchGroup]*tables
-	var cells [batchGroup]uint16
 	var tags, hdrs [batchGroup]uint32
 	for i, key := range keys {
 		n := len(key)
 		if uint(n-16) <= MaxKeyLen-16 { // another has a hash of 0 here, and goes the long way below
 			hashes[i] = s.hash.string(key)
 		}
-		t, cell, rec := s.locate(hashes[i])
-		places[i], cells[i], recs[i] = t, uint16(cell), rec
+		places[i], tagAt[i], recs[i] = s.locate(hashes[i])
 	}
-	for i, t := range places {
-		tags[i] = uint32(load16(unsafe.Pointer(&t.tags), int(cells[i])*2))
+	for i, at := range tagAt {
+		tags[i] = uint32(load16(at, 0))
 	}
 	for i, rec := range recs {
 		// Any cell has a header's bytes; so has recPad, where there are none.
@@ -279,7 +272,7 @@ func (s *Snapshot) finish(key string, addr netip.Addr, h uint64, perfect bool, t
 		}
 		return s.checkSlow(key, addr)
 	}
-	if int(uint16(hdr)) != n || isLarge(hdr) || !sameKey(unsafe.Add(rec, keyAt(hdr)), key) {
+	if int(uint16(hdr)) != n || isLarge(hdr) || !sameKey(unsafe.Add(rec, recHeader), key) {
 		return s.checkSlow(key, addr)
 	}
 	return matchPlain(rec, addr)
@@ -296,36 +289,49 @@ func sameKey(p unsafe.Pointer, key string) bool {
 	return diff == 0
 }
 
-// A search finds the last entry that begins at or before the address, by
-// halving. Its steps are arithmetic and no branches. There are two kinds, of
-// three steps and of five, and not one for each number of entries n, which
-// differs from key to key, so that it is seldom mispredicted. The first step is by
-// as many entries as are over 4, or 16, so that no step looks beyond the
-// entries; see minEntries4.
+// A search finds the last entry that begins at or before the address. Its
+// steps are arithmetic and no branches. There are two kinds, for up to 7
+// entries and for more, and not one for each number of entries n, which
+// differs from key to key, so that it is seldom mispredicted. With 8 to 20
+// entries, four of them, which are loaded at once wherever they are, say in
+// which group of at most four the entry is: the c-th group begins at
+// c*(n-4)/4, so that no step looks beyond the entries; see minEntries4. The
+// other three of the group say which one it is.
 
-// match4 returns Allowed if one of the n entries recHeader behind e, at least
-// minEntries4, contains a.
-func match4(e unsafe.Pointer, n int, a uint32) Verdict {
-	const h = recHeader
-	not := ^int64(a) // an entry plus this is negative if it begins at or before a
-	shifts := unsafe.Add(e, 4*n)
-	var k int
-	if n < 8 {
-		k = n - 4
-		k &= int((int64(load32(e, h+4*k)) + not) >> 63)
+// match4 returns Allowed if one of n entries, at least minEntries4, contains a.
+func match4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
+	not := ^uint64(a)
+	if n >= 8 {
+		if n > 20 {
+			if over := n - 20; load32(starts, 4*over) <= a {
+				shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 4*over)
+			}
+			n = 20
+		}
+		n -= 4
+		k := stepBack(uint64(load32(starts, 4*(n>>2))), not, 4)
+		k = stepBack(uint64(load32(starts, 4*(n>>1))), not, k)
+		k = stepBack(uint64(load32(starts, 4*(n*3>>2))), not, k)
+		k = stepBack(uint64(load32(starts, 4*n)), not, k)
+		n = int(k) * n >> 2
 	} else {
-		over := n - 16
-		few := over >> 63
-		k = over &^ few
-		k &= int((int64(load32(e, h+4*k)) + not) >> 63)
-		half := 8 + over&few
-		k += half & int((int64(load32(unsafe.Add(e, 4*half), h+4*k))+not)>>63)
-		k += int(uint64(int64(load32(e, h+16+4*k))+not)>>63) * 4
+		n -= 4
+		n &= int((int64(load32(starts, 4*n)) + int64(not)) >> 63)
 	}
-	k += int(uint64(int64(load32(e, h+8+4*k))+not)>>63) * 2
-	k += int(uint64(int64(load32(e, h+4+4*k))+not) >> 63)
-	d := uint64(load32(e, h+4*k)^a) >> (load8(shifts, h+k) & 63)
+	shifts, starts = unsafe.Add(shifts, n), unsafe.Add(starts, 4*n)
+	k := stepBack(uint64(load32(starts, 4)), not, 3)
+	k = stepBack(uint64(load32(starts, 8)), not, k)
+	k = stepBack(uint64(load32(starts, 12)), not, k)
+	d := uint64(load32(starts, int(4*k))^a) >> (load8(shifts, int(k)) & 63)
 	return verdictOf(d == 0)
+}
+
+// stepBack is k, or one less if an entry that begins at start begins after the
+// address a, which is given as ^a.
+func stepBack(start, not, k uint64) uint64 {
+	_, carry := bits.Add64(start, not, 0)
+	k, _ = bits.Sub64(k, 0, carry)
+	return k
 }
 
 // steps6 is the steps of a search among fewer than 8 entries.
@@ -335,36 +341,42 @@ var steps6 = [8][4]uint8{{}, {0, 0, 0}, {0, 0, 1}, {0, 1, 1}, {0, 2, 1}, {1, 2, 
 // decides.
 const asWide Verdict = 0xff
 
-// match6 returns Allowed if one of the n IPv6 entries recHeader behind e, at least one,
+// match6 returns Allowed if one of n IPv6 entries, at least one,
 // contains an address with the upper half hi, or asWide. It calls nothing, so
 // it needs no stack.
-func match6(e unsafe.Pointer, n int, hi uint64) Verdict {
-	const h = recHeader
+func match6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	k := 0
 	if n < 8 {
 		steps := uint64(*(*uint32)(unsafe.Add(unsafe.Pointer(&steps6), n*4)))
 		half := int(steps & 7)
-		k = half - less(hi, load64(e, h+8*half))&half
+		k = half - less(hi, load64(starts, 8*half))&half
 		half = int(steps >> 8 & 7)
 		k += half
-		k -= less(hi, load64(e, h+8*k)) & half
+		k -= less(hi, load64(starts, 8*k)) & half
 		half = int(steps >> 16)
 		k += half
-		k -= less(hi, load64(e, h+8*k)) & half
+		k -= less(hi, load64(starts, 8*k)) & half
 	} else {
-		over := n - 16
-		few := over >> 63
-		k = over &^ few
-		k -= less(hi, load64(e, h+8*k)) & k
-		half := 8 + over&few
-		k += half
-		k -= less(hi, load64(e, h+8*k)) & half
-		k -= less(hi, load64(e, h+8*(k+4)))&4 - 4
-		k -= less(hi, load64(e, h+8*(k+2)))&2 - 2
-		k -= less(hi, load64(e, h+8*(k+1)))&1 - 1
+		not := ^hi
+		if n > 20 {
+			if over := n - 20; load64(starts, 8*over) <= hi {
+				shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 8*over)
+			}
+			n = 20
+		}
+		n -= 4
+		group := stepBack(load64(starts, 8*(n>>2)), not, 4)
+		group = stepBack(load64(starts, 8*(n>>1)), not, group)
+		group = stepBack(load64(starts, 8*(n*3>>2)), not, group)
+		group = stepBack(load64(starts, 8*n), not, group)
+		n = int(group) * n >> 2
+		shifts, starts = unsafe.Add(shifts, n), unsafe.Add(starts, 8*n)
+		group = stepBack(load64(starts, 8), not, 3)
+		group = stepBack(load64(starts, 16), not, group)
+		k = int(stepBack(load64(starts, 24), not, group))
 	}
-	d := hi ^ load64(e, h+8*k)
-	shift := load8(e, h+8*n+k)
+	d := hi ^ load64(starts, 8*k)
+	shift := load8(shifts, k)
 	if shift == wide {
 		return asWide
 	}
@@ -406,11 +418,13 @@ func matchRecord(rec []byte, addr netip.Addr) Verdict {
 func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
 	hdr := load32(rec, 0)
 	n4, n6 := count4(hdr), int(hdr>>hdrN6&hdrCount)
+	shifts := unsafe.Add(rec, recHeader+int(hdr&hdrKeyLen))
+	starts := unsafe.Add(shifts, n4+n6)
 	switch q := newQuery(addr); {
 	case q.family == 4 && n4 > 0:
-		return match4(rec, n4, uint32(q.lo))
+		return match4(shifts, starts, n4, uint32(q.lo))
 	case q.family == 6 && n6 > 0:
-		v := match6(unsafe.Add(rec, 5*n4), n6, q.hi)
+		v := match6(unsafe.Add(shifts, n4), unsafe.Add(starts, 4*n4), n6, q.hi)
 		if v == asWide {
 			return match6Wide(rec, q.hi, q.lo)
 		}

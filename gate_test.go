@@ -19,11 +19,11 @@ func TestBytesPerKey(t *testing.T) {
 		family  string
 		want    float64
 	}{
-		{5, "4", 74},
-		{5, "mixed", 100},
-		{5, "6", 110},
-		{20, "4", 170},
-		{20, "6", 281},
+		{5, "4", 72},
+		{5, "mixed", 96},
+		{5, "6", 107},
+		{20, "4", 166},
+		{20, "6", 274},
 	} {
 		w := gen.Shape{Keys: 1e5, Entries: tt.entries, Family: tt.family, Result: "mixed", Queries: 1, Seed: 1}.New()
 		e := New(&Options{Policy: benchPolicy()})

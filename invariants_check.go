@@ -41,7 +41,7 @@ func verifySnapshot(s *Snapshot) error {
 			switch t := &n.tables[j]; {
 			case t.base == 0:
 				packed++
-			case int(t.base) != 1+j || t.offset != 0:
+			case int(t.base) != 1+j || t.offset != 0 || t.tagsAt != n.rest[j].size:
 				return fmt.Errorf("node %d: the bytes of place %d are number %d, from %d on", i, j, t.base, t.offset)
 			}
 			if n.base[1+j].none() != (n.tables[j].base == 0) {
@@ -73,7 +73,7 @@ func verifySnapshot(s *Snapshot) error {
 	for p := uint64(0); p < places; {
 		sh := x.at(p)
 		if len(sh.mem) == 0 || seen[&sh.mem[0]] {
-			return fmt.Errorf("place %d of %d has no shard, or one that stands elsewhere too (%d bytes, depth %d, packed %t, %d records)", p, places, len(sh.mem), sh.depth, sh.packed(), sh.n)
+			return fmt.Errorf("place %d of %d has no shard, or one that stands elsewhere too (%d bytes, depth %d, packed %t, %d records)", p, places, len(sh.mem), sh.depth, sh.packed, sh.n)
 		}
 		seen[&sh.mem[0]] = true
 		if sh.depth > x.bits {
@@ -88,8 +88,8 @@ func verifySnapshot(s *Snapshot) error {
 			i, j := p%nodeSize, q%nodeSize
 			here := x.at(q)
 			a, b := *sh.tables, *here.tables
-			a.base, a.offset, b.base, b.offset = 0, 0, 0, 0
-			if a != b || m.more[i] != n.more[j] || m.rest[i] != n.rest[j] || &sh.mem[0] != &here.mem[0] {
+			a.base, a.offset, a.tagsAt, b.base, b.offset, b.tagsAt = 0, 0, 0, 0, 0, 0
+			if a != b || m.more[i] != n.more[j] || m.rest[i] != n.rest[j] || &sh.mem[0] != &here.mem[0] || &sh.tags[0] != &here.tags[0] {
 				return fmt.Errorf("place %d: another shard stands in place %d", p, q)
 			}
 		}
@@ -161,20 +161,18 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 			if at > first {
 				tag = 0
 			}
-			if s.tags[at/step] != tag {
-				return fmt.Errorf("the tag of cell %d is %#x, want %#x", at/step, s.tags[at/step], tag)
+			if at/step >= len(s.tags)/2 || s.tag(uint64(at/step)) != tag {
+				return fmt.Errorf("cell %d of %d tags has not the tag %#x", at/step, len(s.tags)/2, tag)
 			}
 			tags++
 		}
 		at = end
 	}
-	for i, tag := range s.tags[tags:] {
-		if tag != 0 {
-			return fmt.Errorf("the tag of cell %d of %d is %#x", tags+i, tags, tag)
-		}
-	}
 	if tags != int(s.cells) {
 		return fmt.Errorf("%d cells, and there should be %d", tags, s.cells)
+	}
+	if len(s.tags) != tagsSize(tags) || tags == 0 && s.tag(0) != 0 {
+		return fmt.Errorf("%d bytes of tags for %d cells: %x", len(s.tags), tags, s.tags)
 	}
 	if len(keys) != s.n {
 		return fmt.Errorf("%d records are counted and %d are there", s.n, len(keys))
@@ -241,13 +239,13 @@ func (s *shard) verifyRecord(more *moreShard, at int, cold, large *int) (int, er
 // verify decodes each entry of a small record, and encodes them again.
 func (l *layout) verify(rec []byte) error {
 	body := bodyOf(rec)
-	for i, v := range body[l.shift4:l.at6] {
+	for i, v := range body[l.shift4:l.shift6] {
 		if v > 32 {
 			return fmt.Errorf("IPv4 entry %d has the shift %d", i, v)
 		}
 	}
 	wides := 0
-	for i, v := range body[l.shift6:l.key] {
+	for i, v := range body[l.shift6:l.at4] {
 		if v == wide {
 			wides++
 		} else if v > 64 {

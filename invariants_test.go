@@ -72,10 +72,10 @@ func TestCheckInvariantsSees(t *testing.T) {
 	}
 	// retag changes the tag of the first record of the first shard.
 	retag := func(s *Snapshot, to func(uint16) uint16) {
-		table(s, func(tab *tables) {
-			for i, tag := range tab.tags {
-				if tag != 0 {
-					tab.tags[i] = to(tag)
+		alter(s, func(sh *shard) {
+			for i := range uint64(sh.cells) {
+				if tag := sh.tag(i); tag != 0 {
+					sh.setTag(i, to(tag))
 					return
 				}
 			}
@@ -100,15 +100,22 @@ func TestCheckInvariantsSees(t *testing.T) {
 		"a tag has another number of IPv4 entries": func(s *Snapshot) { retag(s, func(x uint16) uint16 { return x ^ 1<<tagN4 }) },
 		"a tag has another number of IPv6 entries": func(s *Snapshot) { retag(s, func(x uint16) uint16 { return x ^ 1<<tagN6 }) },
 		"a free cell has a tag": func(s *Snapshot) {
-			table(s, func(t *tables) { t.tags[slices.Index(t.tags[:], 0)] = 1 })
+			alter(s, func(sh *shard) {
+				cell := uint64(0)
+				for sh.tag(cell) != 0 {
+					cell++
+				}
+				sh.setTag(cell, 1)
+			})
 		},
-		"the last tag is another": func(s *Snapshot) { table(s, func(t *tables) { t.tags[shardCells-1] ^= 1 }) },
+		"the last tag is another": func(s *Snapshot) { sh := first(s); sh.tags[len(sh.tags)-2] ^= 1 },
+		"the tags are elsewhere":  func(s *Snapshot) { table(s, func(t *tables) { t.tagsAt -= 2 }) },
 		"a key has changed":       func(s *Snapshot) { keyOf(flagged(first(s), 0))[0]++ },
 		"a key is empty": func(s *Snapshot) {
 			r := flagged(first(s), 0)
 			binary.LittleEndian.PutUint32(r, headerOf(r)&^hdrKeyLen)
 		},
-		"an entry has host bits":     func(s *Snapshot) { body, l := entry(first(s)); body[0] ^= 1; body[l.shift4] = 8 },
+		"an entry has host bits":     func(s *Snapshot) { body, l := entry(first(s)); body[l.at4] ^= 1; body[l.shift4] = 8 },
 		"a record has other flags":   func(s *Snapshot) { flagged(first(s), 0)[3] |= flagLabels >> 24 },
 		"a record has an entry more": func(s *Snapshot) { r := flagged(first(s), 0); binary.LittleEndian.PutUint32(r, headerOf(r)+1<<hdrN4) },
 		"a record has no entries":    func(s *Snapshot) { r := flagged(first(s), 0); binary.LittleEndian.PutUint32(r, headerOf(r)&hdrKeyLen) },
@@ -125,7 +132,8 @@ func TestCheckInvariantsSees(t *testing.T) {
 			alter(s, func(sh *shard) { sh.mem = append(sh.mem, 0, 0, 0, 0, 0, 0, 0, 0) })
 		},
 		"the copy for Check is older": func(s *Snapshot) {
-			s.index.root[0].base[1] = newHotMem(append([]byte(nil), first(s).mem...))
+			sh := first(s)
+			s.index.root[0].base[1] = newHotMem(slices.Concat(sh.mem, sh.tags))
 		},
 		"the pilots are others": func(s *Snapshot) { table(s, func(t *tables) { clear(t.pilots[:]); t.pilots[0]++ }) },
 		"a free cell is not zero": func(s *Snapshot) {
@@ -148,13 +156,15 @@ func TestCheckInvariantsSees(t *testing.T) {
 		"a header says that entries overlap":        func(s *Snapshot) { flagged(first(s), 0)[1] |= flagScan >> 8 },
 		"the copy has other cells":                  func(s *Snapshot) { s.index.root[0].tables[0].cells++ },
 		"a place has another shard":                 func(s *Snapshot) { sh := s.index.root[0].shard(nodeSize - 1); s.index.root[0].put(0, &sh) },
-		"a place has no shard":                      func(s *Snapshot) { s.index.root[0].put(nodeSize-1, &shard{tables: new(tables)}) },
-		"a shard's depth is too small":              func(s *Snapshot) { alter(s, func(sh *shard) { sh.depth-- }) },
-		"a shard's depth is too large":              func(s *Snapshot) { alter(s, func(sh *shard) { sh.depth = s.index.bits + 1 }) },
-		"the directory has a bit more":              func(s *Snapshot) { s.index.bits++ },
-		"the snapshot's shift is another":           func(s *Snapshot) { s.shift-- },
-		"the snapshot's directory is another":       func(s *Snapshot) { s.dir = newHotDir(append([]*node(nil), s.index.root...)) },
-		"the hashes are others":                     func(s *Snapshot) { s.hash.mask = 1<<40 - 1 },
+		"a place has no shard": func(s *Snapshot) {
+			s.index.root[0].put(nodeSize-1, &shard{tables: new(tables), both: newHotMem(make([]byte, 2))})
+		},
+		"a shard's depth is too small":        func(s *Snapshot) { alter(s, func(sh *shard) { sh.depth-- }) },
+		"a shard's depth is too large":        func(s *Snapshot) { alter(s, func(sh *shard) { sh.depth = s.index.bits + 1 }) },
+		"the directory has a bit more":        func(s *Snapshot) { s.index.bits++ },
+		"the snapshot's shift is another":     func(s *Snapshot) { s.shift-- },
+		"the snapshot's directory is another": func(s *Snapshot) { s.dir = newHotDir(append([]*node(nil), s.index.root...)) },
+		"the hashes are others":               func(s *Snapshot) { s.hash.mask = 1<<40 - 1 },
 	} {
 		s := sampleIndex(t)
 		require.Greater(t, first(s).n, 10)

@@ -8,12 +8,12 @@ import (
 // A record is a key and its list in one run of bytes, without a pointer:
 //
 //	offset  0       4
-//	        header  start4[n4]  4 bytes each: an IPv4 address
+//	        header  key[klen]
 //	        shift4[n4]  1 byte each: 32 less the prefix length
-//	        start6[n6]  8 bytes each: the upper half of an IPv6 address
 //	        shift6[n6]  1 byte each: 64 less the prefix length; or wide, if
 //	                    the prefix is longer than /64
-//	        key[klen]
+//	        start4[n4]  4 bytes each: an IPv4 address
+//	        start6[n6]  8 bytes each: the upper half of an IPv6 address
 //	        lo[nw]      9 bytes each, for the wide ones: the lower half of the
 //	                    address, and 128 less the prefix length
 //	        order       the order in which the entries were set (see rank.go)
@@ -81,7 +81,7 @@ type query struct {
 // body's first byte. Only the slow paths make one.
 type layout struct {
 	n, n4, pad4, n6, nw                       int // n is without the padding
-	shift4, at6, shift6, key, lo, order, size int
+	shift4, shift6, at4, at6, lo, order, size int
 }
 
 // isLarge reports whether a header is that of a long list.
@@ -100,11 +100,11 @@ func layoutOf(hdr uint32) (l layout) {
 	l.n4, l.n6, l.nw = count4(hdr), int(hdr>>hdrN6&hdrCount), int(hdr>>hdrNw&hdrCount)
 	l.pad4 = l.n4 - int(hdr>>hdrN4&hdrCount)
 	l.n = l.n4 - l.pad4 + l.n6
-	l.shift4 = 4 * l.n4
-	l.at6 = l.shift4 + l.n4
-	l.shift6 = l.at6 + 8*l.n6
-	l.key = l.shift6 + l.n6
-	l.lo = l.key + int(hdr&hdrKeyLen)
+	l.shift4 = int(hdr & hdrKeyLen)
+	l.shift6 = l.shift4 + l.n4
+	l.at4 = l.shift6 + l.n6
+	l.at6 = l.at4 + 4*l.n4
+	l.lo = l.at6 + 8*l.n6
 	l.order = l.lo + 9*l.nw
 	l.size = l.order + rankSize(l.n)
 	return l
@@ -147,7 +147,7 @@ func appendRecord(dst []byte, key string, entries []Entry) []byte {
 	at := len(dst)
 	dst = append(dst, make([]byte, l.size)...)
 	body := dst[at:]
-	copy(body[l.key:], key)
+	copy(body, key)
 	w := 0
 	for k, i := range order {
 		p := entries[i].Prefix
@@ -158,7 +158,7 @@ func appendRecord(dst []byte, key string, entries []Entry) []byte {
 				last += l.pad4
 			}
 			for ; k <= last; k++ {
-				binary.LittleEndian.PutUint32(body[4*k:], binary.BigEndian.Uint32(a[12:]))
+				binary.LittleEndian.PutUint32(body[l.at4+4*k:], binary.BigEndian.Uint32(a[12:]))
 				body[l.shift4+k] = byte(32 - p.Bits())
 			}
 			continue
@@ -194,7 +194,7 @@ func prefixes(dst *[maxSmall]netip.Prefix, rec []byte) []netip.Prefix {
 	for k, i := range order {
 		if k < n4 {
 			var a [4]byte
-			binary.BigEndian.PutUint32(a[:], binary.LittleEndian.Uint32(body[4*k:]))
+			binary.BigEndian.PutUint32(a[:], binary.LittleEndian.Uint32(body[l.at4+4*k:]))
 			dst[i] = netip.PrefixFrom(netip.AddrFrom4(a), 32-int(body[l.shift4+k]))
 			continue
 		}

@@ -50,11 +50,12 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	nd := s.dir.root[p>>nodeBits]
 	t := &nd.tables[p%nodeSize]
 	cell := cellAt(h, t.pilots[pilotAt(h)], t.cells)
-	found := (uint32(t.tags[cell])^tagOf(h))&tagMask == 0
+	base := nd.base[t.base].mem
+	found := (uint32(binary.LittleEndian.Uint16(base[uint64(t.tagsAt)+2*cell:]))^tagOf(h))&tagMask == 0
 	if !found && t.unit != 0 {
 		return Unrestricted
 	}
-	rec := nd.base[t.base].mem[uint64(t.offset)+cell*uint64(t.unit):]
+	rec := base[uint64(t.offset)+cell*uint64(t.unit):]
 	if !found || string(keyOf(rec)) != key || isLarge(headerOf(rec)) {
 		return s.checkSlow(key, addr)
 	}
@@ -90,7 +91,8 @@ func match4(rec []byte, a uint32) Verdict {
 	if n == 0 {
 		return Denied
 	}
-	starts, shifts := rec[recHeader:][:4*n], rec[recHeader+4*n:][:n]
+	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
+	starts, shifts := body[l.at4:][:4*n], body[l.shift4:][:n]
 	k := 0
 	for n > 1 {
 		half := n >> 1
@@ -108,8 +110,8 @@ func match6(rec []byte, q query) Verdict {
 	if n == 0 {
 		return Denied
 	}
-	e := rec[recHeader+5*count4(hdr):]
-	starts, shifts := e[:8*n], e[8*n:9*n]
+	l, body := layoutOf(hdr), bodyOf(rec)
+	starts, shifts := body[l.at6:][:8*n], body[l.shift6:][:n]
 	k := 0
 	for n > 1 {
 		half := n >> 1

@@ -33,30 +33,49 @@ import (
 // are more keys than tags, unit, cells and all tags are 0, the records stand
 // one after the other, and find compares each.
 type shard struct {
-	mem []byte
+	mem  []byte // the records
+	tags []byte // 2 bytes for each cell, and for one if there is none
 	*tables
 	depth uint8 // number of upper hash bits that all keys here share
 	n     int   // number of records
 	more  *moreShard
 
-	// block is what mem is a part of, from offset on; or none. All keys of
-	// the block share their upper blockDepth hash bits.
-	block      hotMem
-	offset     uint32
+	// both is what mem and tags are parts of: bytes of the shard's own, or, if
+	// it is packed, a block of the shards whose keys share their upper
+	// blockDepth hash bits.
+	both       hotMem
+	packed     bool
 	blockDepth uint8
 }
 
-// tables is all of a shard that Check reads but the records.
+// tables is all of a shard that Check reads but the records and their tags. It
+// is one cache line: see node.
 type tables struct {
-	offset      uint32 // where mem begins in the base, see node
-	base        uint16
-	cells, unit uint16
-	pilots      [shardPilots]uint8
-	// tags has for the first cell of each record, from its lowest bit on, 6
-	// bits of the key's hash, of which the lowest is always 1, and the record's
-	// n4 and n6 in 5 bits each. It is 0 for other
-	// cells.
-	tags [shardCells]uint16
+	offset, tagsAt uint32 // where mem and tags begin in the base, see node
+	cells, unit    uint16
+	base           uint8
+	_              [3]uint8
+	pilots         [shardPilots]uint8
+}
+
+// A tag has, for the first cell of each record, from its lowest bit on, 6
+// bits of the key's hash, of which the lowest is always 1, and the record's
+// n4 and n6 in 5 bits each. It is 0 for other cells.
+
+// tag returns the tag of a cell.
+func (s *shard) tag(cell uint64) uint16 { return binary.LittleEndian.Uint16(s.tags[2*cell:]) }
+
+func (s *shard) setTag(cell uint64, tag uint16) { binary.LittleEndian.PutUint16(s.tags[2*cell:], tag) }
+
+// tagsSize is the size of the tags of so many cells.
+func tagsSize(cells int) int { return 2 * max(cells, 1) }
+
+// hold makes buf, which is large enough for n bytes of records and the tags of
+// so many cells, the bytes of s.
+func (s *shard) hold(buf []byte, n, cells int) {
+	s.mem, s.tags = buf[:n:n], buf[n:][:tagsSize(cells)]
+	s.offset, s.tagsAt = 0, uint32(n)
+	s.both, s.packed, s.blockDepth = newHotMem(buf), false, 0
 }
 
 // A moreShard is what some shards have besides: labels and long lists. The
@@ -74,11 +93,10 @@ const (
 	// More pilots for a shard take memory, which the second-level cache has
 	// not much of; fewer are harder to find. BenchmarkSet and BenchmarkCheck
 	// measure them.
-	pilotBits   = 6
-	shardPilots = 1 << pilotBits
+	shardPilots = 48
 
-	// shardCells is the largest number of cells: for splitKeys keys, and half
-	// as many free ones.
+	// shardCells is the largest number of cells: for splitKeys keys, and as
+	// many free ones.
 	shardCells = 384
 
 	// minUnit is the smallest size of a cell, and unitStep what sizes are
@@ -100,7 +118,7 @@ const (
 // to 5 are the tag. A part that is equal for all keys costs only time.
 
 // pilotAt is the place of the pilot for hash h.
-func pilotAt(h uint64) uint64 { return uint64(uint32(h) >> (32 - pilotBits)) }
+func pilotAt(h uint64) uint64 { return uint64(uint32(h)) * shardPilots >> 32 }
 
 // cellAt is the cell for hash h with the given pilot.
 func cellAt(h uint64, pilot uint8, cells uint16) uint64 {
@@ -141,13 +159,11 @@ func (s *shard) cellOf(h uint64) uint64 { return cellAt(h, s.pilots[pilotAt(h)],
 // cellsFor is how many cells a record of size bytes takes.
 func (t *tables) cellsFor(size int) int { return (size + int(t.unit) - 1) / int(t.unit) }
 
-// packed reports whether mem is part of a block.
-func (s *shard) packed() bool { return !s.block.none() }
-
 // unpack gives s bytes and tables of its own.
 func (s *shard) unpack() {
 	t := *s.tables
-	s.mem, s.tables, s.block, s.offset, s.blockDepth = slices.Clone(s.mem), &t, hotMem{}, 0, 0
+	s.tables = &t
+	s.hold(slices.Concat(s.mem, s.tags), len(s.mem), int(s.cells))
 }
 
 // linear reports whether the records of s have no cells.
@@ -164,12 +180,8 @@ type item struct {
 func headerOf(rec []byte) uint32 { return binary.LittleEndian.Uint32(rec) }
 
 func keyOf(rec []byte) []byte {
-	hdr := headerOf(rec)
-	return rec[keyAt(hdr):][:hdr&hdrKeyLen]
+	return rec[recHeader:][:headerOf(rec)&hdrKeyLen]
 }
-
-// keyAt is where in a record with the header hdr the key begins.
-func keyAt(hdr uint32) int { return recHeader + 5*count4(hdr) + 9*int(hdr>>hdrN6&hdrCount) }
 
 func bodyOf(rec []byte) []byte { return rec[recHeader:] }
 
@@ -199,7 +211,7 @@ func recSize(b []byte) int {
 
 // size is the number of its bytes, without long lists.
 func (s *shard) size() int {
-	n := len(s.mem)
+	n := len(s.mem) + len(s.tags)
 	if s.more != nil {
 		n += len(s.more.cold)
 	}
@@ -218,7 +230,7 @@ func (s *shard) find(h uint64, key string) []byte {
 		return nil
 	}
 	cell := s.cellOf(h)
-	if (uint32(s.tags[cell])^tagOf(h))&tagMask != 0 {
+	if (uint32(s.tag(cell))^tagOf(h))&tagMask != 0 {
 		return nil
 	}
 	rec := s.mem[cell*uint64(s.unit):]

@@ -207,7 +207,7 @@ func TestLinearShard(t *testing.T) {
 		e := newWithMask(nil, mask)
 		key := func(i int) string { return gen.BulkKey(i) + strings.Repeat("k", MaxKeyLen-len(gen.BulkKey(i))) }
 		list := entries("203.0.113.0/24", "2001:db8::/48")
-		const n = 300 // a kilobyte each
+		const n = splitKeys + splitKeys/6 // a kilobyte each
 		check := func(from, to int) {
 			checkInvariants(e.Snapshot())
 			for i := range n {

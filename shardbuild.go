@@ -58,18 +58,19 @@ func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 	}
 	s := &shard{tables: new(tables), depth: depth, n: len(items)}
 	if len(items) == 0 {
-		s.mem, s.unit = make([]byte, recPad), minUnit
+		s.unit = minUnit
+		s.hold(make([]byte, recPad+tagsSize(0)), recPad, 0)
 		return s, nil
 	}
 	if len(items) <= shardCells && b.perfect(s, items) {
 		b.fill(s, items)
-		if b.packing && b.used+len(s.mem) <= len(b.space) {
-			b.used += len(s.mem)
+		if n := len(s.mem) + len(s.tags); b.packing && b.used+n <= len(b.space) {
+			b.used += n
 		}
 		return s, nil
 	}
 	*s.tables = tables{}
-	s.mem = make([]byte, size+recPad)
+	s.hold(make([]byte, size+recPad+tagsSize(0)), size+recPad, 0)
 	at, seen := 0, make(map[string]bool, len(items))
 	for i := range items {
 		key := string(keyOf(items[i].rec))
@@ -111,7 +112,7 @@ func (b *shardBuilder) fill(s *shard, items []item) {
 		if k >= 0 {
 			it := &items[k]
 			s.put(cell*int(s.unit), it)
-			s.tags[cell] = tagFor(it.hash, it.rec)
+			s.setTag(uint64(cell), tagFor(it.hash, it.rec))
 		}
 	}
 }
@@ -125,7 +126,8 @@ const maxTries = 32
 func (b *shardBuilder) perfect(s *shard, items []item) bool {
 	if like := b.like; like != nil && like.unit > 0 && like.fits(items) {
 		s.unit, s.cells = like.unit, like.cells
-		s.mem = make([]byte, int(s.unit)*int(s.cells)+recPad)
+		n := int(s.unit)*int(s.cells) + recPad
+		s.hold(make([]byte, n+tagsSize(int(s.cells))), n, int(s.cells))
 		if b.place(s, items, &like.pilots) {
 			return true
 		}
@@ -136,9 +138,9 @@ func (b *shardBuilder) perfect(s *shard, items []item) bool {
 			// One cell for each, and as many free ones as there can be.
 			unit, cells = int(b.sizes[len(b.sizes)-1])*unitStep, shardCells
 		}
-		s.mem = b.room(unit, cells, try == 0)
-		cells = (len(s.mem) - recPad) / unit
+		buf := b.room(unit, &cells, try == 0)
 		s.unit, s.cells = uint16(unit), uint16(cells)
+		s.hold(buf, unit*cells+recPad, cells)
 		if b.place(s, items, nil) {
 			return true
 		}
@@ -154,10 +156,10 @@ func (b *shardBuilder) perfect(s *shard, items []item) bool {
 	return false
 }
 
-// room returns zeros for so many cells, or for more, if that will do and they
-// cost nothing.
-func (b *shardBuilder) room(unit, cells int, more bool) []byte {
-	n := unit*cells + recPad
+// room returns zeros for so many cells and their tags, or for more, if that
+// will do and they cost nothing.
+func (b *shardBuilder) room(unit int, cells *int, more bool) []byte {
+	n := unit**cells + recPad + tagsSize(*cells)
 	if !more && !b.packing {
 		return make([]byte, n)
 	}
@@ -171,8 +173,9 @@ func (b *shardBuilder) room(unit, cells int, more bool) []byte {
 	}
 	// The allocator has its own sizes; all of what it gives is of use.
 	mem := append([]byte(nil), make([]byte, n)...)
-	mem = mem[:min((cap(mem)-recPad)/unit, shardCells)*unit+recPad]
-	clear(mem[min(n, len(mem)):])
+	*cells = max(*cells, min((cap(mem)-recPad)/(unit+tagsSize(1)), shardCells))
+	mem = mem[:*cells*unit+recPad+tagsSize(*cells)]
+	clear(mem[n:])
 	return mem
 }
 
@@ -180,26 +183,35 @@ func (b *shardBuilder) room(unit, cells int, more bool) []byte {
 // are all of those whose keys share depth hash bits, into
 // one block: the garbage collector looks at each of its objects, and needs
 // as long for a small one as for a large one. A block is what the shards of a
-// few nodes begin with; changes take them out of it, see editor.settle.
+// few nodes begin with; changes take them out of it, see editor.settle. The
+// tags of all of them come first, so that they are in as few pages as they
+// can be: the processor finds no more than some thousand without help.
 func (b *shardBuilder) pack(depth uint8, shards []*shard) {
-	size := 0
+	b.used = 0
+	tags, size := 0, 0
 	for _, s := range shards {
+		tags += len(s.tags)
 		size += packedSize(s)
 	}
-	b.used = 0
-	if size == 0 || int64(size) > math.MaxUint32 {
+	at, tagsAt := (tags+lineSize-1)&^(lineSize-1), 0
+	if int64(at)+int64(size) > math.MaxUint32 {
+		for _, s := range shards {
+			s.unpack() // of the scratch space
+		}
 		return
 	}
-	block := make([]byte, size)
-	at := 0
+	block := make([]byte, at+size)
 	for _, s := range shards {
-		n := copy(block[at:], s.mem)
-		s.mem, s.block, s.offset, s.blockDepth = block[at:at+n:at+n], newHotMem(block), uint32(at), depth
+		n, m := copy(block[at:], s.mem), copy(block[tagsAt:], s.tags)
+		s.mem, s.tags = block[at:][:n:n], block[tagsAt:][:m:m]
+		s.offset, s.tagsAt = uint32(at), uint32(tagsAt)
+		s.both, s.packed, s.blockDepth = newHotMem(block), true, depth
 		at += packedSize(s)
+		tagsAt += m
 	}
 }
 
-// packedSize is the size of a shard's bytes in a block, where each begins in a
+// packedSize is the size of a shard's records in a block, where each begins in a
 // cache line of its own.
 func packedSize(s *shard) int { return (len(s.mem) + lineSize - 1) &^ (lineSize - 1) }
 

@@ -322,7 +322,7 @@ func TestBlocksAreGivenBack(t *testing.T) {
 	full := heap() - empty
 	packed := func() (all, shards int) {
 		for s := range e.Snapshot().index.all {
-			if shards++; s.packed() {
+			if shards++; s.packed {
 				all++
 			}
 		}
@@ -342,7 +342,7 @@ func TestBlocksAreGivenBack(t *testing.T) {
 		}
 		left := map[uint64]int{} // by the first node of a block
 		for p := range uint64(1) << e.Snapshot().index.bits {
-			if s := e.Snapshot().index.at(p); s.packed() {
+			if s := e.Snapshot().index.at(p); s.packed {
 				first, _ := e.Snapshot().index.sharing(p >> nodeBits)
 				left[first]++
 			}
