@@ -14,8 +14,8 @@ import (
 //	root   []*node              2^(bits-nodeBits) of them
 //	node   nodeSize places      a change copies the root and one node
 //
-// Two levels are enough: with 100 million keys there are half a million
-// shards, 30,000 nodes, and so 240 kB of root to copy for a change.
+// Two levels are enough: with 100 million keys there are a million
+// shards, 65,000 nodes, and so 520 kB of root to copy for a change.
 const (
 	nodeBits = 4
 	nodeSize = 1 << nodeBits

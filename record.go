@@ -30,8 +30,8 @@ import (
 //
 // The entries of a family are sorted by address. If none covers another,
 // only the last one that begins at or before an address can contain it, and
-// that is found by halving: three steps for up to 7 entries, five for more, and
-// no branch that depends on the address, since no predictor can know it. It
+// that is found without
+// a branch that depends on the address, since no predictor can know it. It
 // contains the address if (address^start)>>shift is 0. Lists in which an
 // entry covers another are rare, and Policy warns of them; they are marked
 // flagScan and searched one by one.
@@ -39,7 +39,7 @@ import (
 // To try all entries in turn, without sorting, is as fast in cache up to
 // some 6 entries, and at 20 costs 160 more instructions. They are worth 16 ns
 // in themselves, and more than 100 where the record is not in the cache:
-// the processor looks some 450 instructions ahead, and so as many fewer
+// the processor looks some hundreds of instructions ahead, and so as many fewer
 // requests can wait for memory at the same time.
 const (
 	recHeader = 4 // size of the header

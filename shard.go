@@ -24,13 +24,13 @@ import (
 // So Check knows where a record is from a byte, of which there are some 0.3 to
 // 0.5 for each key: for a million keys they stay in the second-level cache, and of
 // the loads that wait for one another only that of the record itself comes from
-// memory. The tag of the cell is loaded at the same time. It says whether the key
-// has a record here at all, which spares the look at other keys' records, and
-// where in the record the entries are, so that all lines of a long record are
-// asked for at once.
+// memory. The tag of the cell, in tags, is loaded at the same time. It says whether
+// the key has a record here at all, which spares the look at other keys' records, and
+// where in the record the entries are, so that the other lines of a long record
+// are asked for before the first is there.
 //
 // Where no such pilots are found (for hashes that are equal), or where there
-// are more keys than tags, unit, cells and all tags are 0, the records stand
+// are more keys than cells can be, unit, cells and the only tag are 0, the records stand
 // one after the other, and find compares each.
 type shard struct {
 	mem  []byte // the records
