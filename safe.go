@@ -87,11 +87,11 @@ func matchRecord(rec []byte, addr netip.Addr) Verdict {
 }
 
 func match4(rec []byte, a uint32) Verdict {
-	n := count4(headerOf(rec))
+	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
+	n := l.n4
 	if n == 0 {
 		return Denied
 	}
-	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
 	starts, shifts := body[l.at4:][:4*n], body[l.shift4:][:n]
 	k := 0
 	for n > 1 {
@@ -105,12 +105,11 @@ func match4(rec []byte, a uint32) Verdict {
 }
 
 func match6(rec []byte, q query) Verdict {
-	hdr := headerOf(rec)
-	n := int(hdr >> hdrN6 & hdrCount)
+	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
+	n := l.n6
 	if n == 0 {
 		return Denied
 	}
-	l, body := layoutOf(hdr), bodyOf(rec)
 	starts, shifts := body[l.at6:][:8*n], body[l.shift6:][:n]
 	k := 0
 	for n > 1 {

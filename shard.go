@@ -71,8 +71,11 @@ func (s *shard) setTag(cell uint64, tag uint16) { binary.LittleEndian.PutUint16(
 func tagsSize(cells int) int { return 2 * max(cells, 1) }
 
 // hold makes buf, which is large enough for n bytes of records and the tags of
-// so many cells, the bytes of s.
+// so many cells, or zeros if it is nil, the bytes of s.
 func (s *shard) hold(buf []byte, n, cells int) {
+	if buf == nil {
+		buf = make([]byte, n+tagsSize(cells))
+	}
 	s.mem, s.tags = buf[:n:n], buf[n:][:tagsSize(cells)]
 	s.offset, s.tagsAt = 0, uint32(n)
 	s.both, s.packed, s.blockDepth = newHotMem(buf), false, 0

@@ -59,7 +59,7 @@ func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 	s := &shard{tables: new(tables), depth: depth, n: len(items)}
 	if len(items) == 0 {
 		s.unit = minUnit
-		s.hold(make([]byte, recPad+tagsSize(0)), recPad, 0)
+		s.hold(nil, recPad, 0)
 		return s, nil
 	}
 	if len(items) <= shardCells && b.perfect(s, items) {
@@ -70,7 +70,7 @@ func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 		return s, nil
 	}
 	*s.tables = tables{}
-	s.hold(make([]byte, size+recPad+tagsSize(0)), size+recPad, 0)
+	s.hold(nil, size+recPad, 0)
 	at, seen := 0, make(map[string]bool, len(items))
 	for i := range items {
 		key := string(keyOf(items[i].rec))
@@ -126,8 +126,7 @@ const maxTries = 32
 func (b *shardBuilder) perfect(s *shard, items []item) bool {
 	if like := b.like; like != nil && like.unit > 0 && like.fits(items) {
 		s.unit, s.cells = like.unit, like.cells
-		n := int(s.unit)*int(s.cells) + recPad
-		s.hold(make([]byte, n+tagsSize(int(s.cells))), n, int(s.cells))
+		s.hold(nil, int(s.unit)*int(s.cells)+recPad, int(s.cells))
 		if b.place(s, items, &like.pilots) {
 			return true
 		}
@@ -191,9 +190,9 @@ func (b *shardBuilder) pack(depth uint8, shards []*shard) {
 	tags, size := 0, 0
 	for _, s := range shards {
 		tags += len(s.tags)
-		size += packedSize(s)
+		size += wholeLines(len(s.mem))
 	}
-	at, tagsAt := (tags+lineSize-1)&^(lineSize-1), 0
+	at, tagsAt := wholeLines(tags), 0
 	if int64(at)+int64(size) > math.MaxUint32 {
 		for _, s := range shards {
 			s.unpack() // of the scratch space
@@ -206,14 +205,14 @@ func (b *shardBuilder) pack(depth uint8, shards []*shard) {
 		s.mem, s.tags = block[at:][:n:n], block[tagsAt:][:m:m]
 		s.offset, s.tagsAt = uint32(at), uint32(tagsAt)
 		s.both, s.packed, s.blockDepth = newHotMem(block), true, depth
-		at += packedSize(s)
+		at += wholeLines(n)
 		tagsAt += m
 	}
 }
 
-// packedSize is the size of a shard's records in a block, where each begins in a
-// cache line of its own.
-func packedSize(s *shard) int { return (len(s.mem) + lineSize - 1) &^ (lineSize - 1) }
+// wholeLines is n, rounded up to whole cache lines: the records of each shard
+// begin in a line of their own.
+func wholeLines(n int) int { return (n + lineSize - 1) &^ (lineSize - 1) }
 
 const lineSize = 64
 
