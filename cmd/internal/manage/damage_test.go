@@ -83,6 +83,20 @@ func TestDamageWhileOpen(t *testing.T) {
 }
 
 // TestFlippedBits flips bits anywhere in the file. Either the database is
+// A database of which only what is read after the keys is damaged is refused
+// before the first of them is known.
+func TestRefusedIsNotLoaded(t *testing.T) {
+	st := newStore(t)
+	s := st.open()
+	create(t, s, "key", office...)
+	require.NoError(t, s.Close())
+	st.exec("ALTER TABLE keys RENAME COLUMN description TO text")
+	st.fresh()
+	_, err := manage.Open(t.Context(), st.Options)
+	require.ErrorContains(t, err, "description")
+	require.Zero(t, st.Ring.Len())
+}
+
 // refused, or every key it still has is what it was.
 func TestFlippedBits(t *testing.T) {
 	st := newStore(t)
@@ -114,7 +128,7 @@ func TestFlippedBits(t *testing.T) {
 		s, err := manage.Open(t.Context(), st.Options)
 		if err != nil {
 			refused++
-			require.Zero(t, st.Ring.Len())
+			require.Zero(t, st.Ring.Len(), "seed %d, byte %d, bit %d", seed, at, bit)
 			continue
 		}
 		taken++

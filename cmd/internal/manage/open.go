@@ -127,10 +127,10 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, fmt.Errorf("open %s: %w", o.Path, err)
 	}
 	if s.identity, err = readIdentity(ctx, s.db.reader); err == nil {
-		err = s.load(ctx)
+		s.rowByID, err = s.db.reader.PrepareContext(ctx, selectRow)
 	}
 	if err == nil {
-		s.rowByID, err = s.db.reader.PrepareContext(ctx, selectRow)
+		err = s.load(ctx) // the last: what is refused is not to be in force
 	}
 	if err != nil {
 		s.db.close()
