@@ -211,8 +211,8 @@ func BenchmarkHash(b *testing.B) {
 }
 
 // BenchmarkRepresentation compares the record and the table for lists of
-// one length; maxSmall is where the table begins to pay, or where its five
-// steps of search end.
+// one length; maxSmall is where the table begins to pay, or where the bits of a
+// tag end.
 func BenchmarkRepresentation(b *testing.B) {
 	for _, n := range []int{5, 10, 20, maxSmall} {
 		w := workload(gen.Shape{Keys: 1000, Entries: n, Family: "mixed", Result: "mixed", Seed: 2})

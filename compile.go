@@ -24,7 +24,7 @@ type Allowlist struct {
 // valid prefix, which match nothing, are left out; [Policy.Validate] finds
 // them. The slice is not kept.
 //
-// Cost: O(n log n) for n entries. A list of up to 31 entries takes 5 bytes
+// Cost: O(n log n) for n entries. A list of up to 28 entries takes 5 bytes
 // for an IPv4 entry and 9 or 18 for an IPv6 one (up to /64, and longer); a
 // longer list is a trie.
 func Compile(entries []Entry) *Allowlist {

@@ -37,7 +37,7 @@
 // # Cost
 //
 // A Check of a short list touches about three cache lines however many keys
-// there are. A list of up to 31 entries stands beside its key in a record
+// there are. A list of up to 28 entries stands beside its key in a record
 // without pointers: about 80 bytes with a key of 33 characters and five IPv4
 // entries, which the garbage collector need not trace. A longer list is a
 // bart table, shared by all keys with the same list. A change copies a few

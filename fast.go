@@ -100,6 +100,12 @@ func newQuery(addr netip.Addr) query {
 }
 
 func load64(p unsafe.Pointer, i int) uint64 { return *(*uint64)(unsafe.Add(p, i)) }
+
+// loadInt is load64 for comparing. The compiler does not take a load of this type for one
+// of the other: it compares with memory and keeps no words of the key on the
+// stack from the hash on.
+func loadInt(p unsafe.Pointer, i int) int64 { return *(*int64)(unsafe.Add(p, i)) }
+
 func load32(p unsafe.Pointer, i int) uint32 { return *(*uint32)(unsafe.Add(p, i)) }
 func load16(p unsafe.Pointer, i int) uint16 { return *(*uint16)(unsafe.Add(p, i)) }
 func load8(p unsafe.Pointer, i int) uint8   { return *(*uint8)(unsafe.Add(p, i)) }
@@ -122,29 +128,31 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 
 	p := h >> (s.shift & 63)
 	nd := *(*unsafe.Pointer)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
-	t := (*tables)(unsafe.Add(nd, unsafe.Offsetof(node{}.tables)+uintptr(p%nodeSize)*unsafe.Sizeof(tables{})))
-	base := baseOf(nd, t)
-	cell := cellAt(h, load8(unsafe.Add(unsafe.Pointer(t), pilotAt(h)), int(unsafe.Offsetof(t.pilots))), t.cells)
-	tag := uint32(load16(unsafe.Add(base, uint64(t.tagsAt)+cell*2), 0))
+	// line is as far from nd as the tables of the place from those of the first.
+	line := unsafe.Add(nd, uintptr(p%nodeSize)*unsafe.Sizeof(tables{}))
+	base := *(*unsafe.Pointer)(unsafe.Add(nd, uintptr(load8(line, atBase))*unsafe.Sizeof(hotMem{})))
+	cell := cellAt(h, load8(unsafe.Add(line, pilotAt(h)), atPilots), load16(line, atCells))
+	tag := uint32(load16(unsafe.Add(base, uint64(load32(line, atTags))+cell*2), 0))
 	if (tag^(uint32(h)|1))&tagMask != 0 {
-		if t.unit != 0 {
+		if load16(line, atUnit) != 0 {
 			return Unrestricted
 		}
 		return s.checkSlow(key, addr)
 	}
-	rec := unsafe.Add(base, uint64(t.offset)+cell*uint64(t.unit))
-	if load16(rec, 0) != uint16(n) {
+	rec := unsafe.Add(base, uint64(load32(line, atOffset))+cell*uint64(load16(line, atUnit)))
+	if load16(rec, 2) != uint16(n) {
 		return s.checkSlow(key, addr)
 	}
 	// Branches and not one sum of differences: they are always predicted, and
 	// so fewer instructions.
-	if load64(rec, recHeader) != load64(k, 0) || load64(rec, recHeader+8) != load64(k, 8) ||
-		load64(rec, recHeader-16+n) != load64(k, n-16) || load64(rec, recHeader-8+n) != load64(k, n-8) ||
-		n > 32 && (load64(rec, recHeader+16) != load64(k, 16) || load64(rec, recHeader+24) != load64(k, 24)) {
+	end, recEnd := unsafe.Add(k, n), unsafe.Add(rec, recHeader+n)
+	if loadInt(rec, recHeader) != loadInt(k, 0) || loadInt(rec, recHeader+8) != loadInt(k, 8) ||
+		loadInt(recEnd, -16) != loadInt(end, -16) || loadInt(recEnd, -8) != loadInt(end, -8) ||
+		n > 32 && (loadInt(rec, recHeader+16) != loadInt(k, 16) || loadInt(rec, recHeader+24) != loadInt(k, 24)) {
 		return s.checkSlow(key, addr)
 	}
 	n4, n6 := int(tag>>tagN4&hdrCount), int(tag>>tagN6)
-	shifts := unsafe.Add(rec, recHeader+n)
+	shifts := recEnd
 	starts := unsafe.Add(shifts, n4+n6)
 	hi, lo := addrWords(&addr)
 	if hi == 0 && lo>>32 == 0xffff {
@@ -164,7 +172,8 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	if !isLarge(load32(rec, 0)) {
 		return Denied
 	}
-	l := (*node)(nd).more[p%nodeSize].large[load32(rec, recHeader+n)].large
+	place := (uintptr(line) - uintptr(nd)) / unsafe.Sizeof(tables{})
+	l := (*node)(nd).more[place].large[load32(recEnd, 0)].large
 	if hi == 0 && lo>>32 == 0xffff {
 		return check4(&l.in4, uint32(lo))
 	}
@@ -173,6 +182,17 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	}
 	return Denied
 }
+
+// Where the tables of a node's first place are in the node.
+const (
+	atTables = int(unsafe.Offsetof(node{}.tables))
+	atOffset = atTables + int(unsafe.Offsetof(tables{}.offset))
+	atTags   = atTables + int(unsafe.Offsetof(tables{}.tagsAt))
+	atCells  = atTables + int(unsafe.Offsetof(tables{}.cells))
+	atUnit   = atTables + int(unsafe.Offsetof(tables{}.unit))
+	atBase   = atTables + int(unsafe.Offsetof(tables{}.base))
+	atPilots = atTables + int(unsafe.Offsetof(tables{}.pilots))
+)
 
 // maxShort is the longest key that Check has its short way for. Longer ones are
 // rare, and the two loops for them would cost all others some registers.
@@ -272,7 +292,7 @@ func (s *Snapshot) finish(key string, addr netip.Addr, h uint64, perfect bool, t
 		}
 		return s.checkSlow(key, addr)
 	}
-	if int(uint16(hdr)) != n || isLarge(hdr) || !sameKey(unsafe.Add(rec, recHeader), key) {
+	if int(hdr>>hdrKeyLen) != n || isLarge(hdr) || !sameKey(unsafe.Add(rec, recHeader), key) {
 		return s.checkSlow(key, addr)
 	}
 	return matchPlain(rec, addr)
@@ -293,45 +313,50 @@ func sameKey(p unsafe.Pointer, key string) bool {
 // steps are arithmetic and no branches. There are two kinds, for up to 7
 // entries and for more, and not one for each number of entries n, which
 // differs from key to key, so that it is seldom mispredicted. With 8 to 20
-// entries, four of them, which are loaded at once wherever they are, say in
-// which group of at most four the entry is: the c-th group begins at
-// c*(n-4)/4, so that no step looks beyond the entries; see minEntries4. The
-// other three of the group say which one it is.
+// entries, n is a multiple of four, and the c-th group begins n/4-1 entries
+// behind the one before it; the last one has four. The first entries of four
+// groups, which are loaded at once wherever they are, say which group the entry
+// is in, and three others of that group which one it is. A start plus ^a carries
+// if it is behind a. (That is written out each time: in the place of a call, inlined or not, the
+// compiler has an instruction that does nothing.)
 
 // match4 returns Allowed if one of n entries, at least minEntries4, contains a.
 func match4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
 	not := ^uint64(a)
-	if n >= 8 {
+	if n >= grouped {
 		if n > 20 {
 			if over := n - 20; load32(starts, 4*over) <= a {
 				shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 4*over)
 			}
 			n = 20
 		}
-		n -= 4
-		k := stepBack(uint64(load32(starts, 4*(n>>2))), not, 4)
-		k = stepBack(uint64(load32(starts, 4*(n>>1))), not, k)
-		k = stepBack(uint64(load32(starts, 4*(n*3>>2))), not, k)
-		k = stepBack(uint64(load32(starts, 4*n)), not, k)
-		n = int(k) * n >> 2
+		step := n - 4 // from one group to the next, in bytes of starts
+		_, c := bits.Add64(uint64(load32(starts, step)), not, 0)
+		k, _ := bits.Sub64(4, 0, c)
+		_, c = bits.Add64(uint64(load32(starts, 2*step)), not, 0)
+		k, _ = bits.Sub64(k, 0, c)
+		_, c = bits.Add64(uint64(load32(starts, 3*step)), not, 0)
+		k, _ = bits.Sub64(k, 0, c)
+		_, c = bits.Add64(uint64(load32(starts, 4*step)), not, 0)
+		k, _ = bits.Sub64(k, 0, c)
+		n = int(k) * step
+		shifts, starts = unsafe.Add(shifts, n>>2), unsafe.Add(starts, n)
 	} else {
 		n -= 4
 		n &= int((int64(load32(starts, 4*n)) + int64(not)) >> 63)
+		shifts, starts = unsafe.Add(shifts, n), unsafe.Add(starts, 4*n)
 	}
-	shifts, starts = unsafe.Add(shifts, n), unsafe.Add(starts, 4*n)
-	k := stepBack(uint64(load32(starts, 4)), not, 3)
-	k = stepBack(uint64(load32(starts, 8)), not, k)
-	k = stepBack(uint64(load32(starts, 12)), not, k)
-	d := uint64(load32(starts, int(4*k))^a) >> (load8(shifts, int(k)) & 63)
-	return verdictOf(d == 0)
-}
-
-// stepBack is k, or one less if an entry that begins at start begins after the
-// address a, which is given as ^a.
-func stepBack(start, not, k uint64) uint64 {
-	_, carry := bits.Add64(start, not, 0)
-	k, _ = bits.Sub64(k, 0, carry)
-	return k
+	_, c := bits.Add64(uint64(load32(starts, 4)), not, 0)
+	k, _ := bits.Sub64(3, 0, c)
+	_, c = bits.Add64(uint64(load32(starts, 8)), not, 0)
+	k, _ = bits.Sub64(k, 0, c)
+	_, c = bits.Add64(uint64(load32(starts, 12)), not, 0)
+	k, _ = bits.Sub64(k, 0, c)
+	v := Denied
+	if uint64(load32(starts, int(4*k))^a)>>(load8(shifts, int(k))&63) == 0 {
+		v = Allowed
+	}
+	return v
 }
 
 // steps6 is the steps of a search among fewer than 8 entries.
@@ -346,7 +371,7 @@ const asWide Verdict = 0xff
 // it needs no stack.
 func match6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	k := 0
-	if n < 8 {
+	if n < grouped {
 		steps := uint64(*(*uint32)(unsafe.Add(unsafe.Pointer(&steps6), n*4)))
 		half := int(steps & 7)
 		k = half - less(hi, load64(starts, 8*half))&half
@@ -357,23 +382,31 @@ func match6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 		k += half
 		k -= less(hi, load64(starts, 8*k)) & half
 	} else {
-		not := ^hi
 		if n > 20 {
 			if over := n - 20; load64(starts, 8*over) <= hi {
 				shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 8*over)
 			}
 			n = 20
 		}
-		n -= 4
-		group := stepBack(load64(starts, 8*(n>>2)), not, 4)
-		group = stepBack(load64(starts, 8*(n>>1)), not, group)
-		group = stepBack(load64(starts, 8*(n*3>>2)), not, group)
-		group = stepBack(load64(starts, 8*n), not, group)
-		n = int(group) * n >> 2
-		shifts, starts = unsafe.Add(shifts, n), unsafe.Add(starts, 8*n)
-		group = stepBack(load64(starts, 8), not, 3)
-		group = stepBack(load64(starts, 16), not, group)
-		k = int(stepBack(load64(starts, 24), not, group))
+		not := ^hi
+		step := 2*n - 8
+		_, c := bits.Add64(load64(starts, step), not, 0)
+		g, _ := bits.Sub64(4, 0, c)
+		_, c = bits.Add64(load64(starts, 2*step), not, 0)
+		g, _ = bits.Sub64(g, 0, c)
+		_, c = bits.Add64(load64(starts, 3*step), not, 0)
+		g, _ = bits.Sub64(g, 0, c)
+		_, c = bits.Add64(load64(starts, 4*step), not, 0)
+		g, _ = bits.Sub64(g, 0, c)
+		n = int(g) * step
+		shifts, starts = unsafe.Add(shifts, n>>3), unsafe.Add(starts, n)
+		_, c = bits.Add64(load64(starts, 8), not, 0)
+		g, _ = bits.Sub64(3, 0, c)
+		_, c = bits.Add64(load64(starts, 16), not, 0)
+		g, _ = bits.Sub64(g, 0, c)
+		_, c = bits.Add64(load64(starts, 24), not, 0)
+		g, _ = bits.Sub64(g, 0, c)
+		k = int(g)
 	}
 	d := hi ^ load64(starts, 8*k)
 	shift := load8(shifts, k)
@@ -417,8 +450,8 @@ func matchRecord(rec []byte, addr netip.Addr) Verdict {
 // matchPlain is matchRecord for a record that is not marked flagScan.
 func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
 	hdr := load32(rec, 0)
-	n4, n6 := count4(hdr), int(hdr>>hdrN6&hdrCount)
-	shifts := unsafe.Add(rec, recHeader+int(hdr&hdrKeyLen))
+	n4, n6 := count4(hdr), count6(hdr)
+	shifts := unsafe.Add(rec, recHeader+keyLen(hdr))
 	starts := unsafe.Add(shifts, n4+n6)
 	switch q := newQuery(addr); {
 	case q.family == 4 && n4 > 0:

@@ -22,8 +22,8 @@ func TestBytesPerKey(t *testing.T) {
 		{5, "4", 72},
 		{5, "mixed", 96},
 		{5, "6", 107},
-		{20, "4", 166},
-		{20, "6", 274},
+		{20, "4", 208},
+		{20, "6", 277},
 	} {
 		w := gen.Shape{Keys: 1e5, Entries: tt.entries, Family: tt.family, Result: "mixed", Queries: 1, Seed: 1}.New()
 		e := New(&Options{Policy: benchPolicy()})

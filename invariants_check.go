@@ -41,7 +41,7 @@ func verifySnapshot(s *Snapshot) error {
 			switch t := &n.tables[j]; {
 			case t.base == 0:
 				packed++
-			case int(t.base) != 1+j || t.offset != 0 || t.tagsAt != n.rest[j].size:
+			case int(t.base) != 1+j || t.offset != ahead || t.tagsAt != ahead+n.rest[j].size:
 				return fmt.Errorf("node %d: the bytes of place %d are number %d, from %d on", i, j, t.base, t.offset)
 			}
 			if n.base[1+j].none() != (n.tables[j].base == 0) {
@@ -196,7 +196,7 @@ func (s *shard) verifyRecord(more *moreShard, at int, cold, large *int) (int, er
 		return 0, fmt.Errorf("%d bytes are no header", len(b))
 	}
 	hdr := headerOf(b)
-	klen := int(hdr & hdrKeyLen)
+	klen := keyLen(hdr)
 	if klen < 1 || klen > MaxKeyLen {
 		return 0, fmt.Errorf("a key of %d bytes", klen)
 	}
@@ -208,7 +208,7 @@ func (s *shard) verifyRecord(more *moreShard, at int, cold, large *int) (int, er
 		if i := int(binary.LittleEndian.Uint32(b[size-4:])); i != *large || i >= len(more.large) {
 			return 0, fmt.Errorf("its table is number %d, want %d of %d", i, *large, len(more.large))
 		}
-		if hdr != hdrLarge|uint32(klen) {
+		if hdr != hdrLarge|uint32(klen)<<hdrKeyLen {
 			return 0, fmt.Errorf("a large list with entries in the record")
 		}
 		*large++
@@ -245,7 +245,7 @@ func (l *layout) verify(rec []byte) error {
 		}
 	}
 	wides := 0
-	for i, v := range body[l.shift6:l.at4] {
+	for i, v := range body[l.shift6 : l.at4-l.pad6] {
 		if v == wide {
 			wides++
 		} else if v > 64 {

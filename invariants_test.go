@@ -113,12 +113,15 @@ func TestCheckInvariantsSees(t *testing.T) {
 		"a key has changed":       func(s *Snapshot) { keyOf(flagged(first(s), 0))[0]++ },
 		"a key is empty": func(s *Snapshot) {
 			r := flagged(first(s), 0)
-			binary.LittleEndian.PutUint32(r, headerOf(r)&^hdrKeyLen)
+			binary.LittleEndian.PutUint32(r, headerOf(r)&^(1<<27-1<<hdrKeyLen))
 		},
 		"an entry has host bits":     func(s *Snapshot) { body, l := entry(first(s)); body[l.at4] ^= 1; body[l.shift4] = 8 },
-		"a record has other flags":   func(s *Snapshot) { flagged(first(s), 0)[3] |= flagLabels >> 24 },
+		"a record has other flags":   func(s *Snapshot) { flagged(first(s), 0)[1] |= flagLabels >> 8 },
 		"a record has an entry more": func(s *Snapshot) { r := flagged(first(s), 0); binary.LittleEndian.PutUint32(r, headerOf(r)+1<<hdrN4) },
-		"a record has no entries":    func(s *Snapshot) { r := flagged(first(s), 0); binary.LittleEndian.PutUint32(r, headerOf(r)&hdrKeyLen) },
+		"a record has no entries": func(s *Snapshot) {
+			r := flagged(first(s), 0)
+			binary.LittleEndian.PutUint32(r, headerOf(r)>>hdrKeyLen<<hdrKeyLen)
+		},
 		"labels are elsewhere":       func(s *Snapshot) { r := flagged(first(s), flagLabels); r[len(r)-4]++ },
 		"a table is another":         func(s *Snapshot) { r := flagged(first(s), hdrLarge); r[len(r)-4]++ },
 		"a table is left over":       func(s *Snapshot) { m := first(s).more; m.large = append(m.large, m.large[0]) },
@@ -133,7 +136,7 @@ func TestCheckInvariantsSees(t *testing.T) {
 		},
 		"the copy for Check is older": func(s *Snapshot) {
 			sh := first(s)
-			s.index.root[0].base[1] = newHotMem(slices.Concat(sh.mem, sh.tags))
+			s.index.root[0].base[1] = newHotMem(slices.Concat(zeros[:], sh.mem, sh.tags))
 		},
 		"the pilots are others": func(s *Snapshot) { table(s, func(t *tables) { clear(t.pilots[:]); t.pilots[0]++ }) },
 		"a free cell is not zero": func(s *Snapshot) {
@@ -153,7 +156,7 @@ func TestCheckInvariantsSees(t *testing.T) {
 		"there are no cells":                        func(s *Snapshot) { table(s, func(t *tables) { t.cells, t.unit = 0, 0 }) },
 		"cells are of another size":                 func(s *Snapshot) { table(s, func(t *tables) { t.unit += unitStep }) },
 		"cells of no multiple of a step":            func(s *Snapshot) { table(s, func(t *tables) { t.unit++ }) },
-		"a header says that entries overlap":        func(s *Snapshot) { flagged(first(s), 0)[1] |= flagScan >> 8 },
+		"a header says that entries overlap":        func(s *Snapshot) { flagged(first(s), 0)[3] |= flagScan >> 24 },
 		"the copy has other cells":                  func(s *Snapshot) { s.index.root[0].tables[0].cells++ },
 		"a place has another shard":                 func(s *Snapshot) { sh := s.index.root[0].shard(nodeSize - 1); s.index.root[0].put(0, &sh) },
 		"a place has no shard": func(s *Snapshot) {

@@ -21,12 +21,16 @@ import (
 //
 // or, for a long list, behind the key stand 4 bytes, an index into
 // moreShard.large. What stands behind the header is the record's body. Numbers
-// are little endian. The header's lower 16 bits are klen, and flagScan if it
-// is set, so that Check compares them with the length of its key; the upper 16
+// are little endian. The header's upper 16 bits are klen, and flagScan if it
+// is set, so that Check compares them with the length of its key; the lower 16
 // are the numbers of entries: IPv4 and IPv6 ones and, of these, wide ones, in 5
 // bits each, and flagLabels. That of a long list has 0, 0 and 1, which no other
 // has. If there are fewer than minEntries4 IPv4 entries, n4 is minEntries4 all
-// the same, and the last of them stands there again (but not with flagScan).
+// the same; from grouped entries of a family on, n4 or n6 is a multiple of four.
+// The last entry of the family stands there again then (but not with flagScan).
+//
+// What Check reads stands side by side, from the key's length to start6: where
+// cells are whole cache lines, it begins with a line. See ahead.
 //
 // The entries of a family are sorted by address. If none covers another,
 // only the last one that begins at or before an address can contain it, and
@@ -44,14 +48,14 @@ import (
 const (
 	recHeader = 4 // size of the header
 
-	hdrKeyLen = 1<<11 - 1
-	hdrN4     = 16
-	hdrN6     = 21
-	hdrNw     = 26
+	hdrN4     = 0
+	hdrN6     = 5
+	hdrNw     = 10
+	hdrKeyLen = 16
 	hdrCount  = 1<<5 - 1
 
-	flagScan   = 1 << 15 // an entry covers another, or ::/0 is there
-	flagLabels = 1 << 31 // there are labels
+	flagLabels = 1 << 15 // there are labels
+	flagScan   = 1 << 31 // an entry covers another, or ::/0 is there
 	hdrLarge   = 1 << hdrNw
 
 	// wide in the place of a shift says that the rest is in lo.
@@ -63,13 +67,19 @@ const (
 )
 
 // maxSmall is the longest list that is kept as a record; a longer one is a
-// bart table. BenchmarkRepresentation measures it.
-const maxSmall = 31
+// bart table. It is the largest multiple of four that a tag has bits for;
+// BenchmarkRepresentation measures it.
+const maxSmall = 28
 
 // minEntries4 is how many IPv4 entries a record has if it has any, so that
 // a search needs no check of its bounds. (IPv6 entries are longer, and in
 // most lists there are few; their search takes its steps from a table.)
 const minEntries4 = 4
+
+// grouped is from how many entries of a family on their number in a record is
+// a multiple of four, so that where the groups begin that Check searches takes
+// no division.
+const grouped = 8
 
 // A query is a client address as the records want it.
 type query struct {
@@ -80,9 +90,12 @@ type query struct {
 // A layout is where the parts of a small record's body begin, from the
 // body's first byte. Only the slow paths make one.
 type layout struct {
-	n, n4, pad4, n6, nw                       int // n is without the padding
+	n, n4, pad4, n6, pad6, nw                 int // n is without the padding
 	shift4, shift6, at4, at6, lo, order, size int
 }
+
+// keyLen is the length of the key of the record with the header hdr.
+func keyLen(hdr uint32) int { return int(hdr >> hdrKeyLen & (1<<11 - 1)) }
 
 // isLarge reports whether a header is that of a long list.
 func isLarge(hdr uint32) bool { return hdr>>hdrN6&(1<<10-1) == hdrLarge>>hdrN6 }
@@ -91,16 +104,27 @@ func isLarge(hdr uint32) bool { return hdr>>hdrN6&(1<<10-1) == hdrLarge>>hdrN6 }
 func count4(hdr uint32) int {
 	n := int(hdr >> hdrN4 & hdrCount)
 	if 0 < n && n < minEntries4 && hdr&flagScan == 0 {
-		n = minEntries4
+		return minEntries4
+	}
+	return padded(n, hdr)
+}
+
+// count6 is n6, with the padding.
+func count6(hdr uint32) int { return padded(int(hdr>>hdrN6&hdrCount), hdr) }
+
+func padded(n int, hdr uint32) int {
+	if n >= grouped && hdr&flagScan == 0 {
+		n = (n + 3) &^ 3
 	}
 	return n
 }
 
 func layoutOf(hdr uint32) (l layout) {
-	l.n4, l.n6, l.nw = count4(hdr), int(hdr>>hdrN6&hdrCount), int(hdr>>hdrNw&hdrCount)
+	l.n4, l.n6, l.nw = count4(hdr), count6(hdr), int(hdr>>hdrNw&hdrCount)
 	l.pad4 = l.n4 - int(hdr>>hdrN4&hdrCount)
-	l.n = l.n4 - l.pad4 + l.n6
-	l.shift4 = int(hdr & hdrKeyLen)
+	l.pad6 = l.n6 - int(hdr>>hdrN6&hdrCount)
+	l.n = l.n4 - l.pad4 + l.n6 - l.pad6
+	l.shift4 = keyLen(hdr)
 	l.shift6 = l.shift4 + l.n4
 	l.at4 = l.shift6 + l.n6
 	l.at6 = l.at4 + 4*l.n4
@@ -113,7 +137,7 @@ func layoutOf(hdr uint32) (l layout) {
 // appendRecord appends the small record of key and the canonical entries,
 // which are at most maxSmall.
 func appendRecord(dst []byte, key string, entries []Entry) []byte {
-	hdr := uint32(len(key))
+	hdr := uint32(len(key)) << hdrKeyLen
 	var perm [maxSmall]uint8
 	order := perm[:len(entries)]
 	for i := range order {
@@ -142,7 +166,7 @@ func appendRecord(dst []byte, key string, entries []Entry) []byte {
 		}
 	}
 	l := layoutOf(hdr)
-	n4 := l.n4 - l.pad4
+	n4, n6 := l.n4-l.pad4, l.n6-l.pad6
 	dst = binary.LittleEndian.AppendUint32(dst, hdr)
 	at := len(dst)
 	dst = append(dst, make([]byte, l.size)...)
@@ -164,12 +188,20 @@ func appendRecord(dst []byte, key string, entries []Entry) []byte {
 			continue
 		}
 		k -= n4
-		binary.LittleEndian.PutUint64(body[l.at6+8*k:], binary.BigEndian.Uint64(a[:8]))
+		last, shift := k, byte(wide)
+		if k == n6-1 {
+			last += l.pad6
+		}
 		if p.Bits() <= 64 {
-			body[l.shift6+k] = byte(64 - p.Bits())
+			shift = byte(64 - p.Bits())
+		}
+		for ; k <= last; k++ {
+			binary.LittleEndian.PutUint64(body[l.at6+8*k:], binary.BigEndian.Uint64(a[:8]))
+			body[l.shift6+k] = shift
+		}
+		if shift != wide {
 			continue
 		}
-		body[l.shift6+k] = wide
 		lo := body[l.lo+9*w:]
 		binary.LittleEndian.PutUint64(lo, binary.BigEndian.Uint64(a[8:]))
 		lo[8] = byte(128 - p.Bits())
@@ -180,7 +212,7 @@ func appendRecord(dst []byte, key string, entries []Entry) []byte {
 }
 
 // maxBody is the size of the longest body, with an offset of labels.
-const maxBody = 18*maxSmall + MaxKeyLen + maxSmall + 4
+const maxBody = 18*maxSmall + (9+5)*3 + MaxKeyLen + maxSmall + 4
 
 // prefixes decodes the small record rec into dst, in the order in which the
 // prefixes were set.
@@ -225,7 +257,7 @@ func matchScan(rec []byte, addr netip.Addr) Verdict {
 func matchWide(rec []byte, q query) Verdict {
 	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
 	lo := body[l.lo:]
-	for k := range l.n6 {
+	for k := range l.n6 - l.pad6 {
 		if body[l.shift6+k] != wide {
 			continue
 		}

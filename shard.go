@@ -74,10 +74,10 @@ func tagsSize(cells int) int { return 2 * max(cells, 1) }
 // so many cells, or zeros if it is nil, the bytes of s.
 func (s *shard) hold(buf []byte, n, cells int) {
 	if buf == nil {
-		buf = make([]byte, n+tagsSize(cells))
+		buf = make([]byte, ahead+n+tagsSize(cells))
 	}
-	s.mem, s.tags = buf[:n:n], buf[n:][:tagsSize(cells)]
-	s.offset, s.tagsAt = 0, uint32(n)
+	s.mem, s.tags = buf[ahead:][:n:n], buf[ahead+n:][:tagsSize(cells)]
+	s.offset, s.tagsAt = ahead, ahead+uint32(n)
 	s.both, s.packed, s.blockDepth = newHotMem(buf), false, 0
 }
 
@@ -121,7 +121,7 @@ const (
 // to 5 are the tag. A part that is equal for all keys costs only time.
 
 // pilotAt is the place of the pilot for hash h.
-func pilotAt(h uint64) uint64 { return uint64(uint32(h)) * shardPilots >> 32 }
+func pilotAt(h uint64) uint64 { return uint64(uint32(h)) * (shardPilots >> 4) >> 28 }
 
 // cellAt is the cell for hash h with the given pilot.
 func cellAt(h uint64, pilot uint8, cells uint16) uint64 {
@@ -153,7 +153,7 @@ func tagOf(h uint64) uint32 { return uint32(h)&tagMask | 1 }
 // tagFor is the tag of the record rec, whose key has the hash h.
 func tagFor(h uint64, rec []byte) uint16 {
 	hdr := headerOf(rec)
-	return uint16(tagOf(h) | uint32(count4(hdr))<<tagN4 | hdr>>hdrN6&hdrCount<<tagN6)
+	return uint16(tagOf(h) | uint32(count4(hdr))<<tagN4 | uint32(count6(hdr))<<tagN6)
 }
 
 // cellOf is the cell for hash h in s.
@@ -166,7 +166,7 @@ func (t *tables) cellsFor(size int) int { return (size + int(t.unit) - 1) / int(
 func (s *shard) unpack() {
 	t := *s.tables
 	s.tables = &t
-	s.hold(slices.Concat(s.mem, s.tags), len(s.mem), int(s.cells))
+	s.hold(slices.Concat(zeros[:], s.mem, s.tags), len(s.mem), int(s.cells))
 }
 
 // linear reports whether the records of s have no cells.
@@ -183,14 +183,14 @@ type item struct {
 func headerOf(rec []byte) uint32 { return binary.LittleEndian.Uint32(rec) }
 
 func keyOf(rec []byte) []byte {
-	return rec[recHeader:][:headerOf(rec)&hdrKeyLen]
+	return rec[recHeader:][:keyLen(headerOf(rec))]
 }
 
 func bodyOf(rec []byte) []byte { return rec[recHeader:] }
 
 // largeOf is the index of the list of a record of a long one.
 func largeOf(rec []byte) uint32 {
-	return binary.LittleEndian.Uint32(rec[recHeader+headerOf(rec)&hdrKeyLen:])
+	return binary.LittleEndian.Uint32(rec[recHeader+keyLen(headerOf(rec)):])
 }
 
 // recEntries is the number of entries of a small record.
@@ -203,7 +203,7 @@ func recEntries(rec []byte) int {
 func recSize(b []byte) int {
 	hdr := headerOf(b)
 	if isLarge(hdr) {
-		return recHeader + int(hdr&hdrKeyLen) + 4
+		return recHeader + keyLen(hdr) + 4
 	}
 	size := recHeader + layoutOf(hdr).size
 	if hdr&flagLabels != 0 {
@@ -337,7 +337,7 @@ func appendItem(arena []byte, key string, h uint64, entries []Entry, cache *comp
 	at := len(arena)
 	if len(entries) > maxSmall {
 		it.large = compileLarge(entries, cache)
-		arena = binary.LittleEndian.AppendUint32(arena, hdrLarge|uint32(len(key)))
+		arena = binary.LittleEndian.AppendUint32(arena, hdrLarge|uint32(len(key))<<hdrKeyLen)
 		arena = append(arena, key...)
 		arena = append(arena, 0, 0, 0, 0)
 	} else {

@@ -64,7 +64,7 @@ func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 	}
 	if len(items) <= shardCells && b.perfect(s, items) {
 		b.fill(s, items)
-		if n := len(s.mem) + len(s.tags); b.packing && b.used+n <= len(b.space) {
+		if n := ahead + len(s.mem) + len(s.tags); b.packing && b.used+n <= len(b.space) {
 			b.used += n
 		}
 		return s, nil
@@ -158,7 +158,7 @@ func (b *shardBuilder) perfect(s *shard, items []item) bool {
 // room returns zeros for so many cells and their tags, or for more, if that
 // will do and they cost nothing.
 func (b *shardBuilder) room(unit int, cells *int, more bool) []byte {
-	n := unit**cells + recPad + tagsSize(*cells)
+	n := ahead + unit**cells + recPad + tagsSize(*cells)
 	if !more && !b.packing {
 		return make([]byte, n)
 	}
@@ -172,8 +172,8 @@ func (b *shardBuilder) room(unit int, cells *int, more bool) []byte {
 	}
 	// The allocator has its own sizes; all of what it gives is of use.
 	mem := append([]byte(nil), make([]byte, n)...)
-	*cells = max(*cells, min((cap(mem)-recPad)/(unit+tagsSize(1)), shardCells))
-	mem = mem[:*cells*unit+recPad+tagsSize(*cells)]
+	*cells = max(*cells, min((cap(mem)-ahead-recPad)/(unit+tagsSize(1)), shardCells))
+	mem = mem[:ahead+*cells*unit+recPad+tagsSize(*cells)]
 	clear(mem[n:])
 	return mem
 }
@@ -187,12 +187,12 @@ func (b *shardBuilder) room(unit int, cells *int, more bool) []byte {
 // can be: the processor finds no more than some thousand without help.
 func (b *shardBuilder) pack(depth uint8, shards []*shard) {
 	b.used = 0
-	tags, size := 0, 0
+	tags, size := 0, ahead
 	for _, s := range shards {
 		tags += len(s.tags)
 		size += wholeLines(len(s.mem))
 	}
-	at, tagsAt := wholeLines(tags), 0
+	tagsAt, at := 0, wholeLines(tags)
 	if int64(at)+int64(size) > math.MaxUint32 {
 		for _, s := range shards {
 			s.unpack() // of the scratch space
@@ -200,6 +200,7 @@ func (b *shardBuilder) pack(depth uint8, shards []*shard) {
 		return
 	}
 	block := make([]byte, at+size)
+	at += ahead
 	for _, s := range shards {
 		n, m := copy(block[at:], s.mem), copy(block[tagsAt:], s.tags)
 		s.mem, s.tags = block[at:][:n:n], block[tagsAt:][:m:m]
@@ -214,7 +215,17 @@ func (b *shardBuilder) pack(depth uint8, shards []*shard) {
 // begin in a line of their own.
 func wholeLines(n int) int { return (n + lineSize - 1) &^ (lineSize - 1) }
 
-const lineSize = 64
+const (
+	lineSize = 64
+
+	// ahead is how many bytes of a line stand before the first record. It
+	// begins with two bytes that Check does not read, and what Check reads
+	// begins with a line. (Allocations of this size begin with one.)
+	ahead = lineSize - 2
+)
+
+// zeros is the bytes ahead of a shard's records.
+var zeros [ahead]byte
 
 // fits reports whether the items have room in as many cells as t has, and do
 // not leave too many of them free.
@@ -231,7 +242,8 @@ func (t *tables) fits(items []item) bool {
 // measure chooses the size of a cell and how many are needed so that the
 // items take little memory: in cells of the size of the longest record each
 // has one, and shorter records waste what they leave free; in smaller ones
-// some records need several side by side, which are harder to find.
+// some records need several side by side, which are harder to find. Cells of
+// whole cache lines may take some memory more.
 func (b *shardBuilder) measure(items []item) (unit, cells int) {
 	clear(b.classes[:])
 	for i := range items {
@@ -244,8 +256,9 @@ func (b *shardBuilder) measure(items []item) (unit, cells int) {
 		}
 	}
 	largest := int(b.sizes[len(b.sizes)-1])
-	best := math.MaxInt
-	for u := min(minUnit/unitStep, largest); u <= largest; u++ {
+	best, bestWhole := math.MaxInt, math.MaxInt
+	whole, wholeCells := 0, 0 // in cells that are whole lines
+	for u := min(minUnit/unitStep, largest); u <= wholeLines(largest*unitStep)/unitStep; u++ {
 		need, several := 0, 0
 		for _, c := range b.sizes {
 			each := (int(c) + u - 1) / u
@@ -256,12 +269,28 @@ func (b *shardBuilder) measure(items []item) (unit, cells int) {
 			}
 		}
 		want := need + need/14 + several/6
-		if u == largest {
+		if u >= largest {
 			want = min(want, shardCells)
 		}
-		if want <= shardCells && want*u < best {
+		if want > shardCells {
+			continue
+		}
+		if want*u < best {
 			best, unit, cells = want*u, u*unitStep, want
 		}
+		if u%(lineSize/unitStep) == 0 && want*u < bestWhole {
+			bestWhole, whole, wholeCells = want*u, u*unitStep, want
+		}
+	}
+	// A record across the bounds of lines is in one line more than it needs,
+	// and what Check costs with many keys is lines. BenchmarkCheck measures the
+	// time, and TestBytesPerKey the memory.
+	more := best / 4
+	if whole > 2*lineSize {
+		more = best / 3
+	}
+	if bestWhole <= best+more {
+		return whole, wholeCells
 	}
 	return unit, cells
 }
