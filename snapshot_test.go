@@ -3,6 +3,7 @@ package ipallow
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
@@ -94,6 +95,35 @@ func TestCompileCache(t *testing.T) {
 	require.NoError(t, e.Replace(e.Snapshot().All()))
 	for i := range 1000 {
 		require.Same(t, table, e.Snapshot().tableOf(gen.BulkKey(i)))
+	}
+}
+
+// Long lists of so many keys that they are in shards of their own: each is
+// found through its own shard.
+func TestLongListsOfManyKeys(t *testing.T) {
+	t.Parallel()
+	e := New(&Options{Policy: widest()})
+	const keys = 2000
+	own := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}) }
+	own6 := func(i int) netip.Addr {
+		return netip.AddrFrom16([16]byte{0x20, 1, 0x0d, 0xb8, 14: byte(i >> 8), 15: byte(i)})
+	}
+	long := fromNaive(gen.Distinct(maxSmall))
+	require.NoError(t, e.Update(func(tx *Tx) error {
+		for i := range keys {
+			list := append(long[:maxSmall:maxSmall], Entry{Prefix: netip.PrefixFrom(own(i), 32)}, Entry{Prefix: netip.PrefixFrom(own6(i), 128)})
+			if err := tx.Set(fmt.Sprintf("a key of some length %04d", i), list); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	for i := range keys {
+		key := fmt.Sprintf("a key of some length %04d", i)
+		require.Equal(t, Allowed, e.Check(key, own(i)), key)
+		require.Equal(t, Denied, e.Check(key, own(i+1)), key)
+		require.Equal(t, Allowed, e.Check(key, own6(i)), key)
+		require.Equal(t, Denied, e.Check(key, own6(i+1)), key)
 	}
 }
 

@@ -132,6 +132,55 @@ func TestEdgesOfEveryLength(t *testing.T) {
 	require.Greater(t, misses, 10_000)
 }
 
+// Every number of entries that a search can have, with each entry met at its
+// edges. Entries have different lengths, and stand beside each other or apart,
+// but none covers another: lists in which one does are not searched.
+func TestSearchOfEveryLength(t *testing.T) {
+	t.Parallel()
+	net4 := func(i int) netip.Prefix {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(9 * i), byte(i % 2 << 7), 0}), 17+i%7)
+	}
+	net6 := func(i int) netip.Prefix {
+		bits := 49 + i%16
+		if i%5 == 4 {
+			bits = 128
+		}
+		return netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0x0d, 0xb8, 0, byte(9 * i), byte(i % 2 << 7)}), bits)
+	}
+	hits, misses := 0, 0
+	for n4 := range maxSmall + 1 {
+		for n6 := range maxSmall + 1 - n4 {
+			if n4 > 0 && n6 > 0 && n4%6 != 1 && n6%6 != 1 {
+				continue // each number with some of the other family
+			}
+			var list []naive.Entry
+			for i := range n4 {
+				list = append(list, naive.Entry{Prefix: net4(i).Masked()})
+			}
+			for i := range n6 {
+				list = append(list, naive.Entry{Prefix: net6(i).Masked()})
+			}
+			l, stored := newListUnderTest(t, list)
+			if !stored {
+				continue
+			}
+			_, rec := l.engine.Snapshot().find(listKeys[0])
+			require.False(t, isLarge(headerOf(rec)) || headerOf(rec)&flagScan != 0, "%d and %d entries are searched", n4, n6)
+			for _, e := range list {
+				for _, a := range gen.Edges(e.Prefix) {
+					if l.check(t, a) {
+						hits++
+					} else {
+						misses++
+					}
+				}
+			}
+		}
+	}
+	require.Greater(t, hits, 5_000)
+	require.Greater(t, misses, 5_000)
+}
+
 // Random lists of every length around the one where a record becomes a
 // table, and addresses at their edges.
 func TestCheckVsNaive(t *testing.T) {
