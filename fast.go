@@ -310,10 +310,11 @@ func sameKey(p unsafe.Pointer, key string) bool {
 }
 
 // A search finds the last entry that begins at or before the address. Its
-// steps are arithmetic and no branches. There are two kinds, for up to 7
-// entries and for more, and not one for each number of entries n, which
-// differs from key to key, so that it is seldom mispredicted. With 8 to 20
-// entries, n is a multiple of four, and the c-th group begins n/4-1 entries
+// steps are arithmetic and no branches. There are two kinds, for few entries
+// and for more, and not one for each number of entries n, which
+// differs from key to key, so that it is seldom mispredicted. The first one
+// compares all entries but the first, for IPv4, or halves them, for IPv6. In the second one
+// n is a multiple of four, 8 to 20, and the c-th group begins n/4-1 entries
 // behind the one before it; the last one has four. The first entries of four
 // groups, which are loaded at once wherever they are, say which group the entry
 // is in, and three others of that group which one it is. A start plus ^a carries
@@ -323,7 +324,8 @@ func sameKey(p unsafe.Pointer, key string) bool {
 // match4 returns Allowed if one of n entries, at least minEntries4, contains a.
 func match4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
 	not := ^uint64(a)
-	if n >= grouped {
+	k, fifth := uint64(3), uint64(0)
+	if n >= grouped4 {
 		if n > 20 {
 			if over := n - 20; load32(starts, 4*over) <= a {
 				shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 4*over)
@@ -332,26 +334,26 @@ func match4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
 		}
 		step := n - 4 // from one group to the next, in bytes of starts
 		_, c := bits.Add64(uint64(load32(starts, step)), not, 0)
-		k, _ := bits.Sub64(4, 0, c)
+		g, _ := bits.Sub64(4, 0, c)
 		_, c = bits.Add64(uint64(load32(starts, 2*step)), not, 0)
-		k, _ = bits.Sub64(k, 0, c)
+		g, _ = bits.Sub64(g, 0, c)
 		_, c = bits.Add64(uint64(load32(starts, 3*step)), not, 0)
-		k, _ = bits.Sub64(k, 0, c)
+		g, _ = bits.Sub64(g, 0, c)
 		_, c = bits.Add64(uint64(load32(starts, 4*step)), not, 0)
-		k, _ = bits.Sub64(k, 0, c)
-		n = int(k) * step
+		g, _ = bits.Sub64(g, 0, c)
+		n = int(g) * step
 		shifts, starts = unsafe.Add(shifts, n>>2), unsafe.Add(starts, n)
 	} else {
-		n -= 4
-		n &= int((int64(load32(starts, 4*n)) + int64(not)) >> 63)
-		shifts, starts = unsafe.Add(shifts, n), unsafe.Add(starts, 4*n)
+		_, c := bits.Add64(uint64(load32(starts, 4*n-4)), not, 0)
+		k, fifth = uint64(n-1), c&uint64(n-4) // there may be four
 	}
 	_, c := bits.Add64(uint64(load32(starts, 4)), not, 0)
-	k, _ := bits.Sub64(3, 0, c)
+	k, _ = bits.Sub64(k, 0, c)
 	_, c = bits.Add64(uint64(load32(starts, 8)), not, 0)
 	k, _ = bits.Sub64(k, 0, c)
 	_, c = bits.Add64(uint64(load32(starts, 12)), not, 0)
 	k, _ = bits.Sub64(k, 0, c)
+	k -= fifth
 	v := Denied
 	if uint64(load32(starts, int(4*k))^a)>>(load8(shifts, int(k))&63) == 0 {
 		v = Allowed
@@ -371,7 +373,7 @@ const asWide Verdict = 0xff
 // it needs no stack.
 func match6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	k := 0
-	if n < grouped {
+	if n < grouped6 {
 		steps := uint64(*(*uint32)(unsafe.Add(unsafe.Pointer(&steps6), n*4)))
 		half := int(steps & 7)
 		k = half - less(hi, load64(starts, 8*half))&half

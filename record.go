@@ -26,7 +26,7 @@ import (
 // are the numbers of entries: IPv4 and IPv6 ones and, of these, wide ones, in 5
 // bits each, and flagLabels. That of a long list has 0, 0 and 1, which no other
 // has. If there are fewer than minEntries4 IPv4 entries, n4 is minEntries4 all
-// the same; from grouped entries of a family on, n4 or n6 is a multiple of four.
+// the same; from grouped4 or grouped6 entries on, n4 or n6 is a multiple of four.
 // The last entry of the family stands there again then (but not with flagScan).
 //
 // What Check reads stands side by side, from the key's length to start6: where
@@ -72,14 +72,17 @@ const (
 const maxSmall = 28
 
 // minEntries4 is how many IPv4 entries a record has if it has any, so that
-// a search needs no check of its bounds. (IPv6 entries are longer, and in
-// most lists there are few; their search takes its steps from a table.)
+// a search needs no check of its bounds.
 const minEntries4 = 4
 
-// grouped is from how many entries of a family on their number in a record is
-// a multiple of four, so that where the groups begin that Check searches takes
-// no division.
-const grouped = 8
+// grouped4 and grouped6 are from how many entries of a family on their number
+// in a record is a multiple of four, so that where the groups begin that Check
+// searches takes no division. (IPv6 entries are longer, and in most lists there
+// are few; the search among fewer takes its steps from a table.)
+const (
+	grouped4 = 6
+	grouped6 = 8
+)
 
 // A query is a client address as the records want it.
 type query struct {
@@ -103,20 +106,22 @@ func isLarge(hdr uint32) bool { return hdr>>hdrN6&(1<<10-1) == hdrLarge>>hdrN6 }
 // count4 is n4, with the padding.
 func count4(hdr uint32) int {
 	n := int(hdr >> hdrN4 & hdrCount)
-	if 0 < n && n < minEntries4 && hdr&flagScan == 0 {
-		return minEntries4
+	switch {
+	case n == 0 || hdr&flagScan != 0:
+		return n
+	case n < grouped4:
+		return max(n, minEntries4)
 	}
-	return padded(n, hdr)
+	return (n + 3) &^ 3
 }
 
 // count6 is n6, with the padding.
-func count6(hdr uint32) int { return padded(int(hdr>>hdrN6&hdrCount), hdr) }
-
-func padded(n int, hdr uint32) int {
-	if n >= grouped && hdr&flagScan == 0 {
-		n = (n + 3) &^ 3
+func count6(hdr uint32) int {
+	n := int(hdr >> hdrN6 & hdrCount)
+	if n < grouped6 || hdr&flagScan != 0 {
+		return n
 	}
-	return n
+	return (n + 3) &^ 3
 }
 
 func layoutOf(hdr uint32) (l layout) {
@@ -212,7 +217,7 @@ func appendRecord(dst []byte, key string, entries []Entry) []byte {
 }
 
 // maxBody is the size of the longest body, with an offset of labels.
-const maxBody = 18*maxSmall + (9+5)*3 + MaxKeyLen + maxSmall + 4
+const maxBody = 18*maxSmall + 5*3 + 9*3 + MaxKeyLen + maxSmall + 4
 
 // prefixes decodes the small record rec into dst, in the order in which the
 // prefixes were set.
