@@ -145,9 +145,9 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	}
 	// Branches and not one sum of differences: they are always predicted, and
 	// so fewer instructions.
-	end, recEnd := unsafe.Add(k, n), unsafe.Add(rec, recHeader+n)
+	last, recEnd := unsafe.Add(k, n-1), unsafe.Add(rec, recHeader+n)
 	if loadInt(rec, recHeader) != loadInt(k, 0) || loadInt(rec, recHeader+8) != loadInt(k, 8) ||
-		loadInt(recEnd, -16) != loadInt(end, -16) || loadInt(recEnd, -8) != loadInt(end, -8) ||
+		loadInt(recEnd, -16) != loadInt(last, -15) || loadInt(recEnd, -8) != loadInt(last, -7) ||
 		n > 32 && (loadInt(rec, recHeader+16) != loadInt(k, 16) || loadInt(rec, recHeader+24) != loadInt(k, 24)) {
 		return s.checkSlow(key, addr)
 	}
