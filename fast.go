@@ -140,7 +140,7 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 		return s.checkSlow(key, addr)
 	}
 	rec := unsafe.Add(base, uint64(load32(line, atOffset))+cell*uint64(load16(line, atUnit)))
-	if load16(rec, 2) != uint16(n) {
+	if load16(rec, hdrKeyLen/8) != uint16(n) {
 		return s.checkSlow(key, addr)
 	}
 	// Branches and not one sum of differences: they are always predicted, and
@@ -172,6 +172,7 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	if !isLarge(load32(rec, 0)) {
 		return Denied
 	}
+	// From line, so that p is not kept until here for all the others.
 	place := (uintptr(line) - uintptr(nd)) / unsafe.Sizeof(tables{})
 	l := (*node)(nd).more[place].large[load32(recEnd, 0)].large
 	if hi == 0 && lo>>32 == 0xffff {

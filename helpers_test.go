@@ -171,3 +171,14 @@ func (l *listUnderTest) check(t testing.TB, a netip.Addr) bool {
 	}
 	return want >= 0
 }
+
+// count checks all the addresses, and adds how many match and how many do not.
+func (l *listUnderTest) count(t testing.TB, addrs []netip.Addr, hits, misses *int) {
+	for _, a := range addrs {
+		if l.check(t, a) {
+			*hits++
+		} else {
+			*misses++
+		}
+	}
+}

@@ -96,7 +96,7 @@ const (
 	// More pilots for a shard take memory, which the second-level cache has
 	// not much of; fewer are harder to find. BenchmarkSet and BenchmarkCheck
 	// measure them.
-	shardPilots = 48
+	shardPilots = 48 // a multiple of 16, see pilotAt
 
 	// shardCells is the largest number of cells: for splitKeys keys, and as
 	// many free ones.
@@ -120,7 +120,8 @@ const (
 // the upper ones of bits 0 to 31 choose the pilot, all bits the cell, and bits 1
 // to 5 are the tag. A part that is equal for all keys costs only time.
 
-// pilotAt is the place of the pilot for hash h.
+// pilotAt is the place of the pilot for hash h. That shardPilots is a multiple
+// of 16 spares Check a shift.
 func pilotAt(h uint64) uint64 { return uint64(uint32(h)) * (shardPilots >> 4) >> 28 }
 
 // cellAt is the cell for hash h with the given pilot.

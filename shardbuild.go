@@ -218,10 +218,10 @@ func wholeLines(n int) int { return (n + lineSize - 1) &^ (lineSize - 1) }
 const (
 	lineSize = 64
 
-	// ahead is how many bytes of a line stand before the first record. It
-	// begins with two bytes that Check does not read, and what Check reads
-	// begins with a line. (Allocations of this size begin with one.)
-	ahead = lineSize - 2
+	// ahead is how many bytes of a line stand before the first record. What
+	// stands in its header before the key's length Check does not read, and what
+	// Check reads begins with a line. (Allocations of this size begin with one.)
+	ahead = lineSize - hdrKeyLen/8
 )
 
 // zeros is the bytes ahead of a shard's records.

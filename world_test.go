@@ -79,13 +79,7 @@ func TestSmallWorlds(t *testing.T) {
 				if len(list) < 3 {
 					l, _ = newListUnderTest(t, list)
 				}
-				for _, a := range addrs {
-					if l.check(t, a) {
-						hits++
-					} else {
-						misses++
-					}
-				}
+				l.count(t, addrs, &hits, &misses)
 			}
 			require.Greater(t, hits, 100)
 			require.Greater(t, misses, 100)
@@ -117,13 +111,7 @@ func TestEdgesOfEveryLength(t *testing.T) {
 			} {
 				l, _ := newListUnderTest(t, list)
 				for _, edge := range gen.Edges(p) {
-					for _, a := range []netip.Addr{edge, gen.MappedAddr(edge), edge.WithZone("0")} {
-						if l.check(t, a) {
-							hits++
-						} else {
-							misses++
-						}
-					}
+					l.count(t, []netip.Addr{edge, gen.MappedAddr(edge), edge.WithZone("0")}, &hits, &misses)
 				}
 			}
 		}
@@ -161,19 +149,15 @@ func TestSearchOfEveryLength(t *testing.T) {
 				list = append(list, naive.Entry{Prefix: net6(i).Masked()})
 			}
 			l, stored := newListUnderTest(t, list)
+			require.Equal(t, len(list) > 0, stored)
 			if !stored {
 				continue
 			}
 			_, rec := l.engine.Snapshot().find(listKeys[0])
 			require.False(t, isLarge(headerOf(rec)) || headerOf(rec)&flagScan != 0, "%d and %d entries are searched", n4, n6)
 			for _, e := range list {
-				for _, a := range gen.Edges(e.Prefix) {
-					if l.check(t, a) {
-						hits++
-					} else {
-						misses++
-					}
-				}
+				edges := gen.Edges(e.Prefix)
+				l.count(t, edges[:], &hits, &misses)
 			}
 		}
 	}
