@@ -120,11 +120,12 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	k := unsafe.Pointer(unsafe.StringData(key))
 
 	// hasher.bytes, written out.
-	x := fold(load64(k, 0)^s.hash.seed1, load64(k, 8)^s.hash.seed0^uint64(n))
+	seeds := &s.hash.seeds
+	h := fold(load64(k, 0)^seeds[0], load64(k, 8)^seeds[1]^uint64(n)) ^ fold(load64(k, n-16)^seeds[2], load64(k, n-8)^seeds[3])
 	if n > 32 {
-		x ^= fold(load64(k, 16)^s.hash.seed2, load64(k, 24)^s.hash.seed0)
+		h ^= fold(load64(k, 16)^seeds[4], load64(k, 24)^seeds[5])
 	}
-	h := fold(load64(k, n-16)^s.hash.seed1, load64(k, n-8)^x) & s.hash.mask
+	h &= s.hash.mask
 
 	p := h >> (s.shift & 63)
 	nd := *(*unsafe.Pointer)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
@@ -152,18 +153,32 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 		return s.checkSlow(key, addr)
 	}
 	n4, n6 := int(tag>>tagN4&hdrCount), int(tag>>tagN6)
-	shifts := recEnd
-	starts := unsafe.Add(shifts, n4+n6)
 	hi, lo := addrWords(&addr)
 	if hi == 0 && lo>>32 == 0xffff {
 		if n4 != 0 {
-			return match4(shifts, starts, n4, uint32(lo))
+			// As in layoutOf. Branches, so that few4 loads the starts before the tag
+			// is there.
+			if n4 >= grouped4 {
+				return many4(recEnd, unsafe.Add(recEnd, n4+n6), n4, uint32(lo))
+			}
+			if tag&tagGrouped == 0 {
+				return few4(unsafe.Add(recEnd, 4*n4+8*n6), recEnd, n4, uint32(lo))
+			}
+			return few4(recEnd, unsafe.Add(recEnd, n4+n6), n4, uint32(lo))
 		}
 	} else if n6 != 0 {
 		if !addr.IsValid() {
 			return Denied
 		}
-		v := match6(unsafe.Add(shifts, n4), unsafe.Add(starts, 4*n4), n6, hi)
+		var v Verdict
+		switch {
+		case n6 >= grouped6:
+			v = many6(unsafe.Add(recEnd, n4), unsafe.Add(recEnd, 5*n4+n6), n6, hi)
+		case tag&tagGrouped == 0:
+			v = few6(unsafe.Add(recEnd, 5*n4+8*n6), unsafe.Add(recEnd, 4*n4), n6, hi)
+		default:
+			v = few6(unsafe.Add(recEnd, n4), unsafe.Add(recEnd, 5*n4+n6), n6, hi)
+		}
 		if v == asWide {
 			return match6Wide(rec, hi, lo)
 		}
@@ -314,7 +329,7 @@ func sameKey(p unsafe.Pointer, key string) bool {
 // steps are arithmetic and no branches. There are two kinds, for few entries
 // and for more, and not one for each number of entries n, which
 // differs from key to key, so that it is seldom mispredicted. The first one
-// compares all entries but the first, for IPv4, or halves them, for IPv6. In the second one
+// compares all entries but the first at once. In the second one
 // n is a multiple of four, 8 to 20, and the c-th group begins n/4-1 entries
 // behind the one before it; the last one has four. The first entries of four
 // groups, which are loaded at once wherever they are, say which group the entry
@@ -322,33 +337,45 @@ func sameKey(p unsafe.Pointer, key string) bool {
 // if it is behind a. (That is written out each time: in the place of a call, inlined or not, the
 // compiler has an instruction that does nothing.)
 
-// match4 returns Allowed if one of n entries, at least minEntries4, contains a.
-func match4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
-	not := ^uint64(a)
-	k, fifth := uint64(3), uint64(0)
-	if n >= grouped4 {
-		if n > 20 {
-			if over := n - 20; load32(starts, 4*over) <= a {
-				shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 4*over)
-			}
-			n = 20
+// many4 returns Allowed if one of n IPv4 entries contains a; n is grouped4 or more.
+func many4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
+	if n > 20 {
+		if over := n - 20; load32(starts, 4*over) <= a {
+			shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 4*over)
 		}
-		step := n - 4 // from one group to the next, in bytes of starts
-		_, c := bits.Add64(uint64(load32(starts, step)), not, 0)
-		g, _ := bits.Sub64(4, 0, c)
-		_, c = bits.Add64(uint64(load32(starts, 2*step)), not, 0)
-		g, _ = bits.Sub64(g, 0, c)
-		_, c = bits.Add64(uint64(load32(starts, 3*step)), not, 0)
-		g, _ = bits.Sub64(g, 0, c)
-		_, c = bits.Add64(uint64(load32(starts, 4*step)), not, 0)
-		g, _ = bits.Sub64(g, 0, c)
-		n = int(g) * step
-		shifts, starts = unsafe.Add(shifts, n>>2), unsafe.Add(starts, n)
-	} else {
-		_, c := bits.Add64(uint64(load32(starts, 4*n-4)), not, 0)
-		k, fifth = uint64(n-1), c&uint64(n-4) // there may be four
+		n = 20
 	}
-	_, c := bits.Add64(uint64(load32(starts, 4)), not, 0)
+	not := ^uint64(a)
+	step := n - 4 // from one group to the next, in bytes of starts
+	_, c := bits.Add64(uint64(load32(starts, step)), not, 0)
+	g, _ := bits.Sub64(4, 0, c)
+	_, c = bits.Add64(uint64(load32(starts, 2*step)), not, 0)
+	g, _ = bits.Sub64(g, 0, c)
+	_, c = bits.Add64(uint64(load32(starts, 3*step)), not, 0)
+	g, _ = bits.Sub64(g, 0, c)
+	_, c = bits.Add64(uint64(load32(starts, 4*step)), not, 0)
+	g, _ = bits.Sub64(g, 0, c)
+	n = int(g) * step
+	shifts, starts = unsafe.Add(shifts, n>>2), unsafe.Add(starts, n)
+	_, c = bits.Add64(uint64(load32(starts, 4)), not, 0)
+	k, _ := bits.Sub64(3, 0, c)
+	_, c = bits.Add64(uint64(load32(starts, 8)), not, 0)
+	k, _ = bits.Sub64(k, 0, c)
+	_, c = bits.Add64(uint64(load32(starts, 12)), not, 0)
+	k, _ = bits.Sub64(k, 0, c)
+	v := Denied
+	if uint64(load32(starts, int(4*k))^a)>>(load8(shifts, int(k))&63) == 0 {
+		v = Allowed
+	}
+	return v
+}
+
+// few4 is many4 for an n of 4 or 5.
+func few4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
+	not := ^uint64(a)
+	_, c := bits.Add64(uint64(load32(starts, 16)), not, 0)
+	k, fifth := uint64(n-1), c&uint64(n-4) // there may be four
+	_, c = bits.Add64(uint64(load32(starts, 4)), not, 0)
 	k, _ = bits.Sub64(k, 0, c)
 	_, c = bits.Add64(uint64(load32(starts, 8)), not, 0)
 	k, _ = bits.Sub64(k, 0, c)
@@ -362,83 +389,97 @@ func match4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
 	return v
 }
 
-// steps6 is the steps of a search among fewer than 8 entries.
-var steps6 = [8][4]uint8{{}, {0, 0, 0}, {0, 0, 1}, {0, 1, 1}, {0, 2, 1}, {1, 2, 1}, {2, 2, 1}, {3, 2, 1}}
+// last6 says which of n entries, 1 to 5, is the last one that begins at or before an
+// address, by n and by which of the entries n/4, n/2, n-1-n/4 and n-1, which are all but
+// the first, begin behind it: four bits, the first one the highest.
+var last6 = func() (t [6 << 4]uint8) {
+	for n := 1; n <= 5; n++ {
+		for behind := range 16 {
+			for i, k := range []int{n / 4, n / 2, n - 1 - n/4, n - 1} {
+				if behind>>(3-i)&1 == 0 {
+					t[n<<4+behind] = uint8(k)
+				}
+			}
+		}
+	}
+	return t
+}()
 
 // asWide is what match6 returns for an entry longer than /64: matchWide
 // decides.
 const asWide Verdict = 0xff
 
-// match6 returns Allowed if one of n IPv6 entries, at least one,
-// contains an address with the upper half hi, or asWide. It calls nothing, so
-// it needs no stack.
-func match6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
-	k := 0
-	if n < grouped6 {
-		steps := uint64(*(*uint32)(unsafe.Add(unsafe.Pointer(&steps6), n*4)))
-		half := int(steps & 7)
-		k = half - less(hi, load64(starts, 8*half))&half
-		half = int(steps >> 8 & 7)
-		k += half
-		k -= less(hi, load64(starts, 8*k)) & half
-		half = int(steps >> 16)
-		k += half
-		k -= less(hi, load64(starts, 8*k)) & half
-	} else {
-		if n > 20 {
-			if over := n - 20; load64(starts, 8*over) <= hi {
-				shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 8*over)
-			}
-			n = 20
+// many6 returns Allowed if one of n IPv6 entries contains an address with the
+// upper half hi, or asWide; n is grouped6 or more.
+func many6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
+	if n > 20 {
+		if over := n - 20; load64(starts, 8*over) <= hi {
+			shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 8*over)
 		}
-		not := ^hi
-		step := 2*n - 8
-		_, c := bits.Add64(load64(starts, step), not, 0)
-		g, _ := bits.Sub64(4, 0, c)
-		_, c = bits.Add64(load64(starts, 2*step), not, 0)
-		g, _ = bits.Sub64(g, 0, c)
-		_, c = bits.Add64(load64(starts, 3*step), not, 0)
-		g, _ = bits.Sub64(g, 0, c)
-		_, c = bits.Add64(load64(starts, 4*step), not, 0)
-		g, _ = bits.Sub64(g, 0, c)
-		n = int(g) * step
-		shifts, starts = unsafe.Add(shifts, n>>3), unsafe.Add(starts, n)
-		_, c = bits.Add64(load64(starts, 8), not, 0)
-		g, _ = bits.Sub64(3, 0, c)
-		_, c = bits.Add64(load64(starts, 16), not, 0)
-		g, _ = bits.Sub64(g, 0, c)
-		_, c = bits.Add64(load64(starts, 24), not, 0)
-		g, _ = bits.Sub64(g, 0, c)
-		k = int(g)
+		n = 20
 	}
-	d := hi ^ load64(starts, 8*k)
-	shift := load8(shifts, k)
+	not := ^hi
+	step := 2*n - 8
+	_, c := bits.Add64(load64(starts, step), not, 0)
+	g, _ := bits.Sub64(4, 0, c)
+	_, c = bits.Add64(load64(starts, 2*step), not, 0)
+	g, _ = bits.Sub64(g, 0, c)
+	_, c = bits.Add64(load64(starts, 3*step), not, 0)
+	g, _ = bits.Sub64(g, 0, c)
+	_, c = bits.Add64(load64(starts, 4*step), not, 0)
+	g, _ = bits.Sub64(g, 0, c)
+	n = int(g) * step
+	shifts, starts = unsafe.Add(shifts, n>>3), unsafe.Add(starts, n)
+	_, c = bits.Add64(load64(starts, 8), not, 0)
+	k, _ := bits.Sub64(3, 0, c)
+	_, c = bits.Add64(load64(starts, 16), not, 0)
+	k, _ = bits.Sub64(k, 0, c)
+	_, c = bits.Add64(load64(starts, 24), not, 0)
+	k, _ = bits.Sub64(k, 0, c)
+	d, shift := hi^load64(starts, int(8*k)), load8(shifts, int(k))
+	v := Denied
+	if d>>(shift&63) == 0 {
+		v = Allowed
+	}
 	if shift == wide {
-		return asWide
+		v = asWide
 	}
-	d >>= shift & 63
-	return verdictOf(d == 0)
+	return v
+}
+
+// few6 is many6 for an n of 1 to 7.
+func few6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
+	if n > 5 {
+		if over := n - 5; load64(starts, 8*over) <= hi {
+			shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 8*over)
+		}
+		n = 5
+	}
+	not, quarter := ^hi, n>>2
+	_, c := bits.Add64(load64(starts, 8*quarter), not, 0)
+	at, _ := bits.Add64(uint64(n), uint64(n), c)
+	_, c = bits.Add64(load64(starts, 8*(n>>1)), not, 0)
+	at, _ = bits.Add64(at, at, c)
+	_, c = bits.Add64(load64(starts, 8*(n-1-quarter)), not, 0)
+	at, _ = bits.Add64(at, at, c)
+	_, c = bits.Add64(load64(starts, 8*(n-1)), not, 0)
+	at, _ = bits.Add64(at, at, c)
+	k := int(load8(unsafe.Pointer(&last6), int(at)))
+	d, shift := hi^load64(starts, 8*k), load8(shifts, k)
+	v := Denied
+	if d>>(shift&63) == 0 {
+		v = Allowed
+	}
+	if shift == wide {
+		v = asWide
+	}
+	return v
 }
 
 // match6Wide is match6 with the entries longer than /64, which rec has the
 // rest of.
 func match6Wide(rec unsafe.Pointer, hi, lo uint64) Verdict {
 	return matchWide(unsafe.Slice((*byte)(rec), recHeader+layoutOf(load32(rec, 0)).size), query{hi: hi, lo: lo, family: 6})
-}
-
-// verdictOf is Allowed or Denied, without a branch.
-func verdictOf(allowed bool) Verdict {
-	v := Denied
-	if allowed {
-		v = Allowed
-	}
-	return v
-}
-
-// less is all ones if a < b, and 0 otherwise.
-func less(a, b uint64) int {
-	_, borrow := bits.Sub64(a, b, 0)
-	return -int(borrow)
 }
 
 // matchRecord returns Allowed if addr matches an entry of the small record
@@ -454,13 +495,22 @@ func matchRecord(rec []byte, addr netip.Addr) Verdict {
 func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
 	hdr := load32(rec, 0)
 	n4, n6 := count4(hdr), count6(hdr)
-	shifts := unsafe.Add(rec, recHeader+keyLen(hdr))
-	starts := unsafe.Add(shifts, n4+n6)
+	starts := unsafe.Add(rec, recHeader+keyLen(hdr))
+	shifts := unsafe.Add(starts, 4*n4+8*n6)
+	if n4 >= grouped4 || n6 >= grouped6 {
+		starts, shifts = unsafe.Add(starts, n4+n6), starts
+	}
 	switch q := newQuery(addr); {
+	case q.family == 4 && n4 >= grouped4:
+		return many4(shifts, starts, n4, uint32(q.lo))
 	case q.family == 4 && n4 > 0:
-		return match4(shifts, starts, n4, uint32(q.lo))
+		return few4(shifts, starts, n4, uint32(q.lo))
 	case q.family == 6 && n6 > 0:
-		v := match6(unsafe.Add(shifts, n4), unsafe.Add(starts, 4*n4), n6, q.hi)
+		search := few6
+		if n6 >= grouped6 {
+			search = many6
+		}
+		v := search(unsafe.Add(shifts, n4), unsafe.Add(starts, 4*n4), n6, q.hi)
 		if v == asWide {
 			return match6Wide(rec, q.hi, q.lo)
 		}

@@ -239,13 +239,13 @@ func (s *shard) verifyRecord(more *moreShard, at int, cold, large *int) (int, er
 // verify decodes each entry of a small record, and encodes them again.
 func (l *layout) verify(rec []byte) error {
 	body := bodyOf(rec)
-	for i, v := range body[l.shift4:l.shift6] {
+	for i, v := range body[l.shift4:][:l.n4] {
 		if v > 32 {
 			return fmt.Errorf("IPv4 entry %d has the shift %d", i, v)
 		}
 	}
 	wides := 0
-	for i, v := range body[l.shift6 : l.at4-l.pad6] {
+	for i, v := range body[l.shift6:][:l.n6-l.pad6] {
 		if v == wide {
 			wides++
 		} else if v > 64 {

@@ -9,11 +9,11 @@ import (
 //
 //	offset  0       4
 //	        header  key[klen]
+//	        start4[n4]  4 bytes each: an IPv4 address
+//	        start6[n6]  8 bytes each: the upper half of an IPv6 address
 //	        shift4[n4]  1 byte each: 32 less the prefix length
 //	        shift6[n6]  1 byte each: 64 less the prefix length; or wide, if
 //	                    the prefix is longer than /64
-//	        start4[n4]  4 bytes each: an IPv4 address
-//	        start6[n6]  8 bytes each: the upper half of an IPv6 address
 //	        lo[nw]      9 bytes each, for the wide ones: the lower half of the
 //	                    address, and 128 less the prefix length
 //	        order       the order in which the entries were set (see rank.go)
@@ -29,8 +29,12 @@ import (
 // the same; from grouped4 or grouped6 entries on, n4 or n6 is a multiple of four.
 // The last entry of the family stands there again then (but not with flagScan).
 //
-// What Check reads stands side by side, from the key's length to start6: where
-// cells are whole cache lines, it begins with a line. See ahead.
+// What Check reads stands side by side, from the key's length to the last start or
+// shift: where cells are whole cache lines, it begins with a line. See ahead. In most
+// records the IPv4 addresses follow the key, so that loading them waits for
+// nothing but the place of the record. If n4 or n6 is grouped4 or grouped6 and more, the shifts stand before the
+// starts: Check looks at all parts of the list then, and at one shift last, in a line
+// that it has already.
 //
 // The entries of a family are sorted by address. If none covers another,
 // only the last one that begins at or before an address can contain it, and
@@ -77,8 +81,7 @@ const minEntries4 = 4
 
 // grouped4 and grouped6 are from how many entries of a family on their number
 // in a record is a multiple of four, so that where the groups begin that Check
-// searches takes no division. (IPv6 entries are longer, and in most lists there
-// are few; the search among fewer takes its steps from a table.)
+// searches takes no division.
 const (
 	grouped4 = 6
 	grouped6 = 8
@@ -129,11 +132,18 @@ func layoutOf(hdr uint32) (l layout) {
 	l.pad4 = l.n4 - int(hdr>>hdrN4&hdrCount)
 	l.pad6 = l.n6 - int(hdr>>hdrN6&hdrCount)
 	l.n = l.n4 - l.pad4 + l.n6 - l.pad6
-	l.shift4 = keyLen(hdr)
-	l.shift6 = l.shift4 + l.n4
-	l.at4 = l.shift6 + l.n6
-	l.at6 = l.at4 + 4*l.n4
-	l.lo = l.at6 + 8*l.n6
+	if klen := keyLen(hdr); l.n4 < grouped4 && l.n6 < grouped6 {
+		l.at4 = klen
+		l.at6 = l.at4 + 4*l.n4
+		l.shift4 = l.at6 + 8*l.n6
+		l.shift6 = l.shift4 + l.n4
+	} else {
+		l.shift4 = klen
+		l.shift6 = l.shift4 + l.n4
+		l.at4 = l.shift6 + l.n6
+		l.at6 = l.at4 + 4*l.n4
+	}
+	l.lo = keyLen(hdr) + 5*l.n4 + 9*l.n6
 	l.order = l.lo + 9*l.nw
 	l.size = l.order + rankSize(l.n)
 	return l

@@ -112,6 +112,10 @@ const (
 	tagN6   = tagN4 + hdrN6 - hdrN4
 	tagMask = 1<<tagBits - 1
 
+	// tagGrouped is not 0 in a tag if n4 or n6 is 8 or more, so that the record
+	// has its shifts before its starts.
+	tagGrouped = 0b11000<<tagN4 | 0b11000<<tagN6
+
 	maxBlob = 1<<30 - 1
 	maxCold = 1 << 30 // its offsets have 32 bits
 )
