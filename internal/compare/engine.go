@@ -61,7 +61,7 @@ func (p *enginePeer) Run(qs []gen.Query) (sum uint64) {
 }
 
 func (p *enginePeer) Chain(qs []gen.Query) uint64 {
-	e, c, mask, i := p.e, new(chain), uint64(len(qs)-1), uint64(0)
+	e, c, mask, i := p.e, newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(verdict(e.Check(qs[i].Key, qs[i].Addr)), mask)
 	}

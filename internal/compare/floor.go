@@ -42,7 +42,7 @@ func (f *floorPeer) Run(qs []gen.Query) (sum uint64) {
 }
 
 func (f *floorPeer) Chain(qs []gen.Query) uint64 {
-	c, mask, i := new(chain), uint64(len(qs)-1), uint64(0)
+	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(f.Check(qs[i].Key, qs[i].Addr), mask)
 	}

@@ -143,7 +143,7 @@ func (p *allowlistPeer) Run(qs []gen.Query) (sum uint64) {
 }
 
 func (p *allowlistPeer) Chain(qs []gen.Query) uint64 {
-	c, mask, i := new(chain), uint64(len(qs)-1), uint64(0)
+	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(toVerdict(p.l.Contains(qs[i].Addr)), mask)
 	}
@@ -164,7 +164,7 @@ func (p *bareLite) Run(qs []gen.Query) (sum uint64) {
 }
 
 func (p *bareLite) Chain(qs []gen.Query) uint64 {
-	c, mask, i := new(chain), uint64(len(qs)-1), uint64(0)
+	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(toVerdict(p.t.Contains(qs[i].Addr)), mask)
 	}
@@ -185,7 +185,7 @@ func (p *bareFast) Run(qs []gen.Query) (sum uint64) {
 }
 
 func (p *bareFast) Chain(qs []gen.Query) uint64 {
-	c, mask, i := new(chain), uint64(len(qs)-1), uint64(0)
+	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(toVerdict(p.t.Contains(qs[i].Addr)), mask)
 	}

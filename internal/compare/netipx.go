@@ -27,7 +27,7 @@ func (p *ipsetPeer) Run(qs []gen.Query) (sum uint64) {
 }
 
 func (p *ipsetPeer) Chain(qs []gen.Query) uint64 {
-	c, mask, i := new(chain), uint64(len(qs)-1), uint64(0)
+	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(p.Check(qs[i].Key, qs[i].Addr), mask)
 	}
