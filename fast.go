@@ -159,7 +159,10 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 			// As in layoutOf. Branches, so that few4 loads the starts before the tag
 			// is there.
 			if n4 >= grouped4 {
-				return many4(recEnd, unsafe.Add(recEnd, n4+n6), n4, uint32(lo))
+				if n4 > 20 {
+					return most4(recEnd, unsafe.Add(recEnd, n4+n6), n4, uint32(lo))
+				}
+				return many4(recEnd, unsafe.Add(recEnd, n4+n6), n4-4, uint32(lo))
 			}
 			if tag&tagGrouped == 0 {
 				return few4(unsafe.Add(recEnd, 4*n4+8*n6), recEnd, n4, uint32(lo))
@@ -172,8 +175,10 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 		}
 		var v Verdict
 		switch {
+		case n6 > 20:
+			v = most6(unsafe.Add(recEnd, n4), unsafe.Add(recEnd, 5*n4+n6), n6, hi)
 		case n6 >= grouped6:
-			v = many6(unsafe.Add(recEnd, n4), unsafe.Add(recEnd, 5*n4+n6), n6, hi)
+			v = many6(unsafe.Add(recEnd, n4), unsafe.Add(recEnd, 5*n4+n6), 2*n6-8, hi)
 		case tag&tagGrouped == 0:
 			v = few6(unsafe.Add(recEnd, 5*n4+8*n6), unsafe.Add(recEnd, 4*n4), n6, hi)
 		default:
@@ -337,16 +342,10 @@ func sameKey(p unsafe.Pointer, key string) bool {
 // if it is behind a. (That is written out each time: in the place of a call, inlined or not, the
 // compiler has an instruction that does nothing.)
 
-// many4 returns Allowed if one of n IPv4 entries contains a; n is grouped4 or more.
-func many4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
-	if n > 20 {
-		if over := n - 20; load32(starts, 4*over) <= a {
-			shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 4*over)
-		}
-		n = 20
-	}
+// many4 returns Allowed if one of n IPv4 entries contains a; n is grouped4 or
+// more, and step is n-4: how many bytes of starts there are from one group to the next.
+func many4(shifts, starts unsafe.Pointer, step int, a uint32) Verdict {
 	not := ^uint64(a)
-	step := n - 4 // from one group to the next, in bytes of starts
 	_, c := bits.Add64(uint64(load32(starts, step)), not, 0)
 	g, _ := bits.Sub64(4, 0, c)
 	_, c = bits.Add64(uint64(load32(starts, 2*step)), not, 0)
@@ -355,8 +354,8 @@ func many4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
 	g, _ = bits.Sub64(g, 0, c)
 	_, c = bits.Add64(uint64(load32(starts, 4*step)), not, 0)
 	g, _ = bits.Sub64(g, 0, c)
-	n = int(g) * step
-	shifts, starts = unsafe.Add(shifts, n>>2), unsafe.Add(starts, n)
+	at := g * uint64(step)
+	shifts, starts = unsafe.Add(shifts, at>>2), unsafe.Add(starts, at)
 	_, c = bits.Add64(uint64(load32(starts, 4)), not, 0)
 	k, _ := bits.Sub64(3, 0, c)
 	_, c = bits.Add64(uint64(load32(starts, 8)), not, 0)
@@ -368,6 +367,14 @@ func many4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
 		v = Allowed
 	}
 	return v
+}
+
+// most4 is many4 for an n over 20: the first or the last 20 entries decide.
+func most4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
+	if over := n - 20; load32(starts, 4*over) <= a {
+		shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 4*over)
+	}
+	return many4(shifts, starts, 16, a)
 }
 
 // few4 is many4 for an n of 4 or 5.
@@ -410,16 +417,10 @@ var last6 = func() (t [6 << 4]uint8) {
 const asWide Verdict = 0xff
 
 // many6 returns Allowed if one of n IPv6 entries contains an address with the
-// upper half hi, or asWide; n is grouped6 or more.
-func many6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
-	if n > 20 {
-		if over := n - 20; load64(starts, 8*over) <= hi {
-			shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 8*over)
-		}
-		n = 20
-	}
+// upper half hi, or asWide; n is grouped6 or more, and step is 2*(n-4): how many
+// bytes of starts there are from one group to the next.
+func many6(shifts, starts unsafe.Pointer, step int, hi uint64) Verdict {
 	not := ^hi
-	step := 2*n - 8
 	_, c := bits.Add64(load64(starts, step), not, 0)
 	g, _ := bits.Sub64(4, 0, c)
 	_, c = bits.Add64(load64(starts, 2*step), not, 0)
@@ -428,8 +429,8 @@ func many6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	g, _ = bits.Sub64(g, 0, c)
 	_, c = bits.Add64(load64(starts, 4*step), not, 0)
 	g, _ = bits.Sub64(g, 0, c)
-	n = int(g) * step
-	shifts, starts = unsafe.Add(shifts, n>>3), unsafe.Add(starts, n)
+	at := g * uint64(step)
+	shifts, starts = unsafe.Add(shifts, at>>3), unsafe.Add(starts, at)
 	_, c = bits.Add64(load64(starts, 8), not, 0)
 	k, _ := bits.Sub64(3, 0, c)
 	_, c = bits.Add64(load64(starts, 16), not, 0)
@@ -445,6 +446,14 @@ func many6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 		v = asWide
 	}
 	return v
+}
+
+// most6 is many6 for an n over 20.
+func most6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
+	if over := n - 20; load64(starts, 8*over) <= hi {
+		shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 8*over)
+	}
+	return many6(shifts, starts, 32, hi)
 }
 
 // few6 is many6 for an n of 1 to 7.
@@ -501,16 +510,23 @@ func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
 		starts, shifts = unsafe.Add(starts, n4+n6), starts
 	}
 	switch q := newQuery(addr); {
+	case q.family == 4 && n4 > 20:
+		return most4(shifts, starts, n4, uint32(q.lo))
 	case q.family == 4 && n4 >= grouped4:
-		return many4(shifts, starts, n4, uint32(q.lo))
+		return many4(shifts, starts, n4-4, uint32(q.lo))
 	case q.family == 4 && n4 > 0:
 		return few4(shifts, starts, n4, uint32(q.lo))
 	case q.family == 6 && n6 > 0:
-		search := few6
-		if n6 >= grouped6 {
-			search = many6
+		shifts, starts = unsafe.Add(shifts, n4), unsafe.Add(starts, 4*n4)
+		var v Verdict
+		switch {
+		case n6 > 20:
+			v = most6(shifts, starts, n6, q.hi)
+		case n6 >= grouped6:
+			v = many6(shifts, starts, 2*n6-8, q.hi)
+		default:
+			v = few6(shifts, starts, n6, q.hi)
 		}
-		v := search(unsafe.Add(shifts, n4), unsafe.Add(starts, 4*n4), n6, q.hi)
 		if v == asWide {
 			return match6Wide(rec, q.hi, q.lo)
 		}
