@@ -5,6 +5,7 @@ package ipallow
 import (
 	"math/bits"
 	"net/netip"
+	"runtime"
 	"unsafe"
 )
 
@@ -222,12 +223,22 @@ const maxShort = 48
 // checkOther is Check for keys that are too short or too long for its short
 // way, and where it has none.
 func (s *Snapshot) checkOther(key string, addr netip.Addr) Verdict {
-	if s == nil || s.dir.root == nil || uint(len(key)-16) > MaxKeyLen-16 {
+	n := len(key)
+	if s == nil || s.dir.root == nil || uint(n-16) > MaxKeyLen-16 {
 		return s.checkSlow(key, addr)
 	}
 	h := s.hash.string(key)
 	t, tag, rec := s.locate(h)
-	return s.finish(key, addr, h, t.unit != 0, uint32(load16(tag, 0)), rec, load32(rec, 0))
+	if (uint32(load16(tag, 0))^(uint32(h)|1))&tagMask != 0 {
+		if t.unit != 0 {
+			return Unrestricted
+		}
+		return s.checkSlow(key, addr)
+	}
+	if hdr := load32(rec, 0); int(hdr>>hdrKeyLen) != n || isLarge(hdr) || !sameKey(unsafe.Add(rec, recHeader), key) {
+		return s.checkSlow(key, addr)
+	}
+	return matchPlain(rec, addr)
 }
 
 // locate returns the tables for the hash h, and where the tag of its cell is
@@ -275,48 +286,22 @@ func (s *Snapshot) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verd
 	}
 }
 
-// checkGroup is Check in four stages, each for all keys of the group before
-// the next, so that the cache misses of one stage are waited for together.
+// checkGroup loads the tag and a byte of the record of each key, so that the
+// processor waits for all of them together, and then is Check for each.
 func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip.Addr, verdicts *[batchGroup]Verdict) {
-	var hashes [batchGroup]uint64
-	var tagAt, recs [batchGroup]unsafe.Pointer
-	var places [batchGroup]*tables
-	var tags, hdrs [batchGroup]uint32
-	for i, key := range keys {
-		n := len(key)
-		if uint(n-16) <= MaxKeyLen-16 { // another has a hash of 0 here, and goes the long way below
-			hashes[i] = s.hash.string(key)
+	loaded := uint8(0)
+	for _, key := range keys {
+		h := uint64(0) // any will do for a key that has no record
+		if uint(len(key)-16) <= MaxKeyLen-16 {
+			h = s.hash.string(key)
 		}
-		places[i], tagAt[i], recs[i] = s.locate(hashes[i])
+		_, tag, rec := s.locate(h)
+		loaded += load8(tag, 0) + load8(rec, recHeader)
 	}
-	for i, at := range tagAt {
-		tags[i] = uint32(load16(at, 0))
-	}
-	for i, rec := range recs {
-		// Any cell has a header's bytes; so has recPad, where there are none.
-		hdrs[i] = load32(rec, 0)
-	}
+	runtime.KeepAlive(loaded) // or the compiler would leave the loads out
 	for i, key := range keys {
-		verdicts[i] = s.finish(key, addrs[i], hashes[i], places[i].unit != 0, tags[i], recs[i], hdrs[i])
+		verdicts[i] = s.Check(key, addrs[i])
 	}
-}
-
-// finish is the rest of a Check whose tag and header have been loaded.
-func (s *Snapshot) finish(key string, addr netip.Addr, h uint64, perfect bool, tag uint32, rec unsafe.Pointer, hdr uint32) Verdict {
-	n := len(key)
-	if uint(n-16) > MaxKeyLen-16 {
-		return s.checkSlow(key, addr)
-	}
-	if (tag^(uint32(h)|1))&tagMask != 0 {
-		if perfect {
-			return Unrestricted
-		}
-		return s.checkSlow(key, addr)
-	}
-	if int(hdr>>hdrKeyLen) != n || isLarge(hdr) || !sameKey(unsafe.Add(rec, recHeader), key) {
-		return s.checkSlow(key, addr)
-	}
-	return matchPlain(rec, addr)
 }
 
 // sameKey compares a key of at least 16 bytes with the one at p.
