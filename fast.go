@@ -295,8 +295,11 @@ func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip
 		if uint(len(key)-16) <= MaxKeyLen-16 {
 			h = s.hash.string(key)
 		}
-		_, tag, rec := s.locate(h)
+		t, tag, rec := s.locate(h)
 		loaded += load8(tag, 0) + load8(rec, recHeader)
+		for at := 2 * lineSize; at <= int(t.unit); at += lineSize {
+			loaded += load8(rec, at-lineSize+recHeader)
+		}
 	}
 	runtime.KeepAlive(loaded) // or the compiler would leave the loads out
 	for i, key := range keys {
