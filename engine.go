@@ -112,9 +112,10 @@ func (e *Engine) Check(key string, addr netip.Addr) Verdict {
 
 // CheckBatch gives verdicts[i] the verdict on a request made with keys[i]
 // from addrs[i], all from one snapshot. It is for those who have many requests
-// at hand, such as a log to audit: with a million keys it takes a third to two
-// thirds of the time of as many calls of Check, because it waits for several
-// cache misses at once. It panics if the slices differ in length.
+// at hand, such as a log to audit: with a million keys it takes a third to nine tenths
+// of the time of as many calls of Check, because it waits for several cache
+// misses at once. The shorter the lists are, and the less a processor does that by itself, the
+// more it saves. It panics if the slices differ in length.
 //
 // CheckBatch allocates nothing and takes no lock.
 func (e *Engine) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verdict) {

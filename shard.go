@@ -121,12 +121,13 @@ const (
 )
 
 // The parts of a hash: the directory takes bits from the top, at most 24;
-// the upper ones of bits 0 to 31 choose the pilot, all bits the cell, and bits 1
+// bits 0 to 31 choose the pilot, all bits the cell, and bits 1
 // to 5 are the tag. A part that is equal for all keys costs only time.
 
-// pilotAt is the place of the pilot for hash h. That shardPilots is a multiple
-// of 16 spares Check a shift.
-func pilotAt(h uint64) uint64 { return uint64(uint32(h)) * (shardPilots >> 4) >> 28 }
+// pilotAt is the place of the pilot for hash h. The factor makes all of the lower half
+// have a part in it: hashes of keys that differ in one word only may have a pattern in their
+// upper bits, and too many the same pilot. That shardPilots is a multiple of 16 spares Check a shift.
+func pilotAt(h uint64) uint64 { return uint64(uint32(h)*0x9e3779b1) * (shardPilots >> 4) >> 28 }
 
 // cellAt is the cell for hash h with the given pilot.
 func cellAt(h uint64, pilot uint8, cells uint16) uint64 {

@@ -16,7 +16,8 @@ func report(r *results, env environment, charts []chart) string {
 	p("Ratios are medians of the ratios of the rounds.\n\n")
 	p("Check is timed in two ways. Back to back, as a Go benchmark does, the processor begins a query ")
 	p("before the one before it has its answer, so that cache misses overlap. One at a time, a query ")
-	p("begins when the answer before is there: that is what one request waits. The loop around ")
+	p("begins when the answer before is there: that is what one request waits. Between two queries the ")
+	p("clock is read, for which the processor waits until all before it is done. The loop around ")
 	p("it (%s) is taken off. Verdicts of all peers are compared with those of the generator ", loopTime(r))
 	p("before anything is timed.\n\n")
 	for _, n := range r.notes {
