@@ -400,7 +400,7 @@ var last6 = func() (t [6 << 4]uint8) {
 	return t
 }()
 
-// asWide is what match6 returns for an entry longer than /64: matchWide
+// asWide is what many6 and few6 return for an entry longer than /64: matchWide
 // decides.
 const asWide Verdict = 0xff
 
@@ -473,8 +473,8 @@ func few6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	return v
 }
 
-// match6Wide is match6 with the entries longer than /64, which rec has the
-// rest of.
+// match6Wide decides where many6 or few6 returned asWide. The record rec has the
+// rest of such entries.
 func match6Wide(rec unsafe.Pointer, hi, lo uint64) Verdict {
 	return matchWide(unsafe.Slice((*byte)(rec), recHeader+layoutOf(load32(rec, 0)).size), query{hi: hi, lo: lo, family: 6})
 }

@@ -79,6 +79,9 @@ func TestHashKnowsPlaces(t *testing.T) {
 	a, b, c := strings.Repeat("a", 16), strings.Repeat("b", 16), strings.Repeat("c", 16)
 	seen := map[uint64]string{}
 	keys := []string{a + b + c, a + c + b, b + a + c, b + c + a, c + a + b, c + b + a, a + a + b, a + b + a, b + a + a, a + b + b, a + a, a + b, b + a, a + a + a, a + a + a + a}
+	for _, middle := range []string{a + b + c, a + c + b, b + a + c, b + c + a, c + a + b, c + b + a, a + a + b} {
+		keys = append(keys, a+middle+a)
+	}
 	for n := range MaxKeyLen {
 		keys = append(keys, strings.Repeat("\x00", n+1))
 	}
