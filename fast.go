@@ -122,11 +122,11 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 
 	// hasher.bytes, written out.
 	seeds := &s.hash.seeds
-	h := fold(load64(k, 0)^seeds[0], load64(k, 8)^seeds[1]^uint64(n)) ^ fold(load64(k, n-16)^seeds[2], load64(k, n-8)^seeds[3])
+	h := fold(load64(k, 0)^seeds[0], load64(k, 8)^seeds[1]) ^ fold(load64(k, n-16)^seeds[2], load64(k, n-8)^seeds[3])
 	if n > 32 {
 		h ^= fold(load64(k, 16)^seeds[4], load64(k, 24)^seeds[5])
 	}
-	h &= s.hash.mask
+	h = (h ^ uint64(n)) & s.hash.mask
 
 	p := h >> (s.shift & 63)
 	nd := *(*unsafe.Pointer)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))

@@ -48,11 +48,13 @@ func word(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 
 // bytes returns the hash of key. Snapshot.Check has the same computation for
 // keys of 16 to 48 bytes in fast.go: the first, the last and, if there are more
-// than two, the second block. The blocks between of longer keys are a chain.
+// than two, the second block. The blocks between of longer keys are a chain. The
+// length comes last: where it met a word before that was multiplied, another byte
+// in the word could take it away again, whatever the seeds.
 func (h *hasher) bytes(key []byte) uint64 {
 	n, s := uint64(len(key)), &h.seeds
 	if n >= 16 {
-		x := fold(word(key)^s[0], word(key[8:])^s[1]^n) ^ fold(word(key[n-16:])^s[2], word(key[n-8:])^s[3])
+		x := fold(word(key)^s[0], word(key[8:])^s[1]) ^ fold(word(key[n-16:])^s[2], word(key[n-8:])^s[3])
 		if n > 32 {
 			y := fold(word(key[16:])^s[4], word(key[24:])^s[5])
 			for i := uint64(32); i < n-16; i += 16 {
@@ -60,7 +62,7 @@ func (h *hasher) bytes(key []byte) uint64 {
 			}
 			x ^= y
 		}
-		return x & h.mask
+		return (x ^ n) & h.mask
 	}
 	var a, b uint64
 	switch {

@@ -72,7 +72,8 @@ func TestHashOfLikeKeys(t *testing.T) {
 }
 
 // Keys whose blocks are the same in another order have other hashes, and so
-// have keys of zeros of every length.
+// have keys of zeros of every length, and keys of which one byte takes away what
+// their lengths have that differs.
 func TestHashKnowsPlaces(t *testing.T) {
 	t.Parallel()
 	h := newHasher()
@@ -81,6 +82,13 @@ func TestHashKnowsPlaces(t *testing.T) {
 	keys := []string{a + b + c, a + c + b, b + a + c, b + c + a, c + a + b, c + b + a, a + a + b, a + b + a, b + a + a, a + b + b, a + a, a + b, b + a, a + a + a, a + a + a + a}
 	for _, middle := range []string{a + b + c, a + c + b, b + a + c, b + c + a, c + a + b, c + b + a, a + a + b} {
 		keys = append(keys, a+middle+a)
+	}
+	for at := range 16 { // a byte that changes with the length, and is all that does
+		for n := 17; n <= 100; n++ {
+			b := []byte(strings.Repeat("m", n))
+			b[at] = byte(n) ^ 0x80
+			keys = append(keys, string(b))
+		}
 	}
 	for n := range MaxKeyLen {
 		keys = append(keys, strings.Repeat("\x00", n+1))
