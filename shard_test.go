@@ -44,6 +44,9 @@ func TestShardsSplitAndEmpty(t *testing.T) {
 			if d.mask>>56 == 0xff {
 				require.Greater(t, shards, n/splitKeys, "thousands of keys need more shards than one")
 			}
+			for sh := range full.index.all {
+				require.True(t, d.slow || !sh.linear(), "a shard of %d records has no pilots", sh.n)
+			}
 			order := rand.New(rand.NewPCG(1, 1)).Perm(n)
 			for i, k := range order {
 				if i%3 == 0 { // most in steps of a few, some alone
