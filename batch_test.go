@@ -9,9 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// CheckBatch answers what Check answers: for keys of every kind of length,
-// with and without lists, short, long and overlapping ones, in batches that
-// are and are not whole groups, under hashes that collide too.
+// CheckBatch and Check answer what a loop over the list answers: for keys of
+// every kind of length, with and without lists, short, long and overlapping
+// ones, in batches that are and are not whole groups, under hashes that
+// collide too.
 func TestCheckBatch(t *testing.T) {
 	for _, d := range degenerate {
 		e := newWithMask(&Options{Policy: benchPolicy()}, d.mask)
@@ -38,9 +39,10 @@ func TestCheckBatch(t *testing.T) {
 		seen := map[Verdict]int{}
 		for n := range 40 {
 			batch, addrs, verdicts := make([]string, n), make([]netip.Addr, n), make([]Verdict, n)
+			want := make([]Verdict, n)
 			for i := range n {
 				batch[i] = keys[r.IntN(len(keys))]
-				list, _ := e.Snapshot().Entries(batch[i])
+				list, held := e.Snapshot().Entries(batch[i])
 				switch {
 				case i%9 == 0: // the zero address
 				case len(list) > 0 && i%2 == 0:
@@ -48,10 +50,20 @@ func TestCheckBatch(t *testing.T) {
 				default:
 					addrs[i] = netip.AddrFrom4([4]byte{byte(r.IntN(256)), 1, 2, 3})
 				}
+				want[i] = Denied
+				if !held {
+					want[i] = Unrestricted
+				}
+				for _, entry := range list {
+					if entry.Prefix.Contains(addrs[i]) {
+						want[i] = Allowed
+					}
+				}
+				require.Equal(t, want[i], e.Check(batch[i], addrs[i]), "%s: %q %v", d.name, batch[i], addrs[i])
 			}
 			e.CheckBatch(batch, addrs, verdicts)
 			for i := range n {
-				require.Equal(t, e.Check(batch[i], addrs[i]), verdicts[i], "%s: %q %v", d.name, batch[i], addrs[i])
+				require.Equal(t, want[i], verdicts[i], "%s: %q %v, in a batch", d.name, batch[i], addrs[i])
 				seen[verdicts[i]]++
 			}
 		}

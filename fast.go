@@ -286,12 +286,12 @@ func (s *Snapshot) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verd
 	}
 }
 
-// checkGroup loads the tag and a byte of the record of each key, so that the
+// checkGroup loads the tag of each key and a byte from each line of its cell, so that the
 // processor waits for all of them together, and then is Check for each.
 func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip.Addr, verdicts *[batchGroup]Verdict) {
 	loaded := uint8(0)
 	for _, key := range keys {
-		h := uint64(0) // any will do for a key that has no record
+		h := uint64(0) // others go the long way below
 		if uint(len(key)-16) <= MaxKeyLen-16 {
 			h = s.hash.string(key)
 		}
@@ -319,9 +319,10 @@ func sameKey(p unsafe.Pointer, key string) bool {
 }
 
 // A search finds the last entry that begins at or before the address. Its
-// steps are arithmetic and no branches. There are two kinds, for few entries
-// and for more, and not one for each number of entries n, which
-// differs from key to key, so that it is seldom mispredicted. The first one
+// steps are arithmetic and no branches. There are two kinds, for up to five entries
+// and for 8 to 20, and not one for each number of entries n, which
+// differs from key to key, so that it is seldom mispredicted. (Of other numbers a
+// branch chooses the first or the last five, or 20.) The first one
 // compares all entries but the first at once. In the second one
 // n is a multiple of four, 8 to 20, and the c-th group begins n/4-1 entries
 // behind the one before it; the last one has four. The first entries of four
@@ -330,8 +331,8 @@ func sameKey(p unsafe.Pointer, key string) bool {
 // if it is behind a. (That is written out each time: in the place of a call, inlined or not, the
 // compiler has an instruction that does nothing.)
 
-// many4 returns Allowed if one of n IPv4 entries contains a; n is grouped4 or
-// more, and step is n-4: how many bytes of starts there are from one group to the next.
+// many4 returns Allowed if one of n IPv4 entries contains a; n is 8, 12, 16 or
+// 20, and step is n-4: how many bytes of starts there are from one group to the next.
 func many4(shifts, starts unsafe.Pointer, step int, a uint32) Verdict {
 	not := ^uint64(a)
 	_, c := bits.Add64(uint64(load32(starts, step)), not, 0)
@@ -405,7 +406,7 @@ var last6 = func() (t [6 << 4]uint8) {
 const asWide Verdict = 0xff
 
 // many6 returns Allowed if one of n IPv6 entries contains an address with the
-// upper half hi, or asWide; n is grouped6 or more, and step is 2*(n-4): how many
+// upper half hi, or asWide; n is 8, 12, 16 or 20, and step is 2*(n-4): how many
 // bytes of starts there are from one group to the next.
 func many6(shifts, starts unsafe.Pointer, step int, hi uint64) Verdict {
 	not := ^hi

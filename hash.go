@@ -10,8 +10,8 @@ import (
 // each engine, so nobody can choose keys that collide; and if hashes do
 // collide, only time is lost, because keys are compared in full.
 //
-// The hash is the sum, without carries, of one fold for each 16 bytes of the
-// key: two seeded words multiplied, and the halves of their 128-bit product
+// The hash is the sum, without carries, of folds: of the first 16 bytes of the key, of
+// the last 16 and of those between. A fold is two seeded words multiplied, and the halves of their 128-bit product
 // xored, as wyhash and its descendants do. Each block has seeds of its own, so
 // the folds need not wait for one another: Check has the hash after one multiplication,
 // and nothing else of it can begin before. Where keys differ in one word only, each

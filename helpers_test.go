@@ -104,7 +104,7 @@ type listUnderTest struct {
 	engine *Engine // holds the list as listKeys; nil if the list is not valid or empty
 }
 
-// Check has a path of its own for keys of at least 8 bytes; the first is of
+// Check has a path of its own for keys of at least 16 bytes; the first is of
 // the usual length.
 var listKeys = [2]string{"ipk_0123456789abcdefghijklmnopqrs", "k"}
 

@@ -65,8 +65,8 @@ const (
 	// wide in the place of a shift says that the rest is in lo.
 	wide = 0x80
 
-	// recPad is how many bytes there are behind a record: Check loads words
-	// of a record without asking where it ends.
+	// recPad is how many bytes there are behind the records of a shard, so that a
+	// header and the beginning of a key can be loaded where there is no record, too.
 	recPad = 16
 )
 

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/ipallow/ipallow/internal/gen"
@@ -74,13 +73,13 @@ func (r *runner) duel(c cell, peers []contender, qs []gen.Query) {
 		}
 	}
 	// The loop is part of what was measured one at a time; it is no part of
-	// what a request waits for. It costs the same always, so the least of its
-	// rounds is what it costs, and the others are the machine's noise.
-	loop := slices.Min(r.get(c, nameLoop, figChain))
+	// what a request waits for. What it costs in a round is taken off what the
+	// peers cost in that round.
+	loop := r.get(c, nameLoop, figChain)
 	for _, p := range peers[:len(peers)-1] {
 		v := r.get(c, p.name, figChain)
 		for i := range v {
-			v[i] -= loop
+			v[i] -= loop[i]
 		}
 	}
 }

@@ -78,12 +78,13 @@ var peerKinds = []peerKind{
 // A chain hands out the numbers of queries, each when the last verdict is
 // there.
 //
-// Between two queries it reads the clock, which the processor does when
-// everything before it is done and not earlier; and the next number is computed from
-// the time. Dependence on the verdict alone would not do: a verdict that comes out
-// of a branch is a constant to the processor, which predicts the branch and
-// begins the next query while the loads of this one are still under way. That
-// is so for a locked addition in memory, too, on an EPYC of the fifth
+// Between two queries it reads the clock, which an x86 processor does when
+// everything before it is done and not earlier (if the clock is its time stamp
+// counter), and the next number is computed from the time. Dependence on the
+// verdict alone would not do: a verdict that comes out of a branch is a
+// constant to the processor, which predicts the branch and begins the next
+// query while the loads of this one are still under way. That is so for a
+// locked addition in memory, too, on an EPYC of the fifth
 // generation: by it a map of bart tables took less time for a key and a bitmap than the
 // floor, which is the hash of the key and two loads.
 type chain struct {
