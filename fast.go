@@ -195,7 +195,11 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	}
 	// From line, so that p is not kept until here for all the others.
 	place := (uintptr(line) - uintptr(nd)) / unsafe.Sizeof(tables{})
-	l := (*node)(nd).more[place].large[load32(recEnd, 0)].large
+	lists := (*node)(nd).more[place].large
+	l := lists[0].large
+	if i := load32(recEnd, 0); i != 0 { // seldom, and where it is not, nothing below waits for the record
+		l = lists[i].large
+	}
 	if hi == 0 && lo>>32 == 0xffff {
 		return check4(&l.in4, uint32(lo))
 	}
