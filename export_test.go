@@ -3,9 +3,14 @@ package ipallow
 // newWithMask makes an engine that keeps only the bits of mask in the hashes
 // of its keys, so that they collide in the part that the mask clears.
 func newWithMask(opts *Options, mask uint64) *Engine {
+	return newWithHasher(opts, func(h *hasher) { h.mask = mask })
+}
+
+// newWithHasher makes an engine whose hasher is as change leaves it.
+func newWithHasher(opts *Options, change func(*hasher)) *Engine {
 	e := New(opts)
 	s := *e.snap.Load() // empty, so no record has been placed by another hash
-	s.hash.mask = mask
+	change(&s.hash)
 	e.snap.Store(&s)
 	return e
 }

@@ -497,6 +497,8 @@ func matchRecord(rec []byte, addr netip.Addr) Verdict {
 func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
 	hdr := load32(rec, 0)
 	n4, n6 := count4(hdr), count6(hdr)
+	// As in layoutOf; what searches here takes 1.04 times as long with a function
+	// for both (BenchmarkRepresentation).
 	starts := unsafe.Add(rec, recHeader+keyLen(hdr))
 	shifts := unsafe.Add(starts, 4*n4+8*n6)
 	if n4 >= grouped4 || n6 >= grouped6 {

@@ -20,16 +20,17 @@ func TestHashOfLikeKeys(t *testing.T) {
 	list := entries("203.0.113.0/24")
 	r := rand.New(rand.NewPCG(1, 2))
 	size := func(kind string, key func(i int) string) int {
-		e := New(nil)
-		s := *e.snap.Load()
-		for i := range s.hash.seeds {
-			s.hash.seeds[i] = r.Uint64()
-		}
-		e.snap.Store(&s)
+		var hash hasher
+		e := newWithHasher(nil, func(h *hasher) {
+			for i := range h.seeds {
+				h.seeds[i] = r.Uint64()
+			}
+			hash = *h
+		})
 		seen := make(map[uint64]bool, n)
 		require.NoError(t, e.Replace(func(yield func(string, []Entry) bool) {
 			for i := range n {
-				seen[s.hash.string(key(i))] = true
+				seen[hash.string(key(i))] = true
 				if !yield(key(i), list) {
 					return
 				}

@@ -132,7 +132,8 @@ func layoutOf(hdr uint32) (l layout) {
 	l.pad4 = l.n4 - int(hdr>>hdrN4&hdrCount)
 	l.pad6 = l.n6 - int(hdr>>hdrN6&hdrCount)
 	l.n = l.n4 - l.pad4 + l.n6 - l.pad6
-	if klen := keyLen(hdr); l.n4 < grouped4 && l.n6 < grouped6 {
+	klen := keyLen(hdr)
+	if l.n4 < grouped4 && l.n6 < grouped6 {
 		l.at4 = klen
 		l.at6 = l.at4 + 4*l.n4
 		l.shift4 = l.at6 + 8*l.n6
@@ -143,7 +144,7 @@ func layoutOf(hdr uint32) (l layout) {
 		l.at4 = l.shift6 + l.n6
 		l.at6 = l.at4 + 4*l.n4
 	}
-	l.lo = keyLen(hdr) + 5*l.n4 + 9*l.n6
+	l.lo = klen + 5*l.n4 + 9*l.n6
 	l.order = l.lo + 9*l.nw
 	l.size = l.order + rankSize(l.n)
 	return l

@@ -29,6 +29,10 @@ type spans[T uint32 | uint64] struct {
 // spanPad is how many points a search compares at once.
 const spanPad = 4
 
+// rootBits is the log2 of how many parts a root has at most, unless they would have
+// more than eight points each: a root of 1 MB.
+const rootBits = 18
+
 // add adds the numbers from from to to, which do not begin before those
 // that were added before.
 func (s *spans[T]) add(from, to T) {
@@ -73,8 +77,12 @@ func (s *spans[T]) finish() {
 		// address lies in that part is mispredicted if the part is all.
 		s.first, s.width = 0, ^T(0)-1
 	}
-	// As many parts as points, or up to twice as many.
-	s.shift = uint8(max(bits.Len64(uint64(s.width))-bits.Len(uint(n)), 0))
+	// As many parts as points, or up to twice as many; of long lists fewer, so that
+	// the root stays in the second-level cache, and only the points come from
+	// memory. The cells Large of internal/compare measure it.
+	parts := bits.Len(uint(n))
+	parts = min(parts, max(rootBits, parts-3))
+	s.shift = uint8(max(bits.Len64(uint64(s.width))-parts, 0))
 	s.root = make([]uint32, uint64(s.width>>s.shift)+2)
 	for _, p := range s.points {
 		s.root[(p-s.first)>>s.shift+1]++

@@ -1,10 +1,14 @@
 package ipallow
 
 import (
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"net/netip"
+	"slices"
 	"testing"
 
+	"github.com/ipallow/ipallow/internal/gen"
 	"github.com/stretchr/testify/require"
 )
 
@@ -76,6 +80,83 @@ func TestSpans(t *testing.T) {
 	}
 	require.Greater(t, in, 1000)
 	require.Greater(t, out, 1000)
+}
+
+// The root of a long list has 1<<rootBits parts, and an eighth as many as points or
+// more; what is not in the root is found among the points.
+func TestSpansOfManyPoints(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(7, 3))
+	const n = 200_000 // of each family, about twice as many points
+	list := make([]Entry, 0, 2*n)
+	set := make(map[netip.Prefix]bool, 2*n)
+	for range n {
+		var b [16]byte
+		binary.BigEndian.PutUint64(b[:], r.Uint64()|1<<63) // no IPv4-mapped ones
+		for _, p := range []netip.Prefix{
+			netip.PrefixFrom(netip.AddrFrom4([4]byte(b[4:])), 31).Masked(), netip.PrefixFrom(netip.AddrFrom16(b), 63).Masked(),
+		} {
+			if !set[p] {
+				set[p] = true
+				list = append(list, Entry{Prefix: p})
+			}
+		}
+	}
+	const key = "a key of which Check has the list" // see check4
+	e := New(&Options{Policy: widest()})
+	require.NoError(t, e.Set(key, list))
+	table := e.Snapshot().tableOf(key)
+	require.Greater(t, len(table.in4.points), 1<<rootBits)
+	require.Greater(t, len(table.in6.points), 1<<rootBits)
+	require.Equal(t, 1<<rootBits+1, len(table.in4.root))
+	require.InDelta(t, 1<<rootBits+1, len(table.in6.root), 10, "all but the parts in front of the first point and behind the last")
+	in, out := 0, 0
+	ask := func(a netip.Addr) {
+		p := netip.PrefixFrom(a, 31)
+		if a.Is6() {
+			p = netip.PrefixFrom(a, 63)
+		}
+		want := set[p.Masked()]
+		if want {
+			in++
+		} else {
+			out++
+		}
+		if got := e.Check(key, a); (got == Allowed) != want {
+			t.Fatalf("Check of %v is %v; want it in the list: %t", a, got, want)
+		}
+		if table.contains(newQuery(a)) != want {
+			t.Fatalf("contains(%v) is not %t", a, want)
+		}
+	}
+	for _, entry := range list[:n/2] {
+		for _, a := range gen.Edges(entry.Prefix) {
+			if a.IsValid() {
+				ask(a)
+			}
+		}
+	}
+	require.Greater(t, in, n/2)
+	require.Greater(t, out, n/2)
+
+	// More than eight points for each of so many parts: more parts.
+	var s spans[uint32]
+	for from := uint32(0); len(s.points) < 4<<20; from += 2 + r.Uint32N(1000) {
+		s.add(from, from)
+	}
+	points := slices.Clone(s.points)
+	s.finish()
+	require.Greater(t, len(s.root), len(points)/8)
+	for range n {
+		a := r.Uint32N(points[len(points)-1] + 100)
+		i, found := slices.BinarySearch(points, a)
+		if found {
+			i++
+		}
+		if s.contains(a) != (i%2 == 1) {
+			t.Fatalf("contains(%#x) is not %t", a, i%2 == 1)
+		}
+	}
 }
 
 // Every set of ranges that end at the largest numbers, with and without one
