@@ -179,7 +179,8 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 		case n6 > 20:
 			v = most6(unsafe.Add(recEnd, n4), unsafe.Add(recEnd, 5*n4+n6), n6, hi)
 		case n6 >= grouped6:
-			v = many6(unsafe.Add(recEnd, n4), unsafe.Add(recEnd, 5*n4+n6), 2*n6-8, hi)
+			starts := unsafe.Add(recEnd, 5*n4+n6)
+			v = many6(unsafe.Add(recEnd, n4), starts, 2*n6-8, hi, load64(unsafe.Add(starts, 8*n6), -8))
 		case tag&tagGrouped == 0:
 			v = few6(unsafe.Add(recEnd, 5*n4+8*n6), unsafe.Add(recEnd, 4*n4), n6, hi)
 		default:
@@ -411,8 +412,11 @@ const asWide Verdict = 0xff
 
 // many6 returns Allowed if one of n IPv6 entries contains an address with the
 // upper half hi, or asWide; n is 8, 12, 16 or 20, and step is 2*(n-4): how many
-// bytes of starts there are from one group to the next.
-func many6(shifts, starts unsafe.Pointer, step int, hi uint64) Verdict {
+// bytes of starts there are from one group to the next. The last start is a parameter
+// for no other reason than that the caller loads it: 20 entries end in a line of
+// which the search needs nothing, or finds out last that it does, and so it is asked
+// for with the others.
+func many6(shifts, starts unsafe.Pointer, step int, hi, _ uint64) Verdict {
 	not := ^hi
 	_, c := bits.Add64(load64(starts, step), not, 0)
 	g, _ := bits.Sub64(4, 0, c)
@@ -446,7 +450,7 @@ func most6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	if over := n - 20; load64(starts, 8*over) <= hi {
 		shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 8*over)
 	}
-	return many6(shifts, starts, 32, hi)
+	return many6(shifts, starts, 32, hi, 0)
 }
 
 // few6 is many6 for an n of 1 to 7.
@@ -518,7 +522,7 @@ func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
 		case n6 > 20:
 			v = most6(shifts, starts, n6, q.hi)
 		case n6 >= grouped6:
-			v = many6(shifts, starts, 2*n6-8, q.hi)
+			v = many6(shifts, starts, 2*n6-8, q.hi, 0)
 		default:
 			v = few6(shifts, starts, n6, q.hi)
 		}
