@@ -21,9 +21,8 @@ func (r *runner) memory(keyCounts []int) {
 			group.Family = "mixed"
 			for _, k := range r.affordable(group) {
 				rounds := 1
-				if k.name == nameIpallow && entries == 5 {
-					// The figures with a goal.
-					rounds = min(3, r.opts.count)
+				if k.name == nameIpallow {
+					rounds = r.opts.count // the figures with a goal
 				}
 				for range rounds {
 					r.say("%v: %s", c, k.name)
