@@ -82,12 +82,12 @@ func TestSpans(t *testing.T) {
 	require.Greater(t, out, 1000)
 }
 
-// The root of a long list has 1<<rootBits parts, and an eighth as many as points or
-// more; what is not in the root is found among the points.
+// The root of a long list has at most rootLines lines with points, or an eighth to a quarter as many
+// parts as points; what is not in the root is found among the points.
 func TestSpansOfManyPoints(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 3))
-	const n = 200_000 // of each family, about twice as many points
+	const n = 150_000 // of each family, about twice as many points
 	list := make([]Entry, 0, 2*n)
 	set := make(map[netip.Prefix]bool, 2*n)
 	for range n {
@@ -106,10 +106,11 @@ func TestSpansOfManyPoints(t *testing.T) {
 	e := New(&Options{Policy: widest()})
 	require.NoError(t, e.Set(key, list))
 	table := e.Snapshot().tableOf(key)
-	require.Greater(t, len(table.in4.points), 1<<rootBits)
-	require.Greater(t, len(table.in6.points), 1<<rootBits)
-	require.Equal(t, 1<<rootBits+1, len(table.in4.root))
-	require.InDelta(t, 1<<rootBits+1, len(table.in6.root), 10, "all but the parts in front of the first point and behind the last")
+	const parts = rootLines * lineSize / 4
+	require.Greater(t, len(table.in4.points), parts)
+	require.Greater(t, len(table.in6.points), parts)
+	require.Equal(t, parts+1, len(table.in4.root))
+	require.InDelta(t, parts+1, len(table.in6.root), 10, "all but the parts in front of the first point and behind the last")
 	in, out := 0, 0
 	ask := func(a netip.Addr) {
 		p := netip.PrefixFrom(a, 31)
@@ -139,23 +140,48 @@ func TestSpansOfManyPoints(t *testing.T) {
 	require.Greater(t, in, n/2)
 	require.Greater(t, out, n/2)
 
-	// More than eight points for each of so many parts: more parts.
-	var s spans[uint32]
-	for from := uint32(0); len(s.points) < 4<<20; from += 2 + r.Uint32N(1000) {
-		s.add(from, from)
-	}
-	points := slices.Clone(s.points)
-	s.finish()
-	require.Greater(t, len(s.root), len(points)/8)
-	for range n {
-		a := r.Uint32N(points[len(points)-1] + 100)
-		i, found := slices.BinarySearch(points, a)
-		if found {
-			i++
+	for _, c := range []struct {
+		name        string
+		points      int
+		step        uint32 // from one point to the next at most
+		every, jump uint32 // and behind so many points a jump
+		root        int
+	}{
+		{"more than eight points for each of so many parts", 4 << 20, 1000, 1 << 31, 0, 1<<20 + 1},
+		{"points in few lines of a root with as many parts", 1 << 19, 16, 1 << 11, 1 << 24, 1<<20 + 1},
+		{"points in a sixteenth of the range", 1 << 19, 2000, 1 << 31, 0, 1 << 18},
+	} {
+		var s spans[uint32]
+		for at, k := uint32(1), uint32(1); len(s.points) < c.points; k++ {
+			s.add(at, at)
+			if at += 2 + r.Uint32N(c.step); k%c.every == 0 {
+				at += c.jump - c.every*c.step/2
+			}
 		}
-		if s.contains(a) != (i%2 == 1) {
-			t.Fatalf("contains(%#x) is not %t", a, i%2 == 1)
+		points := slices.Clone(s.points)
+		s.finish()
+		require.InDelta(t, c.root, len(s.root), float64(c.root)/20, c.name)
+		in, out := 0, 0
+		for i := range n {
+			a := points[r.IntN(len(points))] - 1 + r.Uint32N(3)
+			if i%4 == 0 {
+				a = r.Uint32N(points[len(points)-1] + 100)
+			}
+			k, found := slices.BinarySearch(points, a)
+			if found {
+				k++
+			}
+			if s.contains(a) != (k%2 == 1) {
+				t.Fatalf("%s: contains(%#x) is not %t", c.name, a, k%2 == 1)
+			}
+			if k%2 == 1 {
+				in++
+			} else {
+				out++
+			}
 		}
+		require.Greater(t, in, n/5, c.name)
+		require.Greater(t, out, n/5, c.name)
 	}
 }
 

@@ -22,7 +22,7 @@ func (r *runner) memory(keyCounts []int) {
 			for _, k := range r.affordable(group) {
 				rounds := 1
 				if k.name == nameIpallow {
-					rounds = r.opts.count // the figures with a goal
+					rounds = r.opts.count // the others have no goals
 				}
 				for range rounds {
 					r.say("%v: %s", c, k.name)
