@@ -229,7 +229,7 @@ const maxShort = 48
 // way, and where it has none.
 func (s *Snapshot) checkOther(key string, addr netip.Addr) Verdict {
 	n := len(key)
-	if s == nil || s.dir.root == nil || uint(n-16) > MaxKeyLen-16 {
+	if s == nil || s.dir.root == nil || uint(n-1) > MaxKeyLen-1 {
 		return s.checkSlow(key, addr)
 	}
 	h := s.hash.string(key)
@@ -297,7 +297,7 @@ func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip
 	loaded := uint8(0)
 	for _, key := range keys {
 		h := uint64(0) // others go the long way below
-		if uint(len(key)-16) <= MaxKeyLen-16 {
+		if uint(len(key)-1) <= MaxKeyLen-1 {
 			h = s.hash.string(key)
 		}
 		t, tag, rec := s.locate(h)
@@ -312,9 +312,12 @@ func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip
 	}
 }
 
-// sameKey compares a key of at least 16 bytes with the one at p.
+// sameKey compares key with as many bytes at p.
 func sameKey(p unsafe.Pointer, key string) bool {
 	n := len(key)
+	if n < 16 {
+		return unsafe.String((*byte)(p), n) == key
+	}
 	k := unsafe.Pointer(unsafe.StringData(key))
 	diff := (load64(p, n-16) ^ load64(k, n-16)) | (load64(p, n-8) ^ load64(k, n-8))
 	for i := 0; i < n-16; i += 16 {
