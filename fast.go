@@ -240,7 +240,7 @@ func (s *Snapshot) checkOther(key string, addr netip.Addr) Verdict {
 		}
 		return s.checkSlow(key, addr)
 	}
-	if hdr := load32(rec, 0); int(hdr>>hdrKeyLen) != n || isLarge(hdr) || !sameKey(unsafe.Add(rec, recHeader), key) {
+	if hdr := load32(rec, 0); int(hdr>>hdrKeyLen) != n || isLarge(hdr) || unsafe.String((*byte)(unsafe.Add(rec, recHeader)), n) != key {
 		return s.checkSlow(key, addr)
 	}
 	return matchPlain(rec, addr)
@@ -310,20 +310,6 @@ func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip
 	for i, key := range keys {
 		verdicts[i] = s.Check(key, addrs[i])
 	}
-}
-
-// sameKey compares key with as many bytes at p.
-func sameKey(p unsafe.Pointer, key string) bool {
-	n := len(key)
-	if n < 16 {
-		return unsafe.String((*byte)(p), n) == key
-	}
-	k := unsafe.Pointer(unsafe.StringData(key))
-	diff := (load64(p, n-16) ^ load64(k, n-16)) | (load64(p, n-8) ^ load64(k, n-8))
-	for i := 0; i < n-16; i += 16 {
-		diff |= (load64(p, i) ^ load64(k, i)) | (load64(p, i+8) ^ load64(k, i+8))
-	}
-	return diff == 0
 }
 
 // A search finds the last entry that begins at or before the address. Its

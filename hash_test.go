@@ -20,13 +20,12 @@ func TestHashOfLikeKeys(t *testing.T) {
 	list := entries("203.0.113.0/24")
 	r := rand.New(rand.NewPCG(1, 2))
 	size := func(kind string, key func(i int) string) int {
-		var hash hasher
 		e := newWithHasher(nil, func(h *hasher) {
 			for i := range h.seeds {
 				h.seeds[i] = r.Uint64()
 			}
-			hash = *h
 		})
+		hash := e.Snapshot().hash
 		seen := make(map[uint64]bool, n)
 		require.NoError(t, e.Replace(func(yield func(string, []Entry) bool) {
 			for i := range n {
