@@ -39,7 +39,8 @@ type Options struct {
 	// DenyUntilLoaded makes every verdict Denied until the first Replace has
 	// succeeded, so that a node which has not heard of any list yet does not
 	// take every key for unrestricted. Set and Update are stored meanwhile,
-	// but do not end it. Default false. Danger: without it, an engine that is
+	// but do not end it. Snapshot.Loaded tells such a Denied from a refusal by
+	// a list. Default false. Danger: without it, an engine that is
 	// still empty serves everything.
 	DenyUntilLoaded bool
 

@@ -19,7 +19,7 @@ type Decision struct {
 	Client clientip.Result
 
 	// Verdict is the engine's answer. Without a key the engine is not asked,
-	// and Verdict is Denied.
+	// and Verdict is Denied; it is also Denied where the outcome is NotReady.
 	Verdict ipallow.Verdict
 
 	// Outcome is what becomes of the request.
@@ -45,6 +45,10 @@ const (
 	// Passed means that the request has no key and is handed on, by
 	// Options.PassUnauthenticated.
 	Passed
+	// NotReady means that the engine waits for its first load and cannot
+	// decide: status 503. No list refused the request, and report-only mode
+	// does not serve it.
+	NotReady
 
 	numOutcomes
 )
@@ -55,14 +59,15 @@ var outcomeNames = [numOutcomes]string{
 	Served:   "served",
 	Reported: "reported",
 	Passed:   "passed",
+	NotReady: "not_ready",
 }
 
 // OK reports whether the request is handed on. It is false for values that are
-// none of the five.
+// none of the six.
 func (o Outcome) OK() bool { return o == Served || o == Reported || o == Passed }
 
 // String returns the outcome's stable name: "refused", "no_key", "served",
-// "reported" or "passed".
+// "reported", "passed" or "not_ready".
 func (o Outcome) String() string {
 	if o < numOutcomes {
 		return outcomeNames[o]

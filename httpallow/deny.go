@@ -11,6 +11,7 @@ const (
 
 	deniedBody       = `{"error":{"code":"IP_NOT_ALLOWED","message":"Request IP address is not in the API key's allowlist"}}`
 	unauthorizedBody = `{"error":{"code":"UNAUTHENTICATED","message":"Request has no valid API key"}}`
+	unavailableBody  = `{"error":{"code":"NOT_READY","message":"The server has not loaded its IP allowlists yet; try again in a moment"}}`
 )
 
 // Deny answers 403 with Content-Type "application/json; charset=utf-8",
@@ -32,6 +33,17 @@ func Deny(w http.ResponseWriter, _ *http.Request, _ Decision) {
 func Unauthorized(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("WWW-Authenticate", "Bearer")
 	answer(w, http.StatusUnauthorized, unauthorizedBody)
+}
+
+// Unavailable answers 503 with the headers of [Deny], Retry-After "1" (seconds;
+// RFC 9110, section 10.2.3) and the body
+//
+//	{"error":{"code":"NOT_READY","message":"The server has not loaded its IP allowlists yet; try again in a moment"}}
+//
+// It is the default of Options.Unavailable.
+func Unavailable(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Retry-After", "1")
+	answer(w, http.StatusServiceUnavailable, unavailableBody)
 }
 
 func answer(w http.ResponseWriter, status int, body string) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/httpallow"
 )
 
@@ -81,6 +82,28 @@ func TestUnauthorizedToTheByte(t *testing.T) {
 	require.True(t, strings.HasSuffix(response, "\r\n\r\n"+`{"error":{"code":"UNAUTHENTICATED","message":"Request has no valid API key"}}`), response)
 }
 
+// Before the first load the answer says nothing of the client's address, and the
+// next request after it is decided by the lists.
+func TestUnavailableToTheByte(t *testing.T) {
+	engine := newEngine(t, &ipallow.Options{DenyUntilLoaded: true})
+	next := &counter{}
+	server := httptest.NewServer(newMiddleware(t, engine, httpallow.Options{ReportOnly: true,
+		Key:  func(*http.Request) (string, bool) { return unrestricted, true },
+		Deny: func(http.ResponseWriter, *http.Request, httpallow.Decision) { panic("Deny was called") },
+	}).Handler(next))
+	defer server.Close()
+	const get = "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+	response := exchange(t, server, get)
+	require.True(t, strings.HasPrefix(response, "HTTP/1.1 503 Service Unavailable\r\n"), response)
+	for _, line := range []string{"Retry-After: 1", "Cache-Control: no-store", "Content-Type: application/json; charset=utf-8"} {
+		require.Contains(t, response, "\r\n"+line+"\r\n")
+	}
+	require.True(t, strings.HasSuffix(response, "\r\n\r\n"+notReadyBody), response)
+	require.NoError(t, engine.Replace(func(func(string, []ipallow.Entry) bool) {}))
+	require.True(t, strings.HasPrefix(exchange(t, server, get), "HTTP/1.1 204 "))
+	require.Equal(t, 1, next.calls)
+}
+
 // The body of a refused request is not asked for.
 func TestRefusedBeforeTheBody(t *testing.T) {
 	server := serve(t, httpallow.Options{}, &counter{})
@@ -116,6 +139,12 @@ func TestOtherHandlers(t *testing.T) {
 	response = exchange(t, server, "GET /x HTTP/1.1\r\nHost: a\r\nNo-Key: 1\r\nConnection: close\r\n\r\n")
 	require.True(t, strings.HasPrefix(response, "HTTP/1.1 303 "), response)
 	require.Zero(t, next.calls)
+
+	w := httptest.NewRecorder()
+	waiting := newMiddleware(t, newEngine(t, &ipallow.Options{DenyUntilLoaded: true}),
+		httpallow.Options{Unavailable: http.RedirectHandler("/status", http.StatusFound)})
+	require.Equal(t, httpallow.NotReady, waiting.Enforce(w, request("GET", inside, restricted)).Outcome)
+	require.Equal(t, 302, w.Code)
 }
 
 // A length that an outer handler set for another body does not cut this one.
@@ -181,8 +210,10 @@ func TestLogTo(t *testing.T) {
 		{"served is not worth a line", slog.LevelInfo, inside, restricted, httpallow.Options{}, ""},
 		{"served, when asked for", slog.LevelDebug, inside, restricted, httpallow.Options{}, "level=DEBUG msg=\"allowlist decision\" outcome=served verdict=allowed key=key_restricted client=203.0.113.5 method=GET path=/v1/items\n"},
 		{"no key", slog.LevelDebug, inside, "", httpallow.Options{}, "level=DEBUG msg=\"allowlist decision\" outcome=no_key verdict=denied key=\"\" client=203.0.113.5 method=GET path=/v1/items\n"},
+		{"before the first load", slog.LevelInfo, inside, unrestricted, httpallow.Options{}, "level=WARN msg=\"allowlist decision\" outcome=not_ready verdict=denied key=key_unrestricted client=203.0.113.5 method=GET path=/v1/items\n"},
 	} {
 		var out bytes.Buffer
+		engine := newEngine(t, &ipallow.Options{DenyUntilLoaded: strings.Contains(test.want, "not_ready")})
 		test.opts.Observe = httpallow.LogTo(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{
 			Level: test.level,
 			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
@@ -192,7 +223,7 @@ func TestLogTo(t *testing.T) {
 				return a
 			},
 		})))
-		newMiddleware(t, newEngine(t, nil), test.opts).Enforce(httptest.NewRecorder(), request("GET", test.peer, test.key))
+		newMiddleware(t, engine, test.opts).Enforce(httptest.NewRecorder(), request("GET", test.peer, test.key))
 		require.Equal(t, test.want, out.String(), test.reason)
 	}
 }

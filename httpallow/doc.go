@@ -32,6 +32,10 @@
 //     [clientip.Source] finds no address the request is refused.
 //   - A refused request is answered by [Deny] (status 403), or by Options.Deny.
 //     Nothing behind the middleware runs.
+//   - While the engine waits for its first load
+//     ([ipallow.Options.DenyUntilLoaded]) every request with a key is answered by
+//     [Unavailable] (status 503, Retry-After, code NOT_READY), or by
+//     Options.Unavailable; also in report-only mode, and for keys without a list.
 //   - In report-only mode a request that would be refused is served, and the
 //     observer is told.
 //

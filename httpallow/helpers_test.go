@@ -19,7 +19,8 @@ const (
 	inside       = "203.0.113.5:41000"
 	outside      = "198.51.100.7:41000"
 
-	deniedBody = `{"error":{"code":"IP_NOT_ALLOWED","message":"Request IP address is not in the API key's allowlist"}}`
+	deniedBody   = `{"error":{"code":"IP_NOT_ALLOWED","message":"Request IP address is not in the API key's allowlist"}}`
+	notReadyBody = `{"error":{"code":"NOT_READY","message":"The server has not loaded its IP allowlists yet; try again in a moment"}}`
 )
 
 // newEngine has one key with the list 203.0.113.0/24, 2001:db8:1::/48.

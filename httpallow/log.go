@@ -6,8 +6,8 @@ import (
 )
 
 // LogTo returns a function for Options.Observe that writes a line for each
-// decision: at the level Warn what was refused by the allowlist or reported, at
-// Debug everything else. It logs the key's identifier, and of the URL only the
+// decision: at the level Warn what was refused by the allowlist, reported, or came
+// before the engine's first load, at Debug everything else. It logs the key's identifier, and of the URL only the
 // path, since a query may carry secrets.
 //
 // A refused request can be repeated at will, so whoever has a key can fill the
@@ -19,7 +19,7 @@ func LogTo(logger *slog.Logger) func(*http.Request, Decision) {
 	}
 	return func(r *http.Request, d Decision) {
 		level := slog.LevelDebug
-		if d.Outcome == Refused || d.Outcome == Reported {
+		if d.Outcome == Refused || d.Outcome == Reported || d.Outcome == NotReady {
 			level = slog.LevelWarn
 		}
 		ctx := r.Context()

@@ -20,6 +20,7 @@ type Middleware struct {
 	source  *clientip.Source
 	deny    func(http.ResponseWriter, *http.Request, Decision)
 	noKey   http.Handler
+	unready http.Handler
 	pass    bool
 	report  bool
 	reports func(key string) bool
@@ -39,6 +40,7 @@ func New(engine *ipallow.Engine, opts *Options) (*Middleware, error) {
 		source:  opts.Source,
 		deny:    opts.Deny,
 		noKey:   opts.Unauthenticated,
+		unready: opts.Unavailable,
 		pass:    opts.PassUnauthenticated,
 		report:  opts.ReportOnly,
 		reports: opts.ReportOnlyKey,
@@ -71,10 +73,13 @@ func (m *Middleware) decide(r *http.Request, d *Decision) {
 		return
 	}
 	d.Key = key
-	d.Verdict = m.engine.Check(key, d.Client.Addr)
+	snapshot := m.engine.Snapshot()
+	d.Verdict = snapshot.Check(key, d.Client.Addr)
 	switch {
 	case d.Verdict.OK():
 		d.Outcome = Served
+	case !snapshot.Loaded():
+		d.Outcome = NotReady
 	case m.report || m.reports != nil && m.reports(key):
 		d.Outcome = Reported
 	}
@@ -110,6 +115,10 @@ func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, d Decision) 
 		m.noKey.ServeHTTP(w, r)
 	case d.Outcome == NoKey:
 		Unauthorized(w, r)
+	case d.Outcome == NotReady && m.unready != nil:
+		m.unready.ServeHTTP(w, r)
+	case d.Outcome == NotReady:
+		Unavailable(w, r)
 	case m.deny != nil:
 		m.deny(w, r, d)
 	default:

@@ -18,6 +18,7 @@ func TestDecisions(t *testing.T) {
 	waiting := newEngine(t, &ipallow.Options{DenyUntilLoaded: true})
 	always := func(string) bool { return true }
 	never := func(string) bool { return false }
+	tooLong := strings.Repeat("k", ipallow.MaxKeyLen+1)
 	proxied := httpallow.Options{Source: proxySource(t)}
 	for _, test := range []struct {
 		reason  string
@@ -53,8 +54,15 @@ func TestDecisions(t *testing.T) {
 		{reason: "past the proxy", peer: outside, forward: "203.0.113.5", opts: proxied, key: restricted, outcome: httpallow.Refused, status: 403},
 		{reason: "a proxy without header", peer: "10.20.0.1:1", opts: proxied, key: restricted, outcome: httpallow.Refused, status: 403},
 		{reason: "a proxy without header, no list", peer: "10.20.0.1:1", opts: proxied, key: unrestricted, verdict: ipallow.Unrestricted, outcome: httpallow.Served, status: 204},
-		{reason: "nothing is served before the first load", engine: waiting, peer: inside, key: restricted, outcome: httpallow.Refused, status: 403},
-		{reason: "no key is open before the first load", engine: waiting, peer: inside, key: unrestricted, outcome: httpallow.Refused, status: 403},
+		{reason: "nothing is served before the first load", engine: waiting, peer: inside, key: restricted, outcome: httpallow.NotReady, status: 503},
+		{reason: "no key is open before the first load", engine: waiting, peer: inside, key: unrestricted, outcome: httpallow.NotReady, status: 503},
+		{reason: "no address before the first load", engine: waiting, peer: "garbage", key: restricted, outcome: httpallow.NotReady, status: 503},
+		{reason: "a key too long to have a list, before the first load", engine: waiting, peer: inside, key: tooLong, outcome: httpallow.NotReady, status: 503},
+		{reason: "report-only serves nothing before the first load", engine: waiting, peer: inside, key: unrestricted, opts: httpallow.Options{ReportOnly: true}, outcome: httpallow.NotReady, status: 503},
+		{reason: "report-only of this key serves nothing before the first load", engine: waiting, peer: inside, key: restricted, opts: httpallow.Options{ReportOnlyKey: always}, outcome: httpallow.NotReady, status: 503},
+		{reason: "authentication is asked before the engine's state", engine: waiting, peer: inside, outcome: httpallow.NoKey, status: 401},
+		{reason: "no key passes where asked for, before the first load", engine: waiting, peer: inside, opts: httpallow.Options{PassUnauthenticated: true}, outcome: httpallow.Passed, status: 204},
+		{reason: "the zero engine waits", engine: new(ipallow.Engine), peer: inside, key: unrestricted, outcome: httpallow.NotReady, status: 503},
 		{reason: "report-only serves", peer: outside, key: restricted, opts: httpallow.Options{ReportOnly: true}, outcome: httpallow.Reported, status: 204},
 		{reason: "report-only serves without an address", peer: "garbage", key: restricted, opts: httpallow.Options{ReportOnly: true}, outcome: httpallow.Reported, status: 204},
 		{reason: "report-only is no authentication", peer: outside, opts: httpallow.Options{ReportOnly: true}, outcome: httpallow.NoKey, status: 401},
@@ -181,7 +189,8 @@ func TestNilHandlerPanics(t *testing.T) {
 func TestOutcomeNames(t *testing.T) {
 	names := map[httpallow.Outcome]string{
 		httpallow.Refused: "refused", httpallow.NoKey: "no_key", httpallow.Served: "served",
-		httpallow.Reported: "reported", httpallow.Passed: "passed", 77: "Outcome(77)",
+		httpallow.Reported: "reported", httpallow.Passed: "passed",
+		httpallow.NotReady: "not_ready", 77: "Outcome(77)",
 	}
 	for outcome, name := range names {
 		text, err := outcome.MarshalText()

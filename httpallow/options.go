@@ -44,6 +44,10 @@ type Options struct {
 	// reached, and it keeps a chain built in the wrong order closed.
 	Unauthenticated http.Handler
 
+	// Unavailable answers a request with a key while the engine waits for its
+	// first load. Default (nil): [Unavailable], status 503.
+	Unavailable http.Handler
+
 	// PassUnauthenticated passes a request without a key on to the next
 	// handler. Default false. Danger: set it only where public and
 	// authenticated requests share a chain and whatever stands behind refuses
@@ -51,8 +55,8 @@ type Options struct {
 	PassUnauthenticated bool
 
 	// ReportOnly serves what would be refused by the allowlist, for every key,
-	// and has the observer told. Requests without a key are not affected.
-	// Default false.
+	// and has the observer told. Requests without a key are not affected, and
+	// before the engine's first load nothing is served. Default false.
 	ReportOnly bool
 
 	// ReportOnlyKey, when not nil, says for which keys ReportOnly holds, when

@@ -19,3 +19,5 @@ func TestNilEngine(t *testing.T) {
 	_, err := example.New(nil)
 	require.Error(t, err)
 }
+
+func TestNotReady(t *testing.T) { check.NotReady(t, example.New) }

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/clientip"
@@ -27,14 +29,16 @@ import (
 // chain and puts the key's identifier into the context, where the function key
 // finds it. A call without a key is refused with Unauthenticated, one from a
 // foreign address with PermissionDenied and an ErrorInfo whose reason is
-// IP_NOT_ALLOWED.
+// IP_NOT_ALLOWED. While the engine waits for its first load a call is answered with
+// Unavailable, the reason NOT_READY and a RetryInfo of one second.
 //
 // All methods may be called from any number of goroutines.
 type Allowlist struct {
-	engine *ipallow.Engine
-	source *clientip.Source
-	key    func(context.Context) (string, bool)
-	denied error
+	engine  *ipallow.Engine
+	source  *clientip.Source
+	key     func(context.Context) (string, bool)
+	denied  error
+	unready error
 }
 
 // New returns an Allowlist. A nil source takes the TCP peer.
@@ -47,7 +51,13 @@ func New(engine *ipallow.Engine, source *clientip.Source, key func(context.Conte
 	if err != nil {
 		return nil, err
 	}
-	return &Allowlist{engine: engine, source: source, key: key, denied: denied.Err()}, nil
+	unready, err := status.New(codes.Unavailable, "The server has not loaded its IP allowlists yet; try again in a moment").
+		WithDetails(&errdetails.ErrorInfo{Reason: "NOT_READY", Domain: "ipallow"},
+			&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
+	if err != nil {
+		return nil, err
+	}
+	return &Allowlist{engine: engine, source: source, key: key, denied: denied.Err(), unready: unready.Err()}, nil
 }
 
 // Unary is a grpc.UnaryServerInterceptor.
@@ -72,10 +82,14 @@ func (a *Allowlist) check(ctx context.Context) error {
 	if !ok || key == "" {
 		return status.Error(codes.Unauthenticated, "Request has no valid API key")
 	}
-	if !a.engine.Check(key, a.client(ctx).Addr).OK() {
-		return a.denied
+	snapshot := a.engine.Snapshot()
+	switch {
+	case snapshot.Check(key, a.client(ctx).Addr).OK():
+		return nil
+	case !snapshot.Loaded():
+		return a.unready
 	}
-	return nil
+	return a.denied
 }
 
 // client returns the address of the caller. The metadata is read only where the

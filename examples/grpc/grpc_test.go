@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/clientip"
 	example "github.com/ipallow/ipallow/examples/grpc"
 	"github.com/ipallow/ipallow/examples/internal/auth"
@@ -65,9 +66,13 @@ func authenticateStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerI
 
 // start serves the health service with the interceptors and returns its address.
 func start(t *testing.T, opts *clientip.Options, chain bool) string {
+	return startEngine(t, check.Engine(t), opts, chain)
+}
+
+func startEngine(t *testing.T, engine *ipallow.Engine, opts *clientip.Options, chain bool) string {
 	source, err := clientip.New(opts)
 	require.NoError(t, err)
-	allow, err := example.New(check.Engine(t), source, keyFrom)
+	allow, err := example.New(engine, source, keyFrom)
 	require.NoError(t, err)
 	unary, stream := []grpc.UnaryServerInterceptor{allow.Unary}, []grpc.StreamServerInterceptor{allow.Stream}
 	if chain {
@@ -144,6 +149,21 @@ func TestInterceptors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Before the first load the list has nothing to do with it, and a client may retry.
+func TestNotReady(t *testing.T) {
+	target := startEngine(t, ipallow.New(&ipallow.Options{DenyUntilLoaded: true}), nil, true)
+	for _, key := range []string{"Bearer secret-1", "Bearer secret-2"} {
+		err := call(t, target, "127.0.0.1", "authorization", key)
+		require.Equal(t, codes.Unavailable, status.Code(err), "%v", err)
+		details := status.Convert(err).Details()
+		require.Len(t, details, 2)
+		require.Equal(t, "NOT_READY", details[0].(*errdetails.ErrorInfo).Reason)
+		require.Equal(t, time.Second, details[1].(*errdetails.RetryInfo).RetryDelay.AsDuration())
+	}
+	err := call(t, target, "127.0.0.1", "authorization", "Bearer wrong")
+	require.Equal(t, codes.Unauthenticated, status.Code(err), "%v", err)
 }
 
 // A peer on a unix socket has no address, whatever name it gives its own end.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/examples/internal/check"
 )
 
@@ -13,4 +14,10 @@ func TestServer(t *testing.T) {
 	handler, err := protect(check.Engine(t), http.HandlerFunc(hello))
 	require.NoError(t, err)
 	check.Server(t, handler)
+}
+
+func TestNotReady(t *testing.T) {
+	check.NotReady(t, func(engine *ipallow.Engine) (http.Handler, error) {
+		return protect(engine, http.HandlerFunc(hello))
+	})
 }

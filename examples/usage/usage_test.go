@@ -145,3 +145,29 @@ func TestEveryRequestIsRecorded(t *testing.T) {
 	require.Contains(t, lines.String(), "client=127.0.0.3 method=GET path=/v1/refused")
 	require.NotContains(t, lines.String(), "secret")
 }
+
+// A request that came before the first load is recorded as such, and not as one
+// that its list refused.
+func TestNotReadyIsRecorded(t *testing.T) {
+	store := usagelog.NewMemoryStore(0)
+	writer, err := usagelog.Open(t.TempDir(), store, nil)
+	require.NoError(t, err)
+	var lines logged
+	log := usage.New(writer, nil, slog.New(slog.NewTextHandler(&lines, nil)))
+	allow, err := httpallow.New(ipallow.New(&ipallow.Options{DenyUntilLoaded: true}),
+		&httpallow.Options{Key: httpallow.KeyFromContext, Observe: log.Observe})
+	require.NoError(t, err)
+	handler := log.Handler(auth.Authenticate(allow.Handler(http.HandlerFunc(api))))
+	r := httptest.NewRequest("GET", "/v1/items", nil)
+	r.Header.Set("Authorization", "Bearer secret-2")
+	handler.ServeHTTP(httptest.NewRecorder(), r)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	require.NoError(t, writer.Close(ctx))
+	page, err := store.Query(ctx, usagelog.Query{Limit: 2})
+	require.NoError(t, err)
+	require.Len(t, page.Records, 1)
+	require.Equal(t, 503, page.Records[0].Status)
+	require.Equal(t, "key_2", page.Records[0].KeyID)
+	require.Contains(t, lines.String(), "outcome=not_ready")
+}

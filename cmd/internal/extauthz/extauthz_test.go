@@ -47,13 +47,14 @@ type world struct {
 }
 
 // newWorld serves the service on loopback.
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldOf(t, ipallow.New(nil)) }
+
+func newWorldOf(t *testing.T, engine *ipallow.Engine) *world {
 	w := &world{t: t, store: usagelog.NewMemoryStore(0)}
 	var err error
 	w.log, err = usagelog.Open(t.TempDir(), w.store, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.log.Close(context.Background())) })
-	engine := ipallow.New(nil)
 	key := func(scopes keyring.Scopes, restricted bool) (*keyring.Key, string) {
 		secret, hash := keyring.NewSecret()
 		k := &keyring.Key{ID: keyring.NewID(), Hash: hash, Scopes: scopes}
@@ -235,6 +236,20 @@ func TestCheck(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Before the first load Envoy is told to answer 503, whatever the key.
+func TestNotReady(t *testing.T) {
+	w := newWorldOf(t, ipallow.New(&ipallow.Options{DenyUntilLoaded: true}))
+	for _, header := range [][]string{nil, {"X-API-Key", w.openKey}, {"X-API-Key", w.fullKey}} {
+		response := w.check(request(inside, "GET", "/v1/things", header...))
+		require.Equal(t, int32(codes.Unavailable), response.GetStatus().GetCode())
+		denied := response.GetDeniedResponse()
+		require.EqualValues(t, 503, denied.GetStatus().GetCode())
+		require.Contains(t, denied.GetBody(), `"code":"NOT_READY"`)
+		require.Equal(t, "1", fields(denied.GetHeaders())["retry-after"])
+		require.Equal(t, 503, w.record().Status)
 	}
 }
 

@@ -27,7 +27,7 @@ type Decision struct {
 // It marks the key as used if the request is served, and changes nothing else.
 func (g *Gateway) Admit(c Call) Decision {
 	var d Decision
-	if g.loaded != nil && !g.loaded() {
+	if !g.ready() {
 		d.Refusal = notLoaded // nobody knows whether the key is one
 		return d
 	}
@@ -55,6 +55,12 @@ func (g *Gateway) Admit(c Call) Decision {
 		d.Refusal = notAllowed
 	}
 	return d
+}
+
+// ready reports whether keys and lists are loaded. An engine that is loaded stays
+// so, and later verdicts of the same request need not ask again.
+func (g *Gateway) ready() bool {
+	return (g.loaded == nil || g.loaded()) && (g.noAllowlist || g.engine.Snapshot().Loaded())
 }
 
 func permits(k *keyring.Key, c *Call) bool {

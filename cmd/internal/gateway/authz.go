@@ -20,6 +20,7 @@ import (
 //	     where the client's address is not known) and X-Request-Id
 //	401  as the gateway would answer; X-Ipallow-Body has the body once more, for
 //	403  proxies that take headers of the answer only
+//	503
 //
 // The proxy has to set these itself, whatever the client sent:
 //

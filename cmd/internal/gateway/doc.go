@@ -10,7 +10,7 @@
 //
 // # Order
 //
-//	503 NOT_READY           the gateway does not know the keys yet (Options.Loaded)
+//	503 NOT_READY           the gateway does not know the keys yet or lists yet
 //	401 UNAUTHENTICATED     no key, more than one, or one that is not valid
 //	403 INSUFFICIENT_SCOPE  GET, HEAD and OPTIONS need read, other methods write
 //	403 IP_NOT_ALLOWED      the answer of package httpallow, byte for byte

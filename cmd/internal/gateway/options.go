@@ -20,7 +20,8 @@ type Options struct {
 	Engine *ipallow.Engine
 
 	// Loaded reports whether Ring and Engine have what they are to have. Until
-	// then every request is answered with 503. Default (nil): they have.
+	// then, and while Engine waits for its first load, every request is
+	// answered with 503. Default (nil): only Engine is asked.
 	Loaded func() bool
 
 	// Source finds the client's address, and says which peers are trusted

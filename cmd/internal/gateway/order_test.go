@@ -154,10 +154,29 @@ func TestReportOnlyAndNoAllowlist(t *testing.T) {
 }
 
 func TestNotLoadedYet(t *testing.T) {
-	w := newWorld(t, func(o *gateway.Options) { o.Engine = ipallow.New(&ipallow.Options{DenyUntilLoaded: true}) })
-	a := w.do(inside, "GET", "/v1/ping", "Authorization", bearer(w.open))
-	require.Equal(t, 403, a.status)
-	require.Equal(t, deniedBody, a.body)
+	engine := ipallow.New(&ipallow.Options{DenyUntilLoaded: true})
+	w := newWorld(t, func(o *gateway.Options) {
+		o.Engine, o.ReportOnly, o.Source = engine, true, trust(t, trusted)
+	})
+	ask := func(path, from string, header ...string) answer {
+		if path == gateway.AuthzPath {
+			return w.do(trusted, "GET", path, append(header, "X-Forwarded-For", from)...)
+		}
+		return w.do(from, "GET", path, header...)
+	}
+	for _, path := range []string{"/v1/ping", gateway.AuthzPath} {
+		for _, header := range [][]string{nil, {"X-API-Key", w.open.token}, {"X-API-Key", w.full.token}, {"X-API-Key", w.revoked.token}} {
+			a := ask(path, inside, header...)
+			require.Equal(t, 503, a.status, "%s %v: %s", path, header, a.body)
+			require.Equal(t, "NOT_READY", code(a.body))
+			require.Equal(t, "1", a.header.Get("Retry-After"))
+			require.Equal(t, 503, w.record(a.header.Get("X-Request-Id")).Status)
+		}
+	}
+	require.True(t, w.open.LastUsed().IsZero())
+	require.NoError(t, engine.Replace(func(func(string, []ipallow.Entry) bool) {}))
+	require.Equal(t, 200, ask("/v1/ping", inside, "X-API-Key", w.open.token).status)
+	require.Equal(t, 401, ask("/v1/ping", inside, "X-API-Key", w.revoked.token).status)
 }
 
 func TestPing(t *testing.T) {

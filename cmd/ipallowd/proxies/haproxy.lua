@@ -17,7 +17,7 @@ local function refuse(txn, status, answered, body)
 	local reply = txn:reply({ status = status })
 	reply:add_header("content-type", "application/json; charset=utf-8")
 	reply:add_header("cache-control", "no-store")
-	for _, name in ipairs({ "www-authenticate", "x-request-id" }) do
+	for _, name in ipairs({ "www-authenticate", "retry-after", "x-request-id" }) do
 		if answered[name] then
 			reply:add_header(name, answered[name][0])
 		end
@@ -25,6 +25,8 @@ local function refuse(txn, status, answered, body)
 	reply:set_body(body)
 	txn:done(reply)
 end
+
+local answers = { [204] = true, [401] = true, [403] = true, [503] = true }
 
 local function ask(txn)
 	local headers = {}
@@ -43,7 +45,9 @@ local function ask(txn)
 
 	local answer = core.httpclient():get({ url = url, headers = headers, timeout = timeout })
 	local answered = answer and answer.headers or {}
-	if not answer or (answer.status ~= 204 and answer.status ~= 401 and answer.status ~= 403) then
+	-- X-Ipallow-Body tells a 503 of ipallowd, which is not ready, from one that HAProxy made.
+	local ready = answer and (answer.status ~= 503 or answered["x-ipallow-body"])
+	if not ready or not answers[answer.status] then
 		refuse(txn, 503, {}, '{"error":{"code":"UNAVAILABLE","message":"The request could not be checked"}}')
 		return
 	end

@@ -138,7 +138,26 @@ func TestNoAnswerNoService(t *testing.T) {
 			t.Parallel() // HAProxy tries for a while
 			a := exchange(t, addr, inside, "GET /down HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n"+authorization(w)+"\r\n")
 			require.GreaterOrEqual(t, a.status, 500)
+			require.NotContains(t, a.body, "NOT_READY")
 			require.Empty(t, w.at("/down"))
+		})
+	}
+}
+
+// A gateway that is not ready is not taken for one that refuses, or fails.
+func TestNotReady(t *testing.T) {
+	for _, s := range setups {
+		t.Run(s.name, func(t *testing.T) {
+			w := newWorldOf(t, s.upstream, true)
+			addr := s.start(t, w)
+			a := exchange(t, addr, inside, "GET /early HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n"+authorization(w)+"\r\n")
+			require.Equal(t, 503, a.status, a.body)
+			require.Contains(t, a.body, `{"error":{"code":"NOT_READY",`)
+			require.Equal(t, []string{"1"}, a.header["Retry-After"])
+			require.Equal(t, []string{"no-store"}, a.header["Cache-Control"])
+			require.Equal(t, "application/json; charset=utf-8", a.header.Get("Content-Type"))
+			require.Len(t, a.header["X-Request-Id"], 1)
+			require.Empty(t, w.at("/early"))
 		})
 	}
 }

@@ -50,7 +50,10 @@ type world struct {
 }
 
 // newWorld starts both. With upstream the gateway passes requests on to the API.
-func newWorld(t *testing.T, upstream bool) *world {
+func newWorld(t *testing.T, upstream bool) *world { return newWorldOf(t, upstream, false) }
+
+// newWorldOf has a gateway that never loads its lists where waiting is set.
+func newWorldOf(t *testing.T, upstream, waiting bool) *world {
 	if listener, err := net.Listen("tcp", outside+":0"); err != nil {
 		missing(t, "this machine cannot bind "+outside+": "+err.Error())
 	} else {
@@ -63,7 +66,7 @@ func newWorld(t *testing.T, upstream bool) *world {
 	t.Cleanup(func() { require.NoError(t, w.log.Close(context.Background())) })
 	policy := ipallow.DefaultPolicy()
 	policy.AllowNonPublic = true
-	engine := ipallow.New(&ipallow.Options{Policy: &policy})
+	engine := ipallow.New(&ipallow.Options{Policy: &policy, DenyUntilLoaded: waiting})
 	ring := new(keyring.Ring)
 	key := func(scopes keyring.Scopes) (*keyring.Key, string) {
 		secret, hash := keyring.NewSecret()

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ipallow/ipallow"
 )
 
 // Serve serves handler on listener until the test ends.
@@ -80,5 +82,30 @@ func Server(t *testing.T, handler http.Handler) {
 				require.Equal(t, "no-store", response.Header.Get("Cache-Control"))
 			}
 		})
+	}
+}
+
+// NotReady tests that a server whose engine waits for its first load says so to
+// every key that it knows, and still authenticates first. It takes the handler
+// that a function makes of such an engine.
+func NotReady(t *testing.T, make func(*ipallow.Engine) (http.Handler, error)) {
+	handler, err := make(ipallow.New(&ipallow.Options{DenyUntilLoaded: true}))
+	require.NoError(t, err)
+	listener := Listen(t)
+	Serve(t, listener, handler)
+	for auth, want := range map[string]int{"Bearer wrong": 401, "Bearer secret-1": 503, "Bearer secret-2": 503} {
+		request, err := http.NewRequest("GET", "http://"+listener.Addr().String()+"/v1/hello", nil)
+		require.NoError(t, err)
+		request.Header.Set("Authorization", auth)
+		response, err := Client(t, "127.0.0.1").Do(request)
+		require.NoError(t, err)
+		body, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, want, response.StatusCode, "%s: %s", auth, body)
+		if want == 503 {
+			require.Equal(t, "1", response.Header.Get("Retry-After"))
+			require.Contains(t, string(body), `{"error":{"code":"NOT_READY",`)
+		}
 	}
 }
