@@ -88,11 +88,11 @@ func (c *candidates) tallies(ctx context.Context, key term) (found []tally, ok b
 		return nil, false, nil
 	}
 	if c.tally == nil {
-		if c.tally, err = c.tx.PrepareContext(ctx, "SELECT tallies FROM frames WHERE id = ?"); err != nil {
+		if c.tally, err = c.tx.PrepareContext(ctx, "SELECT data FROM columns WHERE id = ?"); err != nil {
 			return nil, false, err
 		}
 	}
-	b, err := readBlob(ctx, c.tally, c.id)
+	b, err := readBlob(ctx, c.tally, columnID(c.id, tallyColumn))
 	if err != nil {
 		if isDamage(err) {
 			return nil, false, nil // load will tell of it

@@ -1,6 +1,7 @@
 package logstore
 
 import (
+	"database/sql"
 	"slices"
 	"time"
 )
@@ -99,20 +100,29 @@ type blockRow struct {
 // ofClass returns the blocks of a class, the last first, and the number of
 // their records.
 func (w *writer) ofClass(lane, class int) (small []blockRow, records int, err error) {
-	rows, err := w.class.QueryContext(background, lane, class)
+	small, err = w.blockRows(w.class, lane, class)
+	for i := range small {
+		small[i].lane = lane
+		records += small[i].records
+	}
+	return small, records, err
+}
+
+// blockRows returns the IDs and numbers of records that a query finds.
+func (w *writer) blockRows(query *sql.Stmt, args ...any) (found []blockRow, err error) {
+	rows, err := query.QueryContext(background, args...)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		b := blockRow{lane: lane}
+		var b blockRow
 		if err := rows.Scan(&b.id, &b.records); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		small = append(small, b)
-		records += b.records
+		found = append(found, b)
 	}
-	return small, records, rows.Err()
+	return found, rows.Err()
 }
 
 // takeApart moves the records of a block to w.merged, but for those before
@@ -144,7 +154,10 @@ func (w *writer) removeBlock(id int64) error {
 	w.delta.Blocks--
 	w.delta.Records -= records
 	w.delta.Bytes -= bytes
-	_, err := w.removeFrames.ExecContext(background, id)
+	if _, err := w.removeFrames.ExecContext(background, id); err != nil {
+		return err
+	}
+	_, err := w.removeColumns.ExecContext(background, id)
 	return err
 }
 
@@ -176,13 +189,14 @@ func (w *writer) write(lane int, entries []entry) error {
 	if err != nil {
 		return err
 	}
-	var tallies []byte // NULL
+	if _, err := w.insertFrames.ExecContext(background, id, w.data); err != nil {
+		return err
+	}
 	if class == classes {
 		w.tallyBlob = w.tallies.appendTo(w.tallyBlob[:0], w.terms.list, newest)
-		tallies = w.tallyBlob
-	}
-	if _, err := w.insertFrames.ExecContext(background, id, tallies, w.data); err != nil {
-		return err
+		if _, err := w.insertColumn.ExecContext(background, columnID(id, tallyColumn), w.tallyBlob); err != nil {
+			return err
+		}
 	}
 	w.delta.Blocks++
 	w.delta.Records += int64(len(entries))

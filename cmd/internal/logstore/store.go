@@ -44,6 +44,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ipallow/ipallow/cmd/internal/sqlitefile"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -73,7 +74,7 @@ type Options struct {
 type Store struct {
 	opt  Options
 	read *sql.DB
-	stop context.CancelFunc // of retention
+	stop context.CancelFunc // of what runs in the background
 	done sync.WaitGroup
 
 	turn   chan *writer // holds it while nobody writes
@@ -85,7 +86,8 @@ type Store struct {
 	damaged map[int64]int // records that could not be read, by block
 }
 
-// Open opens the database, and creates it if need be.
+// Open opens the database, and creates it if need be. The error wraps
+// sqlitefile.ErrSchema if it will be the same whenever Open is tried.
 func Open(ctx context.Context, opt Options) (*Store, error) {
 	if opt.Retention < 0 {
 		return nil, fmt.Errorf("usage log: retention of %v: want a positive duration, or 0 to keep records for ever", opt.Retention)
@@ -109,7 +111,8 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		err = s.count(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("usage log: %s: %w", opt.Path, err), read.Close(), write.Close())
+		err = fmt.Errorf("usage log: %s: %w", opt.Path, sqlitefile.SchemaFault(err))
+		return nil, errors.Join(err, read.Close(), write.Close())
 	}
 	s.turn <- w
 	var life context.Context
@@ -117,10 +120,11 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	if opt.Retention > 0 {
 		s.done.Go(func() { s.retain(life) })
 	}
+	s.done.Go(func() { s.upgrade(life) })
 	return s, nil
 }
 
-// Close ends retention, waits for an Append that runs, and closes the file.
+// Close ends what runs in the background, waits for an Append that runs, and closes the file.
 // What comes later gets ErrClosed.
 func (s *Store) Close() error {
 	var err error

@@ -32,7 +32,7 @@ func TestStore(t *testing.T) {
 func checkBlocks(t *testing.T, s *Store) {
 	t.Helper()
 	ctx := context.Background()
-	rows, err := s.read.QueryContext(ctx, "SELECT id, lane, class, records, newest, oldest, served, blocked, bytes, length(data), tallies IS NULL FROM blocks LEFT JOIN frames USING (id)")
+	rows, err := s.read.QueryContext(ctx, "SELECT id, lane, class, records, newest, oldest, served, blocked, bytes, length(data), (SELECT count(*) FROM columns WHERE columns.id = 8 * blocks.id) = 0 FROM blocks LEFT JOIN frames USING (id)")
 	require.NoError(t, err)
 	defer rows.Close()
 	frames, err := s.read.PrepareContext(ctx, "SELECT data FROM frames WHERE id = ?")

@@ -21,8 +21,10 @@ type writer struct {
 	taken, take, forget, forgetOld *sql.Stmt
 	class, block, oldest           *sql.Stmt
 	insert, insertFrames           *sql.Stmt
+	insertColumn                   *sql.Stmt
 	frames, markDamaged            *sql.Stmt
 	remove, removeFrames           *sql.Stmt
+	removeColumns, earlier         *sql.Stmt
 
 	delta Stats // what the transaction adds
 
@@ -61,12 +63,15 @@ func newWriter(ctx context.Context, s *Store, db *sql.DB) (*writer, error) {
 		&w.class: classText,
 		&w.insert: `INSERT INTO blocks (lane, class, records, newest, oldest, served, blocked, bytes, terms)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		&w.insertFrames: "INSERT INTO frames (id, tallies, data) VALUES (?, ?, ?)",
+		&w.insertFrames: "INSERT INTO frames (id, data) VALUES (?, ?)",
+		&w.insertColumn: "INSERT INTO columns (id, data) VALUES (?, ?)",
 
-		&w.frames:       "SELECT data FROM frames WHERE id = ?",
-		&w.remove:       "DELETE FROM blocks WHERE id = ? RETURNING records, bytes",
-		&w.removeFrames: "DELETE FROM frames WHERE id = ?",
-		&w.markDamaged:  "UPDATE blocks SET class = -1 WHERE id = ?",
+		&w.frames:        "SELECT data FROM frames WHERE id = ?",
+		&w.remove:        "DELETE FROM blocks WHERE id = ? RETURNING records, bytes",
+		&w.removeFrames:  "DELETE FROM frames WHERE id = ?",
+		&w.removeColumns: "DELETE FROM columns WHERE id BETWEEN 8 * ?1 AND 8 * ?1 + 7",
+		&w.earlier:       earlierText,
+		&w.markDamaged:   "UPDATE blocks SET class = -1 WHERE id = ?",
 
 		&w.block:     "SELECT lane, records FROM blocks WHERE id = ? AND class >= 0",
 		&w.forgetOld: "DELETE FROM taken WHERE newest < ?",

@@ -18,6 +18,7 @@ import (
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/cmd/internal/logstore"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
+	"github.com/ipallow/ipallow/cmd/internal/sqlitefile"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -126,22 +127,23 @@ func (s *Server) openStores(ctx context.Context) error {
 	policy := s.cfg.policy()
 	s.Engine = ipallow.New(&ipallow.Options{Policy: &policy, DenyUntilLoaded: true})
 	s.Ring = new(keyring.Ring)
+	// The keys come first: their lock keeps other processes off the log too, and
+	// nothing asks for the log before it is there.
+	seen := new(laterLog)
 	var err error
-	s.Logs, err = logstore.Open(ctx, logstore.Options{
-		Path: filepath.Join(s.cfg.Data, "usage.db"), Retention: s.cfg.LogRetention, Logger: s.logger,
-	})
-	if err != nil {
-		return err
-	}
-	s.onClose(func(context.Context) error { return s.Logs.Close() })
 	s.Manager, err = manage.Open(ctx, manage.Options{
-		Path: filepath.Join(s.cfg.Data, "ipallowd.db"), Engine: s.Engine, Ring: s.Ring, Seen: s.Logs, Logger: s.logger,
+		Path: filepath.Join(s.cfg.Data, "ipallowd.db"), Engine: s.Engine, Ring: s.Ring, Seen: seen, Logger: s.logger,
 		Outbox: s.cfg.Fleet.On(),
 	})
 	if err != nil {
 		return err
 	}
 	s.onClose(func(context.Context) error { return s.Manager.Close() })
+	if s.Logs, err = s.openLogs(ctx); err != nil {
+		return err
+	}
+	seen.SeenLog = s.Logs
+	s.onClose(func(context.Context) error { return s.Logs.Close() })
 	if s.cfg.NoLog {
 		return nil
 	}
@@ -150,6 +152,26 @@ func (s *Server) openStores(ctx context.Context) error {
 	}
 	s.onClose(s.Log.Close)
 	return nil
+}
+
+// A laterLog is the usage log for a Manager that opens before it.
+type laterLog struct{ manage.SeenLog }
+
+// openLogs opens the usage log. One whose schema this version cannot bring up to
+// date is set aside, and a new one begun: keys do not wait for old records.
+func (s *Server) openLogs(ctx context.Context) (*logstore.Store, error) {
+	opt := logstore.Options{Path: filepath.Join(s.cfg.Data, "usage.db"), Retention: s.cfg.LogRetention, Logger: s.logger}
+	logs, err := logstore.Open(ctx, opt)
+	if !errors.Is(err, sqlitefile.ErrSchema) {
+		return logs, err
+	}
+	aside, failed := sqlitefile.SetAside(opt.Path, time.Now())
+	if failed != nil {
+		return nil, errors.Join(err, failed)
+	}
+	s.logger.Error("the usage log cannot be upgraded: it was set aside and a new one begun; the keys are not affected",
+		"error", err, "set_aside", aside)
+	return logstore.Open(ctx, opt)
 }
 
 func (s *Server) openGateway() error {

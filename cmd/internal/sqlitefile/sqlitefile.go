@@ -12,9 +12,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // registers the driver
+	"modernc.org/sqlite" // registers the driver
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Private makes the file, if there is none, and lets nobody but its owner
@@ -85,9 +87,14 @@ func connect(path string, n int, query url.Values) (*sql.DB, error) {
 	return db, nil
 }
 
+// ErrSchema is wrapped by the error of Migrate for a database whose schema these
+// migrations cannot bring up to date, however often it is tried: the file was
+// changed by hand, is damaged, or comes from a version that they do not know.
+var ErrSchema = errors.New("the schema of the database cannot be brought up to date")
+
 // Migrate brings the database to the schema of the migrations, SQL files in
 // the folder of that name. A database whose schema is newer is left as it is,
-// and the error wraps newer.
+// and the error wraps newer and ErrSchema.
 func Migrate(ctx context.Context, db *sql.DB, migrations fs.FS, newer error) error {
 	dir, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -100,13 +107,52 @@ func Migrate(ctx context.Context, db *sql.DB, migrations fs.FS, newer error) err
 	}
 	has, want, err := p.GetVersions(ctx)
 	if err != nil {
-		return fmt.Errorf("read the schema's version: %w", err)
+		return fmt.Errorf("read the schema's version: %w", SchemaFault(err))
 	}
 	if has > want {
-		return fmt.Errorf("%w (its schema is %d, this program knows up to %d)", newer, has, want)
+		return &schemaError{fmt.Errorf("%w (its schema is %d, this program knows up to %d)", newer, has, want)}
 	}
 	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("bring the database from schema %d to %d: %w", has, want, err)
+		return fmt.Errorf("bring the database from schema %d to %d: %w", has, want, SchemaFault(err))
 	}
 	return nil
+}
+
+// A schemaError is an ErrSchema whose text is that of the error in it.
+type schemaError struct{ error }
+
+func (e *schemaError) Unwrap() []error { return []error{e.error, ErrSchema} }
+
+// SchemaFault returns err as one of ErrSchema, unless it may be gone the next time:
+// the file is locked, the disk is full, or a context has ended.
+func SchemaFault(err error) error {
+	var fault *sqlite.Error
+	if !errors.As(err, &fault) {
+		return err
+	}
+	switch fault.Code() & 0xff {
+	case sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return &schemaError{err}
+	}
+	return err
+}
+
+// SetAside renames the database at path, with what SQLite keeps beside it, to a
+// name that ends in the time, and returns that name. No process may have it open.
+func SetAside(path string, now time.Time) (string, error) {
+	aside := path + now.UTC().Format(".set-aside-20060102T150405Z")
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		aside = fmt.Sprintf("%s%s-%d", path, now.UTC().Format(".set-aside-20060102T150405Z"), n)
+	}
+	// The write-ahead log first: a database without its own is older, but one with
+	// that of another is damaged.
+	for _, suffix := range []string{"-wal", "-shm", ""} {
+		if err := os.Rename(path+suffix, aside+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	return aside, nil
 }
