@@ -279,7 +279,7 @@ func TestLockout(t *testing.T) {
 	check := "/api/v1/keys/" + id + "/allowlist/check"
 	w.do(call{method: "POST", path: check, body: object{"entries": proposed}, by: "192.0.2.50"}).ok(200, &trial)
 	require.True(t, trial.WouldLockOut)
-	want := []string{"198.51.100.7", "2001:db8::9", "192.0.2.50"}
+	want := []string{"192.0.2.50", "198.51.100.7", "2001:db8::9"}
 	require.Equal(t, want, addressesOf(trial.LockoutAddresses))
 
 	// The save says the same and is not made.
@@ -288,10 +288,12 @@ func TestLockout(t *testing.T) {
 	e := w.do(save).fails(409, "WOULD_LOCK_OUT")
 	require.Contains(t, e.Message, "confirm_lockout")
 	require.Equal(t, want, addressesOf(e.Addresses))
-	require.EqualValues(t, 1, e.Addresses[0].Requests)
-	require.False(t, e.Addresses[0].Caller)
-	require.WithinDuration(t, time.Now().Add(-2*time.Hour), *e.Addresses[0].LastSeen, time.Minute)
-	require.Equal(t, seenAddress{Address: netip.MustParseAddr("192.0.2.50"), Caller: true}, e.Addresses[2])
+	require.Equal(t, 3, e.AddressesTotal)
+	require.Equal(t, 3, trial.LockoutTotal)
+	require.EqualValues(t, 1, e.Addresses[1].Requests)
+	require.False(t, e.Addresses[1].Caller)
+	require.WithinDuration(t, time.Now().Add(-2*time.Hour), *e.Addresses[1].LastSeen, time.Minute)
+	require.Equal(t, seenAddress{Address: netip.MustParseAddr("192.0.2.50"), Caller: true}, e.Addresses[0])
 	require.Equal(t, ipallow.Unrestricted, w.engine.Check(id, netip.MustParseAddr("198.51.100.7")))
 
 	save.body = object{"entries": proposed, "confirm_lockout": false}
@@ -304,6 +306,10 @@ func TestLockout(t *testing.T) {
 	records := w.audit("?key=" + id).Records
 	require.True(t, records[0].Confirmed)
 	require.Equal(t, "192.0.2.50", records[0].Address.String())
+
+	// The same list again, by a caller who is refused already, asks nothing.
+	save.body, save.header = object{"entries": proposed}, nil
+	w.do(save).ok(200, nil)
 
 	// A list that takes in everybody needs no confirmation.
 	w.do(call{

@@ -119,6 +119,7 @@ func (h *handler) routes() map[string]methods {
 		"/api/v1/keys/{id}/rotate":          {"POST": h.rotateKey},
 		"/api/v1/keys/{id}/allowlist":       {"GET": h.getAllowlist, "PUT": h.putAllowlist},
 		"/api/v1/keys/{id}/allowlist/check": {"POST": h.checkAllowlist},
+		"/api/v1/keys/{id}/addresses":       {"GET": h.getAddresses},
 		"/api/v1/logs":                      {"GET": h.listLogs},
 		exportPath:                          {"GET": h.exportLogs},
 		"/api/v1/logs/summary":              {"GET": h.summarizeLogs},

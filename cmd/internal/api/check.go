@@ -15,6 +15,7 @@ type seenAddress struct {
 	Address  netip.Addr `json:"address"`
 	LastSeen *time.Time `json:"last_seen_at"`
 	Requests int64      `json:"requests"`
+	Blocked  int64      `json:"blocked"`
 	Caller   bool       `json:"caller"`
 }
 
@@ -22,7 +23,7 @@ type seenAddress struct {
 func seenAddresses(list []manage.SeenAddress) []seenAddress {
 	views := make([]seenAddress, len(list))
 	for i, s := range list {
-		views[i] = seenAddress{s.Addr, moment(s.Last), s.Served, s.Caller}
+		views[i] = seenAddress{s.Addr, moment(s.Last), s.Served, s.Blocked, s.Caller}
 	}
 	return views
 }
@@ -34,6 +35,7 @@ type trialView struct {
 	WouldUnrestrict  bool          `json:"would_unrestrict"`
 	WouldLockOut     bool          `json:"would_lock_out"`
 	LockoutAddresses []seenAddress `json:"lockout_addresses"`
+	LockoutTotal     int           `json:"lockout_total"`
 }
 
 type trialResult struct {
@@ -101,7 +103,7 @@ func viewTrial(t *manage.Trial) trialView {
 		}
 	}
 	if t.Lockout != nil {
-		v.LockoutAddresses = seenAddresses(t.Lockout.Addresses)
+		v.LockoutAddresses, v.LockoutTotal = seenAddresses(t.Lockout.Addresses), t.Lockout.Total
 	}
 	return v
 }

@@ -23,11 +23,12 @@ type apiError struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 
-	Path      string        `json:"path,omitempty"`      // of INVALID_JSON: JSON Pointer (RFC 6901)
-	Parameter string        `json:"parameter,omitempty"` // of INVALID_QUERY
-	Faults    []fault       `json:"faults,omitempty"`    // of INVALID_INPUT
-	Addresses []seenAddress `json:"addresses,omitempty"` // of WOULD_LOCK_OUT
-	RequestID string        `json:"request_id,omitempty"`
+	Path           string        `json:"path,omitempty"`      // of INVALID_JSON: JSON Pointer (RFC 6901)
+	Parameter      string        `json:"parameter,omitempty"` // of INVALID_QUERY
+	Faults         []fault       `json:"faults,omitempty"`    // of INVALID_INPUT
+	Addresses      []seenAddress `json:"addresses,omitempty"` // of WOULD_LOCK_OUT
+	AddressesTotal int           `json:"addresses_total,omitempty"`
+	RequestID      string        `json:"request_id,omitempty"`
 }
 
 func (e *apiError) Error() string { return e.Code + ": " + e.Message }
@@ -159,9 +160,9 @@ func faultsOf(err error, listField string) []fault {
 func lockedOut(e *manage.LockoutError) *apiError {
 	return &apiError{
 		status: http.StatusConflict, Code: "WOULD_LOCK_OUT",
-		Message: "Nothing was changed: the list would refuse the addresses in error.addresses, from which the key was used lately or this request comes." +
-			" Add them, or send the same again with \"confirm_lockout\": true.",
-		Addresses: seenAddresses(e.Addresses),
+		Message: "Nothing was changed: the list would refuse addresses that are served now, and from which the key was used lately or this request comes." +
+			" error.addresses has the most used of them. Add them, or send the same again with \"confirm_lockout\": true.",
+		Addresses: seenAddresses(e.Addresses), AddressesTotal: e.Total,
 	}
 }
 

@@ -123,12 +123,19 @@ func BenchmarkRead(b *testing.B) {
 	for _, key := range []string{g.keys[0], g.keys[900], "rare"} {
 		b.Run("seen="+key, func(b *testing.B) {
 			for b.Loop() {
-				if list, err := s.Seen(b.Context(), key, begin, 100); err != nil || len(list) == 0 {
+				if list, err := s.Seen(b.Context(), key, begin); err != nil || len(list) == 0 {
 					b.Fatal(list, err)
 				}
 			}
 		})
 	}
+	b.Run("blocked=keys50", func(b *testing.B) {
+		for b.Loop() {
+			if n, err := s.Blocked(b.Context(), g.keys[:50], begin); err != nil || len(n) == 0 {
+				b.Fatal(n, err)
+			}
+		}
+	})
 	for _, f := range []usagelog.Filter{{}, {KeyID: g.keys[0]}, {Method: "POST"}} {
 		b.Run(fmt.Sprintf("summary=%s%s", f.KeyID, f.Method), func(b *testing.B) {
 			f.From, f.To = begin.Add(-time.Second), g.now.Add(time.Second)

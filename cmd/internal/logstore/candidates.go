@@ -84,23 +84,47 @@ func (c *candidates) within(r *reader) bool {
 // tallies returns the tallies of a key in the block. ok is false when the
 // records must be read.
 func (c *candidates) tallies(ctx context.Context, key term) (found []tally, ok bool, err error) {
+	ok, err = c.eachTallied(ctx, func(k term, addrs []byte) bool {
+		if k == key {
+			found = readTallies(addrs, c.newest)
+		}
+		return k != key
+	})
+	return found, ok, err
+}
+
+// blocked calls f for each key of the block with the number of its blocked
+// requests. ok is false, and f was not called, when the records must be read.
+func (c *candidates) blocked(ctx context.Context, f func(key term, n int64)) (ok bool, err error) {
+	return c.eachTallied(ctx, func(k term, addrs []byte) bool {
+		n := int64(0)
+		for _, t := range readTallies(addrs, c.newest) {
+			n += t.blocked
+		}
+		f(k, n)
+		return true
+	})
+}
+
+// eachTallied calls f with the tallies of each key in the block, until it
+// returns false. ok is false when the records must be read.
+func (c *candidates) eachTallied(ctx context.Context, f func(key term, addrs []byte) bool) (ok bool, err error) {
 	if c.records < blockRecords {
-		return nil, false, nil
+		return false, nil
 	}
 	if c.tally == nil {
 		if c.tally, err = c.tx.PrepareContext(ctx, "SELECT data FROM columns WHERE id = ?"); err != nil {
-			return nil, false, err
+			return false, err
 		}
 	}
 	b, err := readBlob(ctx, c.tally, columnID(c.id, tallyColumn))
 	if err != nil {
 		if isDamage(err) {
-			return nil, false, nil // load will tell of it
+			return false, nil // load will tell of it
 		}
-		return nil, false, err
+		return false, err
 	}
-	found, ok = findTallies(b, key, c.newest)
-	return found, ok, nil
+	return eachTallied(b, f), nil
 }
 
 func (c *candidates) close() {

@@ -165,17 +165,17 @@ func TestMissingRows(t *testing.T) {
 	for range 2 {
 		require.NoError(t, s.Append(t.Context(), g.batch(2000)))
 	}
-	seen, err := s.Seen(t.Context(), g.keys[0], begin, 100)
+	seen, err := s.Seen(t.Context(), g.keys[0], begin)
 	require.NoError(t, err)
 	db := raw(t, path)
 	execute(t, db, "UPDATE columns SET data = substr(data, 1, 20) || x'ff' || substr(data, 22)")
-	again, err := s.Seen(t.Context(), g.keys[0], begin, 100)
+	again, err := s.Seen(t.Context(), g.keys[0], begin)
 	require.NoError(t, err)
-	require.Equal(t, seen, again, "damaged tallies are not used")
+	require.ElementsMatch(t, seen, again, "damaged tallies are not used")
 	execute(t, db, "DELETE FROM columns")
-	again, err = s.Seen(t.Context(), g.keys[0], begin, 100)
+	again, err = s.Seen(t.Context(), g.keys[0], begin)
 	require.NoError(t, err)
-	require.Equal(t, seen, again)
+	require.ElementsMatch(t, seen, again)
 	require.Zero(t, s.Stats().DamagedRecords)
 
 	execute(t, db, "UPDATE blocks SET terms = x'' WHERE id = 2")
@@ -184,7 +184,7 @@ func TestMissingRows(t *testing.T) {
 	execute(t, db, "DELETE FROM frames WHERE id = 1")
 	require.Len(t, all(t, s, usagelog.Filter{}), 2000)
 	require.EqualValues(t, 2000, s.Stats().DamagedRecords)
-	_, err = s.Seen(t.Context(), g.keys[0], begin, 100)
+	_, err = s.Seen(t.Context(), g.keys[0], begin)
 	require.NoError(t, err)
 }
 

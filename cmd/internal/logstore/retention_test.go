@@ -62,11 +62,13 @@ func TestRetention(t *testing.T) {
 		require.EqualValues(t, len(kept), buckets[0].Served+buckets[0].Blocked+buckets[0].Other)
 		n := 0
 		for _, key := range []string{recs[0].KeyID, recs[1].KeyID, recs[2].KeyID} {
-			seen, err := s.Seen(t.Context(), key, time.Time{}, 100)
+			seen, err := s.Seen(t.Context(), key, time.Time{})
 			require.NoError(t, err)
 			for _, a := range seen {
-				require.False(t, a.Last.Before(kept[0].Time))
-				n++
+				if a.Served > 0 {
+					require.False(t, a.Last.Before(kept[0].Time))
+					n++
+				}
 			}
 		}
 		require.Positive(t, n)

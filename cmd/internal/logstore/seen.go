@@ -1,10 +1,8 @@
 package logstore
 
 import (
-	"cmp"
 	"context"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/ipallow/ipallow/cmd/internal/manage"
@@ -13,41 +11,34 @@ import (
 
 var _ manage.SeenLog = (*Store)(nil)
 
-// Seen returns the addresses from which requests with the key were served
-// since then, most recent first, at most limit. A request counts as served
-// unless it was answered with 401 or 403 and its verdict was Denied: what a
-// report-only list would have refused was served.
+// Seen returns every address from which requests with the key were served or
+// blocked since then, in no order. A request counts as served unless it was
+// answered with 401 or 403 and its verdict was Denied: what a report-only list
+// would have refused was served. It counts as blocked if an allowlist refused it.
 //
-// Once limit addresses are found it looks no further back than it must to
-// know that they are the most recent ones; Served then counts less than all.
 // It takes about 50 us for each block of up to 4096 records in which the key
-// occurs, and no record of those is read.
-func (s *Store) Seen(ctx context.Context, keyID string, since time.Time, limit int) ([]manage.SeenAddress, error) {
-	if keyID == "" || limit <= 0 {
+// occurs, reads no record of those, and holds some 100 bytes an address.
+func (s *Store) Seen(ctx context.Context, keyID string, since time.Time) ([]manage.SeenAddress, error) {
+	if keyID == "" {
 		return nil, nil
 	}
 	r := s.newReader(usagelog.Filter{KeyID: keyID, From: since}, nil)
-	type seen struct{ last, served int64 }
+	type seen struct{ last, served, blocked int64 }
 	found := make(map[netip.Addr]seen)
-	err := r.eachBlock(ctx, func(c *candidates) (bool, error) {
-		if len(found) >= limit {
-			newer := 0
-			for _, v := range found {
-				if v.last > c.newest {
-					newer++
-				}
+	add := func(t *tally) {
+		if t.addr.IsValid() && t.seen+t.blocked > 0 {
+			v := found[t.addr]
+			if t.seen > 0 {
+				v.last = max(v.last, t.last)
 			}
-			if newer >= limit {
-				return false, nil
-			}
+			found[t.addr] = seen{v.last, v.served + t.seen, v.blocked + t.blocked}
 		}
+	}
+	err := r.eachBlock(ctx, func(c *candidates) (bool, error) {
 		if c.within(r) {
 			tallies, ok, err := c.tallies(ctx, r.terms[0])
-			for _, t := range tallies {
-				if t.addr.IsValid() && t.seen > 0 {
-					v := found[t.addr]
-					found[t.addr] = seen{max(v.last, t.last), v.served + t.seen}
-				}
+			for i := range tallies {
+				add(&tallies[i])
 			}
 			if ok || err != nil {
 				return ok, err
@@ -58,10 +49,9 @@ func (s *Store) Seen(ctx context.Context, keyID string, since time.Time, limit i
 			return false, err
 		}
 		r.eachRecord(b, func(rec usagelog.Binary) {
-			if addr := rec.ClientAddr(); addr.IsValid() && wasServed(rec) {
-				v := found[addr]
-				found[addr] = seen{max(v.last, rec.UnixNano()), v.served + 1}
-			}
+			t := tally{addr: rec.ClientAddr()}
+			t.add(rec)
+			add(&t)
 		})
 		return true, nil
 	})
@@ -70,12 +60,56 @@ func (s *Store) Seen(ctx context.Context, keyID string, since time.Time, limit i
 	}
 	list := make([]manage.SeenAddress, 0, len(found))
 	for addr, v := range found {
-		list = append(list, manage.SeenAddress{Addr: addr, Last: time.Unix(0, v.last).UTC(), Served: v.served})
+		a := manage.SeenAddress{Addr: addr, Served: v.served, Blocked: v.blocked}
+		if v.served > 0 {
+			a.Last = time.Unix(0, v.last).UTC()
+		}
+		list = append(list, a)
 	}
-	slices.SortFunc(list, func(a, b manage.SeenAddress) int {
-		return cmp.Or(b.Last.Compare(a.Last), a.Addr.Compare(b.Addr))
+	return list, nil
+}
+
+// Blocked counts the requests with each key that its allowlist refused since
+// then. Blocks without such a request cost nothing; of the others it reads the
+// tallies, once for all keys.
+func (s *Store) Blocked(ctx context.Context, keyIDs []string, since time.Time) (map[string]int64, error) {
+	byTerm := make(map[term]string, len(keyIDs))
+	for _, id := range keyIDs {
+		byTerm[keyTerm(id)] = id
+	}
+	found := make(map[string]int64, len(keyIDs))
+	r := s.newReader(usagelog.Filter{From: since}, nil)
+	err := r.eachBlock(ctx, func(c *candidates) (bool, error) {
+		if c.counts.blocked == 0 {
+			return true, nil
+		}
+		if c.within(r) {
+			ok, err := c.blocked(ctx, func(key term, n int64) {
+				if id, asked := byTerm[key]; asked {
+					found[id] += n
+				}
+			})
+			if ok || err != nil {
+				return ok, err
+			}
+		}
+		b, err := c.load(ctx)
+		if err != nil {
+			return false, err
+		}
+		r.eachRecord(b, func(rec usagelog.Binary) {
+			var one counts
+			one.add(rec)
+			if id, asked := byTerm[keyTerm(rec.KeyID())]; asked {
+				found[id] += one.blocked
+			}
+		})
+		return true, nil
 	})
-	return list[:min(limit, len(list))], nil
+	if err != nil {
+		return nil, s.explain(ctx, err)
+	}
+	return found, nil
 }
 
 // eachBlock calls f for each block that may have records for the filter, until

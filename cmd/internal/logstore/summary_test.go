@@ -2,14 +2,12 @@ package logstore
 
 import (
 	"math"
-	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/cmd/internal/manage"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -92,7 +90,7 @@ func TestSummaryAtTheEdgeOfABlock(t *testing.T) {
 			require.EqualValues(t, c.want, b[0].Served+b[0].Blocked+b[0].Other, "%+v", f)
 		}
 	}
-	seen, err := s.Seen(t.Context(), "key_a", begin.Add(blockRecords/2), 1000)
+	seen, err := s.Seen(t.Context(), "key_a", begin.Add(blockRecords/2))
 	require.NoError(t, err)
 	n, served := int64(0), int64(0)
 	for _, a := range seen {
@@ -110,13 +108,15 @@ func TestSeenArguments(t *testing.T) {
 	s := mustOpen(t, Options{})
 	require.NoError(t, s.Append(t.Context(), newGenerator(1).batch(10)))
 	for _, key := range []string{"", "unknown", "'"} {
-		list, err := s.Seen(t.Context(), key, time.Time{}, 10)
+		list, err := s.Seen(t.Context(), key, time.Time{})
 		require.NoError(t, err)
 		require.Empty(t, list)
 	}
-	list, err := s.Seen(t.Context(), newGenerator(1).keys[0], time.Time{}, 0)
-	require.NoError(t, err)
-	require.Empty(t, list)
+	for _, keys := range [][]string{nil, {""}, {"unknown", "'"}} {
+		blocked, err := s.Blocked(t.Context(), keys, time.Time{})
+		require.NoError(t, err)
+		require.Empty(t, blocked)
+	}
 }
 
 // Bounds and cursors at the ends of time, and pages larger than any.
@@ -157,26 +157,5 @@ func TestExtremePages(t *testing.T) {
 	for _, cursor := range []string{"x", "'; DROP TABLE blocks; --", string(make([]byte, 1<<20))} {
 		_, err := s.Query(t.Context(), usagelog.Query{Cursor: cursor})
 		require.ErrorIs(t, err, usagelog.ErrQuery)
-	}
-}
-
-// The most recent addresses may stand in another block than the one that ends last.
-func TestSeenInBlocksThatOverlap(t *testing.T) {
-	s := mustOpen(t, Options{})
-	use := func(n uint64, addr string, at time.Duration) usagelog.Record {
-		r := numbered(1, n)
-		r.Time, r.KeyID, r.ClientAddr = begin.Add(at), "key_a", netip.MustParseAddr(addr)
-		return r
-	}
-	a, b, c := use(1, "203.0.113.1", 100), use(2, "203.0.113.2", 10), use(3, "203.0.113.3", 50)
-	require.NoError(t, s.Append(t.Context(), []usagelog.Record{a, b}))
-	require.NoError(t, s.Append(t.Context(), []usagelog.Record{c}))
-	for limit, want := range [][]usagelog.Record{{}, {a}, {a, c}, {a, c, b}} {
-		list, err := s.Seen(t.Context(), "key_a", time.Time{}, limit)
-		require.NoError(t, err)
-		require.Len(t, list, len(want))
-		for i := range list {
-			require.Equal(t, manage.SeenAddress{Addr: want[i].ClientAddr, Last: want[i].Time, Served: 1}, list[i])
-		}
 	}
 }

@@ -131,26 +131,28 @@ func (t *tally) appendTo(b []byte, newest int64) []byte {
 	return binary.AppendUvarint(b, uint64(t.other))
 }
 
-// findTallies returns those of a key in the tallies of a block whose newest
-// record is of this time. ok is false when they are damaged.
-func findTallies(b []byte, key term, newest int64) (found []tally, ok bool) {
+// eachTallied calls f with the tallies of each key in the tallies of a block,
+// until it returns false. It reports false, and does not call f, when they are
+// damaged.
+func eachTallied(b []byte, f func(key term, addrs []byte) bool) bool {
 	le := binary.LittleEndian
 	if len(b) < 4 || crc32.Checksum(b[4:], castagnoli) != le.Uint32(b) {
-		return nil, false
+		return false
 	}
 	// What the checksum has found sound is as it was written.
 	for b = b[4:]; len(b) > 0; {
-		t := term(le.Uint64(b))
 		size, n := binary.Uvarint(b[8:])
-		addrs := b[8+n : 8+n+int(size)]
-		if t == key {
-			return readTallies(addrs, newest), true
+		end := 8 + n + int(size)
+		if !f(term(le.Uint64(b)), b[8+n:end]) {
+			break
 		}
-		b = b[8+n+int(size):]
+		b = b[end:]
 	}
-	return nil, true
+	return true
 }
 
+// readTallies reads those of one key in a block whose newest record is of this
+// time.
 func readTallies(b []byte, newest int64) (found []tally) {
 	next := func() int64 {
 		v, n := binary.Uvarint(b)

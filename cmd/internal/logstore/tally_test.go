@@ -51,7 +51,7 @@ func TestTallies(t *testing.T) {
 	add("", "203.0.113.7", 401, ipallow.Denied)
 
 	b := tallied(entries)
-	found, ok := findTallies(b, keyTerm("busy"), now)
+	found, ok := findIn(b, keyTerm("busy"), now)
 	require.True(t, ok)
 	got := make(map[string]tally)
 	for _, v := range found {
@@ -68,21 +68,21 @@ func TestTallies(t *testing.T) {
 		want.addr, _ = netip.ParseAddr(addr)
 		require.Equal(t, want, got[addr], addr)
 	}
-	found, ok = findTallies(b, keyTerm("once"), now)
+	found, ok = findIn(b, keyTerm("once"), now)
 	require.True(t, ok)
 	require.Equal(t, []tally{{addr: netip.IPv4Unspecified(), last: now, seen: 1, counts: counts{served: 1}}}, found)
 	for _, key := range []string{"", "none"} {
-		found, ok = findTallies(b, keyTerm(key), now)
+		found, ok = findIn(b, keyTerm(key), now)
 		require.True(t, ok)
 		require.Empty(t, found)
 	}
 
 	for n := range b {
-		_, ok := findTallies(b[:n], keyTerm("busy"), now)
+		_, ok := findIn(b[:n], keyTerm("busy"), now)
 		require.False(t, ok, "cut to %d bytes", n)
 		flipped := bytes.Clone(b)
 		flipped[n] ^= 4
-		_, ok = findTallies(flipped, keyTerm("busy"), now)
+		_, ok = findIn(flipped, keyTerm("busy"), now)
 		require.False(t, ok, "byte %d damaged", n)
 	}
 }
@@ -105,7 +105,7 @@ func TestTalliesOfManyKeys(t *testing.T) {
 	b := tallied(entries)
 	seen := make(map[netip.Addr]bool)
 	for n := range 7 {
-		found, ok := findTallies(b, keyTerm(newGenerator(0).hex(2+n)), math.MaxInt64)
+		found, ok := findIn(b, keyTerm(newGenerator(0).hex(2+n)), math.MaxInt64)
 		require.True(t, ok)
 		for _, v := range found {
 			require.EqualValues(t, 1, v.seen)
@@ -119,4 +119,15 @@ func TestTalliesOfManyKeys(t *testing.T) {
 		}
 	}
 	require.Len(t, seen, 3000)
+}
+
+// findIn returns the tallies of a key.
+func findIn(b []byte, key term, newest int64) (found []tally, ok bool) {
+	ok = eachTallied(b, func(k term, addrs []byte) bool {
+		if k == key {
+			found = readTallies(addrs, newest)
+		}
+		return true
+	})
+	return found, ok
 }

@@ -220,10 +220,11 @@ func (s *Service) edit(ctx context.Context, by Actor, id string, e KeyEdit) (Key
 	}
 	enforces := e.ReportOnly != nil && !*e.ReportOnly
 	var lockout *LockoutError
-	var lockoutErr error
-	if enforces && now.reportOnly {
-		if lockout, lockoutErr = s.lockout(ctx, by, id, now.list); lockoutErr != nil && ctx.Err() != nil {
-			return Key{}, lockoutErr
+	var unknown error
+	if enforces {
+		lockout, unknown = s.lockout(ctx, by, id, now.rule(), rule{list: now.list})
+		if unknown != nil && ctx.Err() != nil {
+			return Key{}, unknown
 		}
 	}
 	r, err := s.change(ctx, alteration{by: by, action: ActionEdit, id: id, alter: func(st *step, r *row) error {
@@ -231,7 +232,7 @@ func (s *Service) edit(ctx context.Context, by Actor, id string, e KeyEdit) (Key
 			if !now.reportOnly || r.version != now.version {
 				return errMoved
 			}
-			if err := st.confirm(e.ConfirmLockout, lockout, lockoutErr); err != nil {
+			if err := st.confirm(e.ConfirmLockout, lockout, unknown); err != nil {
 				return err
 			}
 		}

@@ -184,7 +184,8 @@ func TestUnknownAndRevoked(t *testing.T) {
 	require.Equal(t, revoked.List, l)
 	seen, err := s.Seen(t.Context(), revoked.Key.ID)
 	require.NoError(t, err)
-	require.Empty(t, seen)
+	require.Empty(t, seen.Served)
+	require.Empty(t, seen.Blocked)
 }
 
 func TestTooManyKeys(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,15 +131,27 @@ type seenLog struct {
 	seen  map[string][]manage.SeenAddress
 	err   error
 	since time.Time // what was asked for last
-	limit int
+	asked int
 }
 
-func (l *seenLog) Seen(ctx context.Context, id string, since time.Time, limit int) ([]manage.SeenAddress, error) {
-	l.since, l.limit = since, limit
+func (l *seenLog) Seen(ctx context.Context, id string, since time.Time) ([]manage.SeenAddress, error) {
+	l.since = since
+	l.asked++
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return l.seen[id], l.err
+	return slices.Clone(l.seen[id]), l.err
+}
+
+func (l *seenLog) Blocked(_ context.Context, ids []string, since time.Time) (map[string]int64, error) {
+	l.since = since
+	n := make(map[string]int64)
+	for _, id := range ids {
+		for _, a := range l.seen[id] {
+			n[id] += a.Blocked
+		}
+	}
+	return n, l.err
 }
 
 func ptr[T any](v T) *T { return &v }

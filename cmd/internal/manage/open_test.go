@@ -152,13 +152,14 @@ func TestClosed(t *testing.T) {
 		"SetAllowlist": func() error { _, err := s.SetAllowlist(ctx, by, id, manage.ListEdit{}); return err },
 		"Try":          func() error { _, err := s.Try(ctx, by, id, nil, nil); return err },
 		"Seen":         func() error { _, err := s.Seen(ctx, id); return err },
+		"Blocked":      func() error { _, err := s.Blocked(ctx, []string{id}); return err },
 		"Audit":        func() error { _, err := s.Audit(ctx, manage.AuditQuery{}); return err },
 		"Import":       func() error { _, err := s.Import(ctx, by, manyKeys(1)); return err },
 		"Flush":        func() error { return manage.Flush(s) },
 	} {
 		require.ErrorIs(t, call(), manage.ErrClosed, name)
 	}
-	require.Equal(t, reflect.TypeFor[manage.Manager]().NumMethod(), 11, "a method is missing above")
+	require.Equal(t, reflect.TypeFor[manage.Manager]().NumMethod(), 12, "a method is missing above")
 }
 
 func TestFileModes(t *testing.T) {

@@ -98,31 +98,3 @@ func pageSize(limit int) int {
 	}
 	return min(limit, MaxLimit)
 }
-
-// Seen returns the addresses from which requests with the key were served
-// lately.
-func (s *Service) Seen(ctx context.Context, id string) ([]SeenAddress, error) {
-	if _, err := s.Key(ctx, id); err != nil {
-		return nil, err
-	}
-	return s.seenAddresses(ctx, id)
-}
-
-func (s *Service) seenAddresses(ctx context.Context, id string) ([]SeenAddress, error) {
-	if s.seen == nil {
-		return nil, nil
-	}
-	seen, err := s.seen.Seen(ctx, id, s.now().Add(-SeenWithin), MaxSeen)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]SeenAddress, 0, len(seen))
-	for _, a := range seen {
-		a.Addr = a.Addr.Unmap().WithZone("")
-		a.Caller = false
-		if a.Addr.IsValid() && len(out) < MaxSeen {
-			out = append(out, a)
-		}
-	}
-	return out, nil
-}

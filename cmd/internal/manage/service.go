@@ -33,15 +33,20 @@ type Manager interface {
 	// to the addresses, and changes nothing. With a proposed list the trial
 	// looks for a lock-out as SetAllowlist would.
 	Try(ctx context.Context, by Actor, id string, proposed *[]ListEntry, addrs []netip.Addr) (Trial, error)
-	// Seen returns the addresses from which requests with the key were served
-	// lately, most recent first, at most MaxSeen.
-	Seen(ctx context.Context, id string) ([]SeenAddress, error)
+	// Seen returns from where requests with the key came lately.
+	Seen(ctx context.Context, id string) (Seen, error)
+	// Blocked counts the requests that the allowlist of each of the keys has
+	// refused lately. A key without any may be missing.
+	Blocked(ctx context.Context, ids []string) (map[string]int64, error)
 	// Audit returns a page of the audit trail, newest first.
 	Audit(ctx context.Context, q AuditQuery) (AuditPage, error)
 }
 
-// SeenLog is what a Service asks of the usage log: the addresses from which
-// requests with the key were served since then, most recent first.
+// SeenLog is what a Service asks of the usage log.
 type SeenLog interface {
-	Seen(ctx context.Context, keyID string, since time.Time, limit int) ([]SeenAddress, error)
+	// Seen returns every address from which requests with the key were served
+	// or blocked since then, in any order.
+	Seen(ctx context.Context, keyID string, since time.Time) ([]SeenAddress, error)
+	// Blocked counts the blocked requests with each of the keys since then.
+	Blocked(ctx context.Context, keyIDs []string, since time.Time) (map[string]int64, error)
 }

@@ -25,10 +25,8 @@ func (s *Service) Try(ctx context.Context, by Actor, id string, proposed *[]List
 		if list, err = s.parseEntries(*proposed); err != nil {
 			return Trial{}, err
 		}
-		if !r.reportOnly {
-			if t.Lockout, err = s.lockout(ctx, by, id, list); err != nil {
-				return Trial{}, err
-			}
+		if t.Lockout, err = s.lockout(ctx, by, id, r.rule(), rule{list, r.reportOnly}); err != nil {
+			return Trial{}, err
 		}
 		t.Unrestricts = len(r.list) > 0 && len(list) == 0
 	}

@@ -49,24 +49,41 @@ type FieldError struct {
 
 func (e *FieldError) Error() string { return e.Field + ": " + e.Reason }
 
-// A LockoutError says that a list would refuse addresses from which the key
-// was used lately, or the caller's own. The same change with ConfirmLockout
-// is made.
+// A LockoutError says that a change would refuse addresses that are served now:
+// those from which the key was used lately, or the caller's own. The same
+// change with ConfirmLockout is made.
 type LockoutError struct {
-	Addresses []SeenAddress // most recently seen first, at most MaxSeen
+	Addresses []SeenAddress // the caller's own first, then the most used, at most MaxSeen
+	Total     int           // of all, those that are not named included
 	Caller    bool          // the caller's own address is among them
 }
 
 func (e *LockoutError) Error() string {
-	return fmt.Sprintf("the allowlist would lock out %d addresses seen lately; confirm to save it all the same", len(e.Addresses))
+	return fmt.Sprintf("the allowlist would lock out %d addresses that are in use; confirm to save it all the same", e.Total)
 }
 
-// A SeenAddress is an address from which a key was used.
+// Unnamed is how many addresses there are beyond those that are named.
+func (e *LockoutError) Unnamed() int { return e.Total - len(e.Addresses) }
+
+// A SeenAddress is an address from which requests with a key came.
 type SeenAddress struct {
-	Addr   netip.Addr
-	Last   time.Time // the last request; zero for the caller's own that made none
-	Served int64     // requests in the time looked at
-	Caller bool      // where the change itself comes from
+	Addr    netip.Addr
+	Last    time.Time // the last request that was served; zero: none was
+	Served  int64     // requests in the time looked at
+	Blocked int64     // of them refused by the allowlist of that moment
+	Caller  bool      // where the change itself comes from
+}
+
+// Seen is from where a key was used lately: the addresses that were served and
+// those that were blocked, each most requests first and at most MaxSeen. An
+// address may be in both.
+type Seen struct {
+	Since           time.Time
+	Served, Blocked []SeenAddress
+	// How many addresses there are of each, and their requests, those included
+	// that are not named.
+	ServedTotal, BlockedTotal       int
+	ServedRequests, BlockedRequests int64
 }
 
 // How far back "lately" reaches, and how many addresses are named.

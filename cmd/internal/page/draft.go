@@ -23,6 +23,7 @@ type draft struct {
 	Result     *trial
 	Caller     netip.Addr // the caller's own address, to offer
 	Known      bool       // the caller's own address is in the list
+	Joined     *joined    // networks to take in the place of too many entries
 	Focus      string     // what the browser should focus: "rows", "paste", "test", "faults"
 }
 
@@ -106,13 +107,20 @@ func (p *Page) check(d *draft) ([]ipallow.Entry, bool) {
 	for i, e := range list {
 		texts[i] = ipallow.EntryText{Entry: e.Entry, Label: e.Label}
 	}
-	d.Faults, d.Known = nil, d.contains(d.Caller)
+	d.Faults, d.Joined, d.Known = nil, nil, d.contains(d.Caller)
 	for i := range d.Rows {
 		d.Rows[i].Faults, d.Rows[i].Warning = nil, ""
 	}
 	entries, err := p.Policy.ParseEntries(texts)
 	if err != nil {
 		d.blame(err, at)
+		if len(list) > p.Policy.MaxEntries {
+			policy := p.Policy
+			policy.MaxEntries = len(list)
+			if all, err := policy.ParseEntries(texts); err == nil {
+				d.Joined = p.join(all)
+			}
+		}
 		return nil, false
 	}
 	d.warn(ipallow.Warnings(entries), at)
@@ -214,9 +222,18 @@ func (p *Page) apply(d *draft, action string) bool {
 			d.Rows[i].Entry, d.Rows[i].Focus = entry, true
 		}
 	case "addr":
-		d.add(arg, "").Focus = true
+		d.addAll(arg)
 	case "paste":
 		p.paste(d)
+	case "clear":
+		d.Rows, d.Focus = nil, "rows"
+	case "join":
+		if p.check(d); d.Joined != nil {
+			d.Rows = d.Joined.rows
+		}
+		d.Focus = "rows"
+	case "check":
+		d.Focus = "rows"
 	case "test":
 		d.Focus = "test"
 	default:

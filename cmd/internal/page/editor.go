@@ -4,7 +4,9 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ipallow/ipallow"
@@ -20,19 +22,12 @@ type editorView struct {
 	Dirty   bool   // the draft is not what is stored
 	Long    int    // the length of a list that is too long to be edited here
 
-	Seen      []seenRow
-	SeenFault bool
+	Used []*usedView // nil: the usage log cannot be read
 
 	Unrestricts bool                 // to be confirmed: anybody would be served
 	Lockout     *manage.LockoutError // to be confirmed: who would be refused
 	Unknown     bool                 // to be confirmed: nobody knows who would be
 	Conflict    *conflictView
-}
-
-// seenRow is an address from which the key was used lately.
-type seenRow struct {
-	manage.SeenAddress
-	In bool // the draft contains it
 }
 
 // conflictView shows what somebody else saved beside what is in the form.
@@ -97,11 +92,9 @@ func (p *Page) showEditor(w http.ResponseWriter, r *http.Request, s *session, st
 	compiled := ipallow.Compile(entries)
 	seen, err := p.Manager.Seen(r.Context(), v.Key.ID)
 	if err != nil {
-		v.SeenFault = true
 		p.Logger.WarnContext(r.Context(), "settings page: addresses seen lately cannot be read", "key", v.Key.ID, "error", err)
-	}
-	for _, a := range seen[:min(len(seen), 10)] {
-		v.Seen = append(v.Seen, seenRow{a, ok && compiled.Contains(a.Addr)})
+	} else {
+		v.Used = p.usedViews(seen, func(a netip.Addr) bool { return ok && compiled.Contains(a) })
 	}
 	p.render(w, r, s, status, "allowlist", "IP allowlist of "+visible(v.Key.Name), "keys", v)
 }
@@ -172,9 +165,7 @@ func (p *Page) save(w http.ResponseWriter, r *http.Request, s *session, v *edito
 		p.showEditor(w, r, s, http.StatusOK, v)
 		return nil
 	}
-	// What the user confirmed is exactly the addresses that the form named:
-	// one more, seen since, is asked about again.
-	if would.Lockout != nil && (action != "lockout" || !namesAll(r.PostForm["confirmed"], would.Lockout.Addresses)) {
+	if would.Lockout != nil && (action != "lockout" || !confirms(r.PostForm, would.Lockout)) {
 		v.Lockout = would.Lockout
 		p.showEditor(w, r, s, http.StatusConflict, v)
 		return nil
@@ -245,7 +236,15 @@ func (d *draft) entries() []manage.ListEntry {
 	return list
 }
 
-// namesAll reports whether the confirmed texts name every address.
-func namesAll(confirmed []string, addrs []manage.SeenAddress) bool {
-	return !slices.ContainsFunc(addrs, func(a manage.SeenAddress) bool { return !slices.Contains(confirmed, a.Addr.String()) })
+// confirms reports whether the form confirms this lock-out: what the user was
+// told of is asked about again if it has become more since. Where there are more
+// addresses than a form names, their number counts.
+func confirms(form url.Values, l *manage.LockoutError) bool {
+	if l.Total > len(l.Addresses) {
+		n, err := strconv.Atoi(form.Get("confirmed_total"))
+		return err == nil && l.Total <= n
+	}
+	return !slices.ContainsFunc(l.Addresses, func(a manage.SeenAddress) bool {
+		return !slices.Contains(form["confirmed"], a.Addr.String())
+	})
 }

@@ -81,7 +81,7 @@ func List(seen []Seen, policy ipallow.Policy) Result {
 	leaves := make([]*tree, len(all))
 	slices.SortFunc(all, func(a, b Seen) int { return a.Addr.Compare(b.Addr) })
 	for i, s := range all {
-		leaves[i] = &tree{prefix: netip.PrefixFrom(s.Addr, s.Addr.BitLen()), seen: 1, requests: s.Requests}
+		leaves[i] = &tree{prefix: netip.PrefixFrom(s.Addr, s.Addr.BitLen()), seen: 1, covered: big.NewInt(1), requests: s.Requests}
 	}
 	leaves, res.Exact = thin(leaves, MaxExact, policy)
 	best := solve(forest(leaves, policy), limit)
@@ -146,14 +146,21 @@ type tree struct {
 	prefix   netip.Prefix
 	left     *tree // nil in a leaf
 	right    *tree
-	seen     int
+	seen     int      // different addresses
+	covered  *big.Int // addresses that the list must contain
 	requests int64
 }
 
-// cost is the number of addresses in the network that were not seen.
+// cost is the number of addresses in the network that the list need not
+// contain.
 func (t *tree) cost() *big.Int {
-	n := new(big.Int).Lsh(big.NewInt(1), uint(t.prefix.Addr().BitLen()-t.prefix.Bits()))
-	return n.Sub(n, big.NewInt(int64(t.seen)))
+	n := size(t.prefix)
+	return n.Sub(n, t.covered)
+}
+
+// size is the number of addresses in p.
+func size(p netip.Prefix) *big.Int {
+	return new(big.Int).Lsh(big.NewInt(1), uint(p.Addr().BitLen()-p.Bits()))
 }
 
 // join is the smallest network over both, or nil if the policy refuses it.
@@ -175,7 +182,10 @@ func join(a, b *tree, policy ipallow.Policy) *tree {
 	if check.Validate([]ipallow.Entry{{Prefix: prefix}}) != nil {
 		return nil
 	}
-	return &tree{prefix: prefix, left: a, right: b, seen: a.seen + b.seen, requests: a.requests + b.requests}
+	return &tree{
+		prefix: prefix, left: a, right: b, seen: a.seen + b.seen, requests: a.requests + b.requests,
+		covered: new(big.Int).Add(a.covered, b.covered),
+	}
 }
 
 // thin joins the closest neighbours until n leaves are left.

@@ -75,6 +75,31 @@ if (editor) {
     });
     editor.querySelector(".rows-head").hidden = all.length === 0;
     editor.querySelector("#no-rows").hidden = all.length > 0;
+    editor.querySelector("[data-clear]").hidden = all.length < 2;
+    const count = editor.querySelector("[data-count]");
+    count.textContent = `${all.length}/${count.dataset.count}`;
+    count.classList.toggle("over", all.length > count.dataset.count);
+  };
+
+  const newRow = (entry) => {
+    const row = template.content.firstElementChild.cloneNode(true);
+    const field = row.querySelector("[name=entry]");
+    field.id = `entry-${serial++}`;
+    field.value = entry;
+    rows.append(row);
+    return row;
+  };
+
+  // Takes back the offers to add an address that a row has now.
+  const settle = (address) => {
+    for (const item of editor.querySelectorAll("[data-address]")) {
+      const offer = item.querySelector("[data-add]");
+      if (item.dataset.address !== address || !offer) continue;
+      const mark = document.createElement("span");
+      mark.className = "mark help";
+      mark.textContent = "added, not saved yet";
+      offer.replaceWith(mark);
+    }
   };
 
   editor.addEventListener("click", (e) => {
@@ -82,12 +107,28 @@ if (editor) {
     if (!button) return;
     if ("addRow" in button.dataset) {
       e.preventDefault();
-      const row = template.content.firstElementChild.cloneNode(true);
-      row.querySelector("[name=entry]").id = `entry-${serial++}`;
-      rows.append(row);
+      const row = newRow("");
       renumber();
       row.querySelector("[name=entry]").focus();
       say(`Row ${rows.children.length} is added.`);
+    } else if ("add" in button.dataset) {
+      e.preventDefault();
+      const there = new Set([...rows.querySelectorAll("[name=entry]")].map((f) => f.value.trim()));
+      const addresses = button.value.replace(/^addr:/, "").split(",").filter((a) => !there.has(a));
+      const added = addresses.map(newRow);
+      button.hidden = true;
+      addresses.forEach(settle);
+      renumber();
+      dirty = true;
+      if (added.length > 0) added[0].querySelector("[name=label]").focus();
+      say(added.length === 1 ? `${addresses[0]} is added, but not saved yet.` : `${added.length} addresses are added, but not saved yet.`);
+    } else if ("clear" in button.dataset) {
+      e.preventDefault();
+      rows.replaceChildren();
+      renumber();
+      dirty = true;
+      editor.querySelector("[data-add-row]").focus();
+      say("All rows are removed, but nothing is saved yet.");
     } else if ("remove" in button.dataset) {
       e.preventDefault();
       const row = button.closest("[data-row]");
