@@ -4,40 +4,58 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"net/netip"
+	"runtime"
 	"slices"
-
-	lru "github.com/hashicorp/golang-lru/v2"
+	"sync"
+	"weak"
 )
 
-// defaultCompileCache is how many large tables an engine's compile cache
-// holds.
-const defaultCompileCache = 128
-
-// A compileCache lets lists with equal prefixes share one large table. It
-// takes a mutex and is for writers only; Check never sees it. The nil
-// compileCache compiles every list anew.
+// A compileCache lets lists with equal prefixes share one table while it is in use. It holds weak
+// pointers, and a table's entry goes with the table: what was replaced or deleted is garbage at
+// once. It is for writers only; Check never sees it. The nil compileCache compiles every list anew.
 type compileCache struct {
-	seed maphash.Seed
-	lru  *lru.Cache[uint64, *large]
+	seed   maphash.Seed
+	tables sync.Map // from the hash of the prefixes, uint64, to weak.Pointer[large]
 }
 
-func newCompileCache(size int) *compileCache {
-	if size <= 0 {
-		return nil
-	}
-	c, err := lru.New[uint64, *large](size)
-	if err != nil {
-		return nil // size is positive, which is all that New asks
-	}
-	return &compileCache{seed: maphash.MakeSeed(), lru: c}
+func newCompileCache() *compileCache {
+	return &compileCache{seed: maphash.MakeSeed()}
 }
 
 // get returns the table for canonical prefixes, which the caller gives up.
-// The hash only finds a candidate; the prefixes are compared.
 func (c *compileCache) get(prefixes []netip.Prefix) *large {
 	if c == nil {
 		return newLarge(prefixes)
 	}
+	sum := c.sum(prefixes)
+	if l := c.find(sum, prefixes); l != nil {
+		return l
+	}
+	l := newLarge(prefixes)
+	if other := c.find(sum, prefixes); other != nil {
+		return other // another writer has compiled the list meanwhile
+	}
+	w := weak.Make(l)
+	c.tables.Store(sum, w)
+	// Not a Delete: the same hash may have a newer table by then.
+	runtime.AddCleanup(l, func(w weak.Pointer[large]) { c.tables.CompareAndDelete(sum, w) }, w)
+	return l
+}
+
+// find returns a table in use for the prefixes, or nil. The hash only finds a candidate; the
+// prefixes are compared.
+func (c *compileCache) find(sum uint64, prefixes []netip.Prefix) *large {
+	w, ok := c.tables.Load(sum)
+	if !ok {
+		return nil
+	}
+	if l := w.(weak.Pointer[large]).Value(); l != nil && slices.Equal(l.prefixes, prefixes) {
+		return l
+	}
+	return nil
+}
+
+func (c *compileCache) sum(prefixes []netip.Prefix) uint64 {
 	var h maphash.Hash
 	h.SetSeed(c.seed)
 	var b [18]byte
@@ -50,11 +68,5 @@ func (c *compileCache) get(prefixes []netip.Prefix) *large {
 	}
 	binary.LittleEndian.PutUint64(b[:8], uint64(len(prefixes)))
 	h.Write(b[:8])
-	sum := h.Sum64()
-	if l, ok := c.lru.Get(sum); ok && slices.Equal(l.prefixes, prefixes) {
-		return l
-	}
-	l := newLarge(prefixes)
-	c.lru.Add(sum, l)
-	return l
+	return h.Sum64()
 }

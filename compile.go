@@ -1,6 +1,12 @@
 package ipallow
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
 
 // An Allowlist is a compiled list of entries. It is immutable; its methods
 // may be called from any number of goroutines. The nil Allowlist and the
@@ -57,18 +63,30 @@ func compileLarge(entries []Entry, cache *compileCache) *largeList {
 	return &largeList{large: cache.get(prefixes), labels: labelsOf(entries)}
 }
 
-// labelsOf returns the labels of the entries, or nil if all are empty.
+// labelMemory is how many labels of a list are remembered while it is compiled.
+const labelMemory = 1024
+
+// labelsOf returns the labels of the entries, or nil if all are empty. They are copies, so that
+// no list keeps the file alive that it was cut out of, and a label that comes again soon is stored
+// once. An LRU and not a map of all, which for a list whose labels all differ would be larger than
+// what it saves.
 func labelsOf(entries []Entry) []string {
-	for _, e := range entries {
-		if e.Label != "" {
-			labels := make([]string, len(entries))
-			for i, e := range entries {
-				labels[i] = e.Label
-			}
-			return labels
-		}
+	first := slices.IndexFunc(entries, func(e Entry) bool { return e.Label != "" })
+	if first < 0 {
+		return nil
 	}
-	return nil
+	// The size is positive, which is all that can be wrong with it.
+	stored, _ := simplelru.NewLRU[string, string](labelMemory, nil)
+	labels := make([]string, len(entries))
+	for i := first; i < len(entries); i++ {
+		label, ok := stored.Get(entries[i].Label)
+		if !ok {
+			label = strings.Clone(entries[i].Label)
+			stored.Add(label, label)
+		}
+		labels[i] = label
+	}
+	return labels
 }
 
 // Len returns the number of entries.

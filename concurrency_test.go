@@ -2,6 +2,7 @@ package ipallow
 
 import (
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -222,6 +223,99 @@ func TestSetDuringReplace(t *testing.T) {
 	require.NoError(t, <-set)
 	require.Equal(t, 2, e.Snapshot().Len())
 	require.Equal(t, Denied, e.Check("late", addr("8.8.8.8")))
+}
+
+// Nothing that only reads waits for a writer: not inside a function that a writer calls, and not
+// beside one while other writers queue.
+func TestReadersNeverWait(t *testing.T) {
+	list := entries("203.0.113.0/24")
+	a := addr("203.0.113.5")
+	readers := map[string]func(*Engine){
+		"Policy":            func(e *Engine) { e.Policy() },
+		"Snapshot":          func(e *Engine) { e.Snapshot() },
+		"Check":             func(e *Engine) { e.Check("k", a) },
+		"CheckBatch":        func(e *Engine) { e.CheckBatch([]string{"k"}, []netip.Addr{a}, make([]Verdict, 1)) },
+		"Explain":           func(e *Engine) { e.Explain("k", a) },
+		"Snapshot.Check":    func(e *Engine) { e.Snapshot().Check("k", a) },
+		"Snapshot.Entries":  func(e *Engine) { e.Snapshot().Entries("k") },
+		"Snapshot.Len":      func(e *Engine) { e.Snapshot().Len() },
+		"Snapshot.Revision": func(e *Engine) { e.Snapshot().Revision() },
+		"Snapshot.Loaded":   func(e *Engine) { e.Snapshot().Loaded() },
+		"Snapshot.All":      func(e *Engine) { e.Snapshot().All()(func(string, []Entry) bool { return true }) },
+	}
+	writers := map[string]func(e *Engine, inside func()) error{
+		"Update": func(e *Engine, inside func()) error {
+			return e.Update(func(tx *Tx) error {
+				inside()
+				return tx.Set("k", list)
+			})
+		},
+		"Update in an Update": func(e *Engine, inside func()) error {
+			return e.Update(func(tx *Tx) error {
+				return e.Update(func(tx *Tx) error { inside(); return nil })
+			})
+		},
+		"ReplaceFunc": func(e *Engine, inside func()) error {
+			return e.ReplaceFunc(func(add func(string, []Entry)) error {
+				add("k", list)
+				inside()
+				return nil
+			})
+		},
+		"Replace": func(e *Engine, inside func()) error {
+			return e.Replace(func(yield func(string, []Entry) bool) { inside(); yield("k", list) })
+		},
+		"Replace by its own lists": func(e *Engine, inside func()) error {
+			return e.Replace(func(yield func(string, []Entry) bool) {
+				e.Snapshot().All()(func(key string, l []Entry) bool { inside(); return yield(key, l) })
+				inside()
+			})
+		},
+	}
+	engines := map[string]func() *Engine{
+		"an engine": func() *Engine {
+			e := New(&Options{Policy: widest()})
+			require.NoError(t, e.Set("k", list))
+			return e
+		},
+		"the zero Engine": func() *Engine { return new(Engine) },
+	}
+	const bound = 30 * time.Second
+	for engine, newEngine := range engines {
+		for writer, write := range writers {
+			for reader, read := range readers {
+				name := fmt.Sprintf("%s in %s of %s", reader, writer, engine)
+				e := newEngine()
+				called := 0
+				done := make(chan error, 2)
+				go func() {
+					queued := false
+					done <- write(e, func() {
+						called++
+						read(e)
+						if !queued { // and with a writer that waits for this one
+							queued = true
+							begun := make(chan struct{})
+							go func() { close(begun); done <- e.Set("queued", list) }()
+							<-begun
+						}
+						other := make(chan struct{})
+						go func() { read(e); close(other) }()
+						<-other
+					})
+				}()
+				for range 2 {
+					select {
+					case err := <-done:
+						require.NoError(t, err, name)
+					case <-time.After(bound):
+						t.Fatalf("%s: it waits, and has for %v", name, bound)
+					}
+				}
+				require.Positive(t, called, name)
+			}
+		}
+	}
 }
 
 // The zero Engine may be used by many from the start.

@@ -22,10 +22,12 @@ import (
 type Engine struct {
 	snap atomic.Pointer[Snapshot] // nil in the zero Engine until the first step
 
+	// policy is set once, before the first snapshot; nil in the zero Engine, which
+	// has the default policy. Not under mu: whoever reads must not wait for a writer.
+	policy atomic.Pointer[Policy]
+
 	mu      sync.Mutex // held by writers; guards what follows
 	scratch scratch
-	ready   bool // policy, maxKeys and cache are set
-	policy  Policy
 	maxKeys int
 	cache   *compileCache
 }
@@ -47,11 +49,6 @@ type Options struct {
 	// MaxKeys is how many keys may have a list. A step that would leave more
 	// fails with ErrTooManyKeys. Default (0): DefaultMaxKeys. Negative: none.
 	MaxKeys int
-
-	// CompileCache is how many compiled lists of more than 28 entries are
-	// kept so that equal ones share their table. Default (0): 128. Negative:
-	// no cache.
-	CompileCache int
 }
 
 // New makes an engine without any list. A nil opts means the defaults.
@@ -65,20 +62,16 @@ func New(opts *Options) *Engine {
 }
 
 func (e *Engine) init(opts *Options) {
-	e.policy = DefaultPolicy()
+	policy := DefaultPolicy()
 	if opts.Policy != nil {
-		e.policy = *opts.Policy
+		policy = *opts.Policy
 	}
+	e.policy.Store(&policy)
 	e.maxKeys = opts.MaxKeys
 	if e.maxKeys == 0 {
 		e.maxKeys = DefaultMaxKeys
 	}
-	size := opts.CompileCache
-	if size == 0 {
-		size = defaultCompileCache
-	}
-	e.cache = newCompileCache(size)
-	e.ready = true
+	e.cache = newCompileCache()
 	e.snap.Store(newSnapshot(emptyIndex(), newHasher(), 1, !opts.DenyUntilLoaded))
 }
 
@@ -93,7 +86,7 @@ func newSnapshot(x *index, hash hasher, rev uint64, loaded bool) *Snapshot {
 // lock takes the writers' mutex and sets up the zero Engine.
 func (e *Engine) lock() {
 	e.mu.Lock()
-	if !e.ready {
+	if e.policy.Load() == nil {
 		e.init(&Options{DenyUntilLoaded: true})
 	}
 }
@@ -101,7 +94,8 @@ func (e *Engine) lock() {
 // Check returns the verdict on a request made with key from addr. An
 // IPv4-mapped address is matched as IPv4, a zone is ignored, and the zero
 // Addr is Denied wherever the key has a list. A key that has no list is
-// Unrestricted.
+// Unrestricted. A key that can have none, because it is empty or longer than
+// MaxKeyLen, is Denied.
 //
 // Check allocates nothing and takes no lock.
 func (e *Engine) Check(key string, addr netip.Addr) Verdict {
@@ -182,10 +176,10 @@ func (e *Engine) step(fn func(*Tx) error) error {
 		return ErrNoEngine
 	}
 	e.lock()
-	policy, cache, hash := e.policy, e.cache, e.snap.Load().hash
-	e.mu.Unlock() // these three never change once they are set
+	cache, hash := e.cache, e.snap.Load().hash
+	e.mu.Unlock() // neither changes once it is set
 
-	tx := &Tx{policy: policy, cache: cache, hash: hash, open: true}
+	tx := &Tx{policy: e.Policy(), cache: cache, hash: hash, open: true}
 	defer tx.close()
 	if err := fn(tx); err != nil {
 		return err
@@ -239,12 +233,14 @@ func (e *Engine) Replace(lists iter.Seq2[string, []Entry]) error {
 	})
 }
 
-// Policy returns the policy that lists must keep.
+// Policy returns the policy that lists must keep. It takes no lock, and may be
+// called inside the functions that Update, Replace and ReplaceFunc are given.
 func (e *Engine) Policy() Policy {
 	if e == nil {
 		return Policy{}
 	}
-	e.lock()
-	defer e.mu.Unlock()
-	return e.policy
+	if p := e.policy.Load(); p != nil {
+		return *p
+	}
+	return DefaultPolicy()
 }

@@ -3,8 +3,8 @@ package ipallow
 import "errors"
 
 // MaxKeyLen is the length of the longest key that can have a list, in bytes.
-// The shortest has one byte. A longer or empty key is unknown to every
-// engine: Check answers [Unrestricted] and Set refuses it.
+// The shortest has one byte. A longer or empty key can have no list: Check
+// answers [Denied] and Set refuses it.
 const MaxKeyLen = 1024
 
 // DefaultMaxKeys is how many keys with a list an engine holds if

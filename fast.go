@@ -229,7 +229,7 @@ const maxShort = 48
 // way, and where it has none.
 func (s *Snapshot) checkOther(key string, addr netip.Addr) Verdict {
 	n := len(key)
-	if s == nil || s.dir.root == nil || uint(n-1) > MaxKeyLen-1 {
+	if s == nil || s.dir.root == nil || !validKey(n) {
 		return s.checkSlow(key, addr)
 	}
 	h := s.hash.string(key)
@@ -297,7 +297,7 @@ func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip
 	loaded := uint8(0)
 	for _, key := range keys {
 		h := uint64(0) // others go the long way below
-		if uint(len(key)-1) <= MaxKeyLen-1 {
+		if validKey(len(key)) {
 			h = s.hash.string(key)
 		}
 		t, tag, rec := s.locate(h)

@@ -2,6 +2,8 @@ package ipallow
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,19 +27,61 @@ func TestKeyLength(t *testing.T) {
 		} {
 			e := New(nil)
 			err := set(e)
-			want := Unrestricted
 			if c.ok {
 				require.NoError(t, err, "%s, %d bytes", name, c.n)
-				want = Denied
 			} else {
 				require.ErrorIs(t, err, ErrKeyLength, "%s, %d bytes", name, c.n)
 				require.ErrorContains(t, err, fmt.Sprint(c.n), "the message says how long it is")
 				require.Less(t, len(err.Error()), maxFaultText, "and does not repeat it whole")
 			}
-			require.Equal(t, want, e.Check(key, addr("8.8.8.8")), "%s, %d bytes", name, c.n)
-			require.Equal(t, want == Denied, e.Snapshot().Len() == 1)
+			require.Equal(t, Denied, e.Check(key, addr("8.8.8.8")), "%s, %d bytes", name, c.n)
+			require.Equal(t, c.ok, e.Snapshot().Len() == 1)
 		}
 	}
+}
+
+// A key that no list can belong to is denied, whoever asks and whatever the engine holds: a
+// caller that lost its key on the way must not be served as one without a list.
+func TestInvalidKeysAreDenied(t *testing.T) {
+	full := New(nil)
+	for i := range 1000 {
+		require.NoError(t, full.Set(gen.BulkKey(i), entries("203.0.113.0/24", "2001:db8::/48")))
+	}
+	for name, e := range map[string]*Engine{"an empty engine": New(nil), "a full one": full, "the zero one": {}, "none": nil} {
+		for _, n := range []int{0, MaxKeyLen + 1, MaxKeyLen + 2, 2 * MaxKeyLen, 1 << 16, 1<<16 + 20, 1 << 20} {
+			key := strings.Repeat("k", n)
+			for _, a := range []netip.Addr{addr("203.0.113.5"), addr("8.8.8.8"), addr("2001:db8::1"), addr("::ffff:203.0.113.5"), {}} {
+				require.Equal(t, Denied, e.Check(key, a), "%s, %d bytes, %v", name, n, a)
+				require.Equal(t, Denied, e.Snapshot().Check(key, a), "%s, %d bytes, %v", name, n, a)
+				x := e.Explain(key, a)
+				require.Equal(t, Denied, x.Verdict, "%s, %d bytes", name, n)
+				require.False(t, x.Matched)
+				if name == "an empty engine" || name == "a full one" {
+					require.True(t, x.InvalidKey, "%s, %d bytes", name, n)
+					require.Contains(t, x.String(), "longer than 1024 bytes")
+				}
+				// Among others of a batch, in each place of a group and after it.
+				for at := range 2*batchGroup + 1 {
+					keys := slices.Repeat([]string{gen.BulkKey(0)}, 2*batchGroup+1)
+					keys[at] = key
+					verdicts := slices.Repeat([]Verdict{Unrestricted}, len(keys))
+					e.CheckBatch(keys, slices.Repeat([]netip.Addr{a}, len(keys)), verdicts)
+					require.Equal(t, Denied, verdicts[at], "%s, %d bytes, place %d", name, n, at)
+				}
+			}
+			_, ok := e.Snapshot().Entries(key)
+			require.False(t, ok)
+			if e != nil {
+				before := e.Snapshot().Len()
+				e.Delete(key) // does nothing, and no harm
+				require.Equal(t, before, e.Snapshot().Len())
+				require.Equal(t, Denied, e.Check(key, addr("8.8.8.8")))
+			}
+		}
+	}
+	require.False(t, full.Explain("known to nobody", addr("8.8.8.8")).InvalidKey)
+	require.Equal(t, Unrestricted, full.Check("k", addr("8.8.8.8")), "the shortest key is one")
+	require.Equal(t, Unrestricted, full.Check(strings.Repeat("k", MaxKeyLen), addr("8.8.8.8")), "the longest key is one")
 }
 
 // Keys of every length, with each byte that matters: a change at either end
@@ -60,8 +104,13 @@ func TestEveryKeyLength(t *testing.T) {
 			require.Equal(t, Unrestricted, e.Check(string(b), addr("203.0.113.6")), "%d bytes, another at %d", n, i)
 			b[i] ^= 0x80
 		}
-		require.Equal(t, Unrestricted, e.Check(string(b[:n-1]), addr("203.0.113.6")), "%d bytes without the last", n)
-		require.Equal(t, Unrestricted, e.Check(string(b)+"\x00", addr("203.0.113.6")), "%d bytes and one", n)
+		for _, other := range []string{string(b[:n-1]), string(b) + "\x00"} {
+			want := Unrestricted
+			if other == "" || len(other) > MaxKeyLen {
+				want = Denied
+			}
+			require.Equal(t, want, e.Check(other, addr("203.0.113.6")), "%d bytes, and %d were set", len(other), n)
+		}
 		require.Equal(t, 1, e.Snapshot().Len())
 	}
 }
@@ -124,4 +173,10 @@ func TestPolicyOfEngine(t *testing.T) {
 	require.Error(t, e.Set("k", fromNaive(gen.Distinct(3))))
 	require.Equal(t, DefaultPolicy(), New(nil).Policy())
 	require.Equal(t, DefaultPolicy(), New(&Options{}).Policy())
+	require.Equal(t, Policy{}, (*Engine)(nil).Policy(), "accepts nothing")
+	zero := new(Engine)
+	require.Equal(t, DefaultPolicy(), zero.Policy())
+	require.Nil(t, zero.Snapshot(), "asking for the policy is no step")
+	require.NoError(t, zero.Set("k", entries("203.0.113.5/32")))
+	require.Equal(t, DefaultPolicy(), zero.Policy())
 }

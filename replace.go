@@ -12,7 +12,8 @@ const maxReplaceFaults = 100
 // ReplaceFunc is [Engine.Replace] for a source that can fail: fn calls add
 // for each key, and if it returns an error, nothing changes. The writers'
 // mutex is held from the start, so that a Set which comes meanwhile is made
-// afterwards and not overwritten; fn must not change the engine itself.
+// afterwards and not overwritten; fn must not change the engine itself. It may
+// read it: no method that only reads waits for a writer.
 //
 // The error is that of fn, or joins a [*KeyError] for each faulty list (the
 // first 100 of them), or wraps ErrTooManyKeys.
@@ -29,7 +30,7 @@ func (e *Engine) ReplaceFunc(fn func(add func(key string, entries []Entry)) erro
 	e.lock()
 	defer e.mu.Unlock()
 	old := e.snap.Load()
-	l := loader{policy: e.policy, cache: e.cache, hash: old.hash, open: true}
+	l := loader{policy: e.Policy(), cache: e.cache, hash: old.hash, open: true}
 	defer func() { l.open = false }()
 	if err := fn(l.add); err != nil {
 		return err

@@ -42,7 +42,7 @@ func newQuery(addr netip.Addr) query { return slowQuery(addr) }
 // Check returns the verdict on a request made with key from addr. See
 // [Engine.Check].
 func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
-	if s == nil || s.dir.root == nil || uint(len(key)-1) > MaxKeyLen-1 {
+	if s == nil || s.dir.root == nil || !validKey(len(key)) {
 		return s.checkSlow(key, addr)
 	}
 	h := s.hash.string(key)

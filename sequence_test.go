@@ -42,7 +42,6 @@ func newSequence(t testing.TB, src gen.Source, mask uint64, bulk int) *sequence 
 		policy = toNaive(*widest())
 		q.ops.Large = maxSmall + 1
 	}
-	opts.CompileCache = []int{0, 1, -1}[src.IntN(3)]
 	maxKeys := DefaultMaxKeys
 	if src.IntN(4) == 1 {
 		opts.MaxKeys = 1 + src.IntN(8)

@@ -39,7 +39,7 @@ func checkLengths(keys []string, addrs []netip.Addr, verdicts []Verdict) {
 // checkSlow is Check for all that it has no short way for.
 func (s *Snapshot) checkSlow(key string, addr netip.Addr) Verdict {
 	countSlow()
-	if !s.Loaded() {
+	if !s.Loaded() || !validKey(len(key)) {
 		return Denied
 	}
 	sh, rec := s.find(key)
@@ -62,7 +62,7 @@ func (s *shard) check(rec []byte, addr netip.Addr) Verdict {
 
 // find returns the record of key and its shard, or nil.
 func (s *Snapshot) find(key string) (shard, []byte) {
-	if s == nil || s.index == nil || len(key) < 1 || len(key) > MaxKeyLen {
+	if s == nil || s.index == nil || !validKey(len(key)) {
 		return shard{}, nil
 	}
 	h := s.hash.string(key)
@@ -77,7 +77,10 @@ func (s *Snapshot) Explain(key string, addr netip.Addr) Explanation {
 	if !s.Loaded() {
 		return x
 	}
-	x.Loaded = true
+	x.Loaded, x.InvalidKey = true, !validKey(len(key))
+	if x.InvalidKey {
+		return x
+	}
 	sh, rec := s.find(key)
 	if rec == nil {
 		x.Verdict = Unrestricted

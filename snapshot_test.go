@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"weak"
 
 	"github.com/ipallow/ipallow/internal/gen"
 	"github.com/stretchr/testify/require"
@@ -57,15 +58,12 @@ func TestCompileCache(t *testing.T) {
 	other := append([]Entry(nil), list...)
 	other[0], other[1] = other[1], other[0]
 
-	load := func(size int) *Snapshot {
-		e := New(&Options{Policy: widest(), CompileCache: size})
-		require.NoError(t, e.Set("a", list))
-		require.NoError(t, e.Update(func(tx *Tx) error { return tx.Set("labelled", labelled) }))
-		require.NoError(t, e.Set("other", other))
-		require.NoError(t, e.Set("b", list))
-		return e.Snapshot()
-	}
-	s := load(0)
+	e := New(&Options{Policy: widest()})
+	require.NoError(t, e.Set("a", list))
+	require.NoError(t, e.Update(func(tx *Tx) error { return tx.Set("labelled", labelled) }))
+	require.NoError(t, e.Set("other", other))
+	require.NoError(t, e.Set("b", list))
+	s := e.Snapshot()
 	require.Same(t, s.tableOf("a"), s.tableOf("b"))
 	require.Same(t, s.tableOf("a"), s.tableOf("labelled"), "labels are no part of the table")
 	require.NotSame(t, s.tableOf("a"), s.tableOf("other"), "the order is")
@@ -79,13 +77,16 @@ func TestCompileCache(t *testing.T) {
 		require.Equal(t, want, got, k)
 	}
 
-	s = load(1) // the other list drives the first one out
-	require.NotSame(t, s.tableOf("a"), s.tableOf("b"), "the cache is bounded")
-	s = load(-1)
-	require.NotSame(t, s.tableOf("a"), s.tableOf("labelled"), "there is none")
+	// A list of the same hash is another list.
+	c := newCompileCache()
+	sum := c.sum(prefixesOf(list))
+	wrong := newLarge(prefixesOf(other))
+	c.tables.Store(sum, weak.Make(wrong))
+	require.Equal(t, prefixesOf(list), c.get(prefixesOf(list)).prefixes)
+	runtime.KeepAlive(wrong)
 
 	// A reload of a thousand keys holds the list once.
-	e := New(&Options{Policy: widest()})
+	e = New(&Options{Policy: widest()})
 	require.NoError(t, e.Replace(func(yield func(string, []Entry) bool) {
 		for i := range 1000 {
 			yield(gen.BulkKey(i), list)
@@ -96,6 +97,14 @@ func TestCompileCache(t *testing.T) {
 	for i := range 1000 {
 		require.Same(t, table, e.Snapshot().tableOf(gen.BulkKey(i)))
 	}
+}
+
+func prefixesOf(list []Entry) []netip.Prefix {
+	prefixes := make([]netip.Prefix, len(list))
+	for i, e := range list {
+		prefixes[i] = e.Prefix
+	}
+	return prefixes
 }
 
 // Long lists of so many keys that they are in shards of their own: each is
@@ -316,7 +325,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		},
 		"Replace": func(e *Engine) error { return e.Replace(lists()) },
 	} {
-		e := New(&Options{Policy: widest(), CompileCache: -1})
+		e := New(&Options{Policy: widest()})
 		empty := heap()
 		require.NoError(t, e.Replace(func(yield func(string, []Entry) bool) {
 			for i := range keys {

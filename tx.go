@@ -82,8 +82,11 @@ func (tx *Tx) put(o op) {
 
 func (tx *Tx) close() { tx.open = false }
 
+// validKey reports whether a key of n bytes can have a list.
+func validKey(n int) bool { return uint(n-1) < MaxKeyLen }
+
 func checkKey(key string) error {
-	if len(key) < 1 || len(key) > MaxKeyLen {
+	if !validKey(len(key)) {
 		return fmt.Errorf("%w; this one has %d", ErrKeyLength, len(key))
 	}
 	return nil

@@ -11,7 +11,8 @@ type Verdict uint8
 
 const (
 	// Denied means that the request must be refused: the key has entries
-	// and none matches, or the engine waits for its first load.
+	// and none matches, the key is empty or too long to have any, or the engine
+	// waits for its first load.
 	Denied Verdict = iota
 	// Allowed means that an entry of the key's list matches.
 	Allowed
@@ -85,6 +86,9 @@ type Explanation struct {
 	Addr netip.Addr
 	// Loaded is false while the engine waits for its first load.
 	Loaded bool
+	// InvalidKey says that no list can belong to the key, which is empty or longer
+	// than MaxKeyLen, and that it is denied for this.
+	InvalidKey bool
 	// Revision is that of the snapshot which gave the verdict.
 	Revision uint64
 }
@@ -94,6 +98,8 @@ func (x Explanation) String() string {
 	switch {
 	case !x.Loaded:
 		return "denied: the allowlists have not been loaded yet"
+	case x.InvalidKey:
+		return fmt.Sprintf("denied: the key is empty or longer than %d bytes, so it can have no allowlist", MaxKeyLen)
 	case x.Verdict == Unrestricted:
 		return "unrestricted: the key has no allowlist"
 	case x.Matched && x.Entry.Label != "":

@@ -100,7 +100,7 @@ func (e *Engine) apply(lists map[string][]Entry, changes []Change) bool {
 func (e *Engine) Check(key string, addr netip.Addr) string {
 	list, ok := e.Lists[key]
 	switch {
-	case !e.Loaded:
+	case !e.Loaded, key == "", len(key) > MaxKeyLen:
 		return Denied
 	case !ok:
 		return Unrestricted

@@ -192,6 +192,11 @@ class Faulty(Exception):
     """A step that is refused."""
 
 
+def can_have_list(key):
+    """Whether a key has 1 to 1024 bytes; no other key can have a list."""
+    return 1 <= len(key.encode("utf-8")) <= 1024
+
+
 class Engine:
     """Lists by key. A state is never changed once it is published, so that a
     snapshot is the state itself."""
@@ -207,7 +212,7 @@ class Engine:
 
     def put(self, lists, key, entries):
         pairs, faults = read_list(entries, self.policy)
-        if faults:
+        if faults or not can_have_list(key):
             raise Faulty()
         if pairs:
             lists[key] = pairs
@@ -240,7 +245,7 @@ def probe(state, question):
         return {"entries": [write_entry(*pair) for pair in pairs]}
     if question["op"] != "check":
         raise ValueError("unknown probe %r" % question["op"])
-    if not loaded:
+    if not loaded or not can_have_list(question["key"]):
         return {"verdict": "denied"}
     return verdict(pairs, question["address"])
 

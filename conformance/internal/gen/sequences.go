@@ -1,6 +1,9 @@
 package main
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 const (
 	a5, a6   = "203.0.113.5", "203.0.113.6"
@@ -182,6 +185,7 @@ func keyCases() []sequenceCase {
 	distinct := func(name, reason, one, other string) sequenceCase {
 		return sequence("key: "+name, reason, set(one, a5).then(no(one, a6), free(other, a6)))
 	}
+	longest := strings.Repeat("k", 1024)
 	return []sequenceCase{
 		distinct("upper and lower case", "keys are opaque: compared byte by byte", "Key", "key"),
 		distinct("prefix of another", "the whole key counts", "key1", "key"),
@@ -192,5 +196,20 @@ func keyCases() []sequenceCase {
 		distinct("like a property of an object", "a map that inherits names has keys that nobody set", "k", "constructor"),
 		distinct("__proto__", "a plain object of JavaScript treats this name as its own", "__proto__", "toString"),
 		distinct("number", "keys are text: 1 and 01 are two", "1", "01"),
+		distinct("the longest", "1024 bytes are the limit", longest, longest[1:]),
+		sequence("key: empty", "no list can belong to the empty key, so it is denied: a caller that lost the key is not one without a list",
+			set("a", a5).then(no("", a5), no("", a6), no("", ""), reads("")),
+			update(setChange("a", a6), setChange("", a5)).fails().then(no("", a5), yes("a", a5, 0, p5)),
+			replace(listOf("a", a5), listOf("", a5)).fails().then(no("", a5), yes("a", a5, 0, p5))),
+		sequence("key: empty, in an empty engine", "denied, and other keys are unrestricted",
+			snapshot("start").then(no("", a5), no("", "").in("start"), free("a", a5))),
+		sequence("key: one byte too long", "no list can belong to a key of more than 1024 bytes, so it is denied, also where its first 1024 bytes are a key that is allowed",
+			set(longest, a5).then(yes(longest, a5, 0, p5), no(longest+"k", a5), no(longest+"k", ""), reads(longest+"k")),
+			set(longest+"k", a5).fails().then(no(longest+"k", a5)),
+			update(setChange("a", a5), setChange(longest+"k", a5)).fails().then(free("a", a6))),
+		sequence("key: deleted, and it never could have a list", "a deletion of such a key is no fault and opens nothing",
+			update(deleteChange("")).then(no("", a5)), del(longest+"k").then(no(longest+"k", a5))),
+		sequence("key: twice as long", "a length that is kept in ten bits would be that of the longest key",
+			set(longest, a5).then(no(longest+longest, a5), no(longest+longest+"k", a5))),
 	}
 }
