@@ -16,6 +16,7 @@ import (
 
 	"github.com/ipallow/ipallow/clientip"
 	"github.com/ipallow/ipallow/cmd/internal/fleet"
+	"github.com/ipallow/ipallow/cmd/internal/guesses"
 	"github.com/ipallow/ipallow/cmd/internal/logstore"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 	"github.com/ipallow/ipallow/usagelog"
@@ -37,8 +38,12 @@ type Options struct {
 	Logs    Logs
 
 	// Authenticate reports whether token is the administrator's. It compares
-	// in constant time, and is called for one request after the other.
+	// in constant time, and is called from any number of goroutines.
 	Authenticate func(token string) bool
+
+	// Guesses counts wrong tokens, for all that takes the same token. Nil: the
+	// API counts by itself.
+	Guesses *guesses.Limiter
 
 	// Source finds the caller's own address, for the audit trail, the check
 	// for lock-outs and the limit on wrong tokens. Nil: the TCP peer.
@@ -60,7 +65,7 @@ type Options struct {
 	Timeout time.Duration
 }
 
-// A handler serves the API. It is immutable but for its guard.
+// A handler serves the API. It is immutable but for what its guard counts.
 type handler struct {
 	manager manage.Manager
 	logs    Logs
@@ -88,8 +93,11 @@ func New(opts Options) (http.Handler, error) {
 		logger:  opts.Logger,
 		timeout: opts.Timeout,
 		stall:   exportStall,
-		guard:   newGuard(opts.Authenticate),
+		guard:   &guard{authenticate: opts.Authenticate, guesses: opts.Guesses},
 		mux:     http.NewServeMux(),
+	}
+	if h.guard.guesses == nil {
+		h.guard.guesses = guesses.New(nil)
 	}
 	if h.logger == nil {
 		h.logger = slog.New(slog.DiscardHandler)

@@ -3,7 +3,6 @@ package api
 import (
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ipallow/ipallow/cmd/internal/guesses"
 )
 
 func TestTokens(t *testing.T) {
@@ -67,104 +68,83 @@ func TestGuesses(t *testing.T) {
 	w := newWorld(t)
 	var clock atomic.Int64
 	begin := time.Now()
-	w.handler.guard.now = func() time.Time { return begin.Add(time.Duration(clock.Load())) }
+	w.handler.guard.guesses = guesses.New(func() time.Time { return begin.Add(time.Duration(clock.Load())) })
 	id := w.create("a").ID
 
-	for range guessBurst {
+	for range guesses.Burst {
 		w.do(wrongToken(nil)).fails(401, "UNAUTHENTICATED")
 	}
-	// Now no token counts, on no route.
+	// Now a wrong one is told so on every route, and the right one is answered on
+	// every route.
 	for _, o := range operations(t, with("429")) {
-		a := w.do(o.call(t, id))
+		c := o.call(t, id)
+		c.header = http.Header{"Authorization": {"Bearer wrong"}}
+		a := w.do(c)
 		e := a.fails(429, "TOO_MANY_ATTEMPTS")
 		require.Equal(t, "6", a.Header.Get("Retry-After"))
 		require.Contains(t, e.Message, "in 6 s")
+		require.NotContains(t, []int{401, 429}, w.do(o.call(t, id)).StatusCode, "%s %s", o.method, o.path)
 	}
-	w.do(wrongToken(nil)).fails(429, "TOO_MANY_ATTEMPTS")
 	// Without a token nothing was guessed, and the answer is as before.
 	w.do(call{method: "GET", path: "/api/v1/keys", anonymous: true}).fails(401, "UNAUTHENTICATED")
 	// Nobody else is concerned.
-	w.do(call{method: "GET", path: "/api/v1/keys", client: w.from("127.0.0.2")}).ok(200, nil)
-	w.do(call{method: "GET", path: "/api/v1/keys", by: "203.0.113.5"}).ok(200, nil)
+	w.do(wrongToken(w.from("127.0.0.2"))).fails(401, "UNAUTHENTICATED")
 
-	clock.Add(int64(guessEvery) - 1)
-	w.get("/api/v1/keys").fails(429, "TOO_MANY_ATTEMPTS")
-	clock.Add(1)
-	for range 3 {
-		w.get("/api/v1/keys").ok(200, nil) // the right one costs nothing
-	}
+	clock.Add(int64(guesses.Every))
 	w.do(wrongToken(nil)).fails(401, "UNAUTHENTICATED")
-	w.get("/api/v1/keys").fails(429, "TOO_MANY_ATTEMPTS")
-	clock.Add(int64(time.Hour))
-	for range guessBurst {
-		w.do(wrongToken(nil)).fails(401, "UNAUTHENTICATED")
-	}
-	w.get("/api/v1/keys").fails(429, "TOO_MANY_ATTEMPTS")
-	require.Equal(t, 2*guessBurst+1, strings.Count(w.output.String(), "wrong token"), "the log has the guesses that were looked at")
+	w.do(wrongToken(nil)).fails(429, "TOO_MANY_ATTEMPTS")
+	require.Equal(t, guesses.Burst+2, strings.Count(w.output.String(), "\"level\":\"WARN\""), "the log has the guesses within the bounds")
 	require.Contains(t, w.output.String(), "127.0.0.1")
 }
 
-// TestGuessesAtOnce sends many wrong tokens at the same moment. Only so many
-// may be compared.
-func TestGuessesAtOnce(t *testing.T) {
-	var compared atomic.Int64
-	g := newGuard(func(string) bool {
-		compared.Add(1)
-		time.Sleep(time.Millisecond) // so that others come meanwhile
-		return false
-	})
+// TestGuessesWithoutEnd has a client guess all the time beside requests with the
+// right token, from the same address, and through the same proxy with an address
+// of its own choice for each guess.
+func TestGuessesWithoutEnd(t *testing.T) {
+	w := newWorld(t)
+	var wrong [2]map[int]int
+	done := make(chan struct{})
 	var all sync.WaitGroup
-	for range 100 {
+	for i := range wrong {
+		wrong[i] = map[int]int{}
 		all.Go(func() {
-			r, _ := http.NewRequest("GET", "/", nil)
-			r.Header.Set("Authorization", "Bearer wrong")
-			if g.admit(r, netip.MustParseAddr("203.0.113.5")) == nil {
-				t.Error("admitted")
+			for n := 0; n < 3*guesses.AllBurst; n++ {
+				c := wrongToken(nil)
+				if i == 1 {
+					c.by = fmt.Sprintf("203.0.113.%d", n)
+				}
+				wrong[i][w.do(c).StatusCode]++
 			}
 		})
 	}
-	all.Wait()
-	require.EqualValues(t, guessBurst, compared.Load())
-}
-
-func TestGuessersAreBounded(t *testing.T) {
-	g := newGuard(func(token string) bool { return token == "right" })
-	ask := func(addr netip.Addr, token string) error {
-		r, err := http.NewRequest("GET", "/", nil)
-		require.NoError(t, err)
-		r.Header.Set("Authorization", "Bearer "+token)
-		return g.admit(r, addr)
+	go func() { all.Wait(); close(done) }()
+	for n := 0; ; n++ {
+		id := w.create(fmt.Sprint(n)).ID
+		w.do(call{method: "DELETE", path: "/api/v1/keys/" + id}).ok(204, nil)
+		w.do(call{method: "GET", path: "/api/v1/keys", by: "203.0.113.5"}).ok(200, nil)
+		select {
+		case <-done:
+		default:
+			continue
+		}
+		break
 	}
-	for i := range guessers + 100 {
-		require.Error(t, ask(netip.AddrFrom4([4]byte{203, byte(i >> 16), byte(i >> 8), byte(i)}), "wrong"))
+	for i := range wrong {
+		require.Positive(t, wrong[i][401])
+		require.Greater(t, wrong[i][429], guesses.AllBurst, "%d: they were slowed: %v", i, wrong[i])
 	}
-	require.Equal(t, guessers, g.guesses.Len())
-	// Right tokens take no room.
-	require.NoError(t, ask(netip.MustParseAddr("198.51.100.1"), "right"))
-	require.Equal(t, guessers, g.guesses.Len())
-	require.False(t, g.guesses.Contains(netip.MustParsePrefix("198.51.100.1/32")))
-}
-
-func TestGuesser(t *testing.T) {
-	for addr, want := range map[string]string{
-		"203.0.113.5":         "203.0.113.5/32",
-		"::ffff:203.0.113.5":  "203.0.113.5/32",
-		"2001:db8:1:2:3::4":   "2001:db8:1:2::/64",
-		"2001:db8:1:2::5%eth": "2001:db8:1:2::/64",
-	} {
-		require.Equal(t, want, guesser(netip.MustParseAddr(addr)).String())
-	}
-	require.Equal(t, netip.Prefix{}, guesser(netip.Addr{}))
 }
 
 // TestCallersWithoutAnAddress share one count.
 func TestCallersWithoutAnAddress(t *testing.T) {
 	w := newWorld(t)
-	for i := range guessBurst {
+	for i := range guesses.Burst {
 		c := wrongToken(nil)
 		c.by = fmt.Sprintf("unreadable-%d", i)
 		w.do(c).fails(401, "UNAUTHENTICATED")
 	}
-	w.do(call{method: "GET", path: "/api/v1/keys", by: "unreadable"}).fails(429, "TOO_MANY_ATTEMPTS")
-	w.get("/api/v1/keys").ok(200, nil)
+	c := wrongToken(nil)
+	c.by = "unreadable"
+	w.do(c).fails(429, "TOO_MANY_ATTEMPTS")
+	w.do(call{method: "GET", path: "/api/v1/keys", by: "unreadable"}).ok(200, nil)
 }

@@ -1,11 +1,12 @@
 package page
 
 import (
+	"math"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 )
 
 type loginView struct {
@@ -55,19 +56,9 @@ func (p *Page) login(w http.ResponseWriter, r *http.Request, s *session) error {
 	}
 	addr := p.callerAddr(r)
 	v := loginView{Next: localPath(r.PostForm.Get("next"))}
-	if wait, ok := p.limiter.allow(addr); !ok {
-		seconds := int(wait/time.Second) + 1
-		w.Header().Set("Retry-After", strconv.Itoa(seconds))
-		p.Logger.WarnContext(r.Context(), "login refused: too many attempts", "client", addr)
-		v.Fault = "Too many attempts to log in. Wait " + strconv.Itoa(seconds) + " seconds, then try again."
-		p.render(w, r, nil, http.StatusTooManyRequests, "login", "Log in", "", v)
-		return nil
-	}
 	// A pasted token often has white space around it.
 	if !p.Authenticate(strings.TrimSpace(r.PostForm.Get("token"))) {
-		p.Logger.WarnContext(r.Context(), "login refused: wrong token", "client", addr)
-		v.Fault = "That is not the administrator’s token. The server’s operator finds it in the file admin-token, in the server’s data directory."
-		p.render(w, r, nil, http.StatusUnauthorized, "login", "Log in", "", v)
+		p.wrongToken(w, r, addr, v)
 		return nil
 	}
 	p.sessions.end(s)
@@ -75,6 +66,21 @@ func (p *Page) login(w http.ResponseWriter, r *http.Request, s *session) error {
 	p.Logger.InfoContext(r.Context(), "login", "client", addr)
 	http.Redirect(w, r, v.Next, http.StatusSeeOther)
 	return nil
+}
+
+// wrongToken answers a login with a wrong token.
+func (p *Page) wrongToken(w http.ResponseWriter, r *http.Request, addr netip.Addr, v loginView) {
+	status := http.StatusUnauthorized
+	if wait := p.Guesses.Wrong(addr); wait > 0 {
+		status = http.StatusTooManyRequests
+		seconds := strconv.Itoa(int(math.Ceil(wait.Seconds())))
+		w.Header().Set("Retry-After", seconds)
+		v.Fault = "That token is wrong, as were too many before it. Log in with the right one at any time, or try another one in " + seconds + " seconds."
+	} else {
+		p.Logger.WarnContext(r.Context(), "login refused: wrong token", "client", addr)
+		v.Fault = "That is not the administrator’s token. The server’s operator finds it in the file admin-token, in the server’s data directory."
+	}
+	p.render(w, r, nil, status, "login", "Log in", "", v)
 }
 
 func (p *Page) logout(w http.ResponseWriter, r *http.Request, s *session) error {

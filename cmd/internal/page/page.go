@@ -39,6 +39,7 @@ import (
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/clientip"
 	"github.com/ipallow/ipallow/cmd/internal/fleet"
+	"github.com/ipallow/ipallow/cmd/internal/guesses"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 	"github.com/ipallow/ipallow/usagelog"
 )
@@ -58,6 +59,10 @@ type Options struct {
 	// Authenticate reports whether the text is the administrator's token. It
 	// must take the same time wherever a wrong one differs.
 	Authenticate func(token string) bool
+
+	// Guesses counts wrong tokens, for all that takes the same token. Nil: the
+	// page counts by itself.
+	Guesses *guesses.Limiter
 
 	// Source finds the caller's address. Default: the TCP peer's.
 	Source *clientip.Source
@@ -83,7 +88,6 @@ type Options struct {
 type Page struct {
 	Options
 	sessions *sessions
-	limiter  *limiter
 	assets   *assets
 	views    map[string]*view
 	handler  http.Handler
@@ -107,6 +111,9 @@ func New(opts Options) (*Page, error) {
 		}
 		opts.Source = src
 	}
+	if opts.Guesses == nil {
+		opts.Guesses = guesses.New(opts.Now)
+	}
 	assets, err := loadAssets()
 	if err != nil {
 		return nil, err
@@ -114,7 +121,6 @@ func New(opts Options) (*Page, error) {
 	p := &Page{
 		Options:  opts,
 		sessions: newSessions(opts.Now),
-		limiter:  newLimiter(opts.Now),
 		assets:   assets,
 	}
 	if p.views, err = p.parseViews(); err != nil {

@@ -3,14 +3,14 @@ package page
 import (
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ipallow/ipallow/cmd/internal/guesses"
 )
 
 // sessionCookie returns the cookie that an answer sets.
@@ -152,54 +152,26 @@ func TestFormAfterTheSession(t *testing.T) {
 	require.Equal(t, []string{"203.0.113.0/24"}, r.list(id))
 }
 
-func TestLoginIsLimited(t *testing.T) {
+func TestWrongTokensAreLimited(t *testing.T) {
 	r := newRig(t)
 	b := r.browserAt("127.0.0.1", false)
 	wrong, right := url.Values{"token": {"adm_wrong"}}, url.Values{"token": {adminToken}}
-	for range loginBurst {
+	for range guesses.Burst {
 		require.Equal(t, http.StatusUnauthorized, b.post("/login", wrong).StatusCode)
 	}
-	a := b.post("/login", right)
-	require.Equal(t, http.StatusTooManyRequests, a.StatusCode, "the right token is not tried either")
-	require.Empty(t, a.Cookies())
-	wait, err := strconv.Atoi(a.Header.Get("Retry-After"))
-	require.NoError(t, err)
-	require.Equal(t, http.StatusSeeOther, r.browserAt("127.0.0.2", false).post("/login", right).StatusCode, "others are not concerned")
-	r.clock.add(time.Duration(wait) * time.Second)
-	require.Equal(t, http.StatusSeeOther, b.post("/login", right).StatusCode)
+	for range 20 {
+		a := b.post("/login", wrong)
+		require.Equal(t, http.StatusTooManyRequests, a.StatusCode)
+		require.Empty(t, a.Cookies())
+		require.Equal(t, "6", a.Header.Get("Retry-After"))
+		require.Equal(t, http.StatusSeeOther, b.post("/login", right).StatusCode, "the right one gets in")
+	}
+	require.Equal(t, http.StatusUnauthorized, r.browserAt("127.0.0.2", false).post("/login", wrong).StatusCode, "others are not concerned")
+	r.clock.add(guesses.Every)
+	require.Equal(t, http.StatusUnauthorized, b.post("/login", wrong).StatusCode)
 
-	require.Contains(t, r.log.String(), "wrong token")
+	require.Equal(t, guesses.Burst+2, strings.Count(r.log.String(), "wrong token"), "the log has those within the bounds")
 	require.NotContains(t, r.log.String(), "adm_", "no token, right or wrong, is logged")
-}
-
-func TestLimiter(t *testing.T) {
-	c := &clock{t: time.Unix(1e9, 0)}
-	l := newLimiter(c.now)
-	tries := func(n int, addr func(i int) string) (allowed int) {
-		for i := range n {
-			if _, ok := l.allow(netip.MustParseAddr(addr(i))); ok {
-				allowed++
-			}
-		}
-		return allowed
-	}
-	// A /64 is one client, and so is an address in its two forms.
-	require.Equal(t, loginBurst, tries(20, func(i int) string { return fmt.Sprintf("2001:db8:1:1::%x", i+1) }))
-	require.Equal(t, loginBurst, tries(20, func(i int) string { return []string{"192.0.2.1", "::ffff:192.0.2.1"}[i%2] }))
-	// All together have a limit too, and refused attempts do not count for it.
-	require.Equal(t, allBurst-2*loginBurst, tries(1000, func(i int) string { return fmt.Sprintf("10.0.%d.%d", i/256, i%256) }))
-	c.add(time.Second)
-	require.Equal(t, allPerSecond, tries(1000, func(i int) string { return fmt.Sprintf("10.1.%d.%d", i/256, i%256) }))
-	// The memory is bounded; those for whom there is no room share one limit.
-	for i := range 2 * maxCallers {
-		c.add(time.Second / allPerSecond / 100)
-		l.allow(netip.AddrFrom4([4]byte{10, 2, byte(i >> 8), byte(i)}))
-	}
-	require.LessOrEqual(t, len(l.by), maxCallers+1)
-	c.add(time.Hour)
-	require.Equal(t, loginBurst, tries(10, func(int) string { return "192.0.2.1" }), "time heals")
-	_, ok := l.allow(netip.Addr{})
-	require.True(t, ok, "who has no address has a limit like others")
 }
 
 func TestLocalPath(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipallow/ipallow/cmd/internal/api"
 	"github.com/ipallow/ipallow/cmd/internal/fleet"
+	"github.com/ipallow/ipallow/cmd/internal/guesses"
 	"github.com/ipallow/ipallow/cmd/internal/page"
 )
 
@@ -20,15 +21,16 @@ func (s *Server) management() (http.Handler, error) {
 	if s.fleet != nil {
 		view = s.fleet.View
 	}
+	wrong := guesses.New(nil) // one count for all that takes the administrator's token
 	apiHandler, err := api.New(api.Options{
-		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Logger: s.logger,
+		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Guesses: wrong, Logger: s.logger,
 		Metrics: s.metrics.handler(), Fleet: view, Source: s.source,
 	})
 	if err != nil {
 		return nil, err
 	}
 	opts := page.Options{
-		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Policy: s.cfg.policy(),
+		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Guesses: wrong, Policy: s.cfg.policy(),
 		GatewayURL: s.url(s.listeners[0]), SecureCookies: s.cfg.SecureCookies, Logger: s.logger,
 		Fleet: view, Source: s.source,
 	}
@@ -42,7 +44,7 @@ func (s *Server) management() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { status(w, http.StatusOK, "ok", "") })
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("/metrics", apiHandler) // one limit on wrong tokens for both
+	mux.Handle("/metrics", apiHandler)
 	mux.Handle("/api/", apiHandler)
 	mux.Handle("/", pageHandler)
 	return mux, nil
