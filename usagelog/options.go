@@ -32,8 +32,9 @@ type Options struct {
 	// the process. Default 10 ms, at most 1 minute; negative means no delay.
 	Linger time.Duration
 
-	// BatchRecords is the most records given to Store.Append at once. Default
-	// 512, at most 65,536.
+	// BatchRecords is the most records given to Store.Append at once. There is
+	// one call at a time, so it bounds what a slow Store takes: BatchRecords in
+	// the time of a call. Default 512, at most 65,536.
 	BatchRecords int
 
 	// StoreLinger is how long after a call of Store.Append the next one waits

@@ -20,8 +20,8 @@ var (
 
 	// ErrUnavailable is wrapped by the error of a Store that can take nothing
 	// now: it cannot be reached, or is full. The Writer keeps the records
-	// and tries again, and suspects none of them, even if it succeeds with
-	// others in between.
+	// and tries again, as after any error that does not wrap ErrRejected, but
+	// does not look for a record at fault.
 	ErrUnavailable = errors.New("usagelog: the store can take nothing now")
 
 	// ErrQuery is wrapped by the error for a Query or Filter that asks for
@@ -39,12 +39,17 @@ type Store interface {
 	//
 	// A nil error means that the whole batch is kept as durably as the Store
 	// ever keeps anything; the Writer then forgets it. After an error any part
-	// may have been kept, and the Writer tries again. An error that wraps
-	// ErrRejected says that at least one record can never be kept, such as one
-	// with the zero ID.
+	// may have been kept, and the Writer tries again, with other records in
+	// another order. An error that wraps ErrRejected says that at least one
+	// record can never be kept, such as one with the zero ID. Every other error
+	// means later.
 	//
-	// A Store that deletes old records may be given one of them again, when
-	// the Writer was killed; it must then leave it out, or delete it again.
+	// Records may come from several Writers, also the same ones at the same
+	// time. A Store that deletes old records may be given one of them again,
+	// when a Writer was killed; it must then leave it out, or delete it again.
+	//
+	// Time is kept to the microsecond at least, and what is finer may be cut or
+	// rounded; it is between 1970 and 2262-04-11. Duration is kept whole.
 	//
 	// Append does not hold on to the slice. It may hold on to the strings.
 	Append(ctx context.Context, records []Record) error
@@ -71,8 +76,8 @@ type Filter struct {
 	Status      int              // exactly this status
 	StatusClass int              // the first digit of the status: 4 for 400 to 499
 	Verdict     *ipallow.Verdict // exactly this verdict; nil for any, as the zero Verdict means Denied
-	From        time.Time        // this moment or later
-	To          time.Time        // before this moment
+	From        time.Time        // this moment or later, to the microsecond
+	To          time.Time        // before this moment, to the microsecond
 }
 
 // Validate returns nil, or an error that wraps ErrQuery.

@@ -5,6 +5,21 @@
 //			return usagelog.NewMemoryStore(0)
 //		})
 //	}
+//
+// What it demands beyond the words of the interface:
+//
+//   - Times come back in UTC and to the microsecond: what is finer may be cut or
+//     rounded (PostgreSQL's timestamptz, MySQL's DATETIME(6)), in From and To of
+//     a Filter too. Records have times from 1970 to 2262-04-11T23:47:16Z, and a
+//     Filter may have any [time.Time]. A Duration comes back to the nanosecond.
+//   - A batch that was stored, or half of it, before its Append failed can be
+//     given again, alone or together with others, and is there once.
+//   - Several Writers may bring the same records at the same time, in different
+//     orders. An Append that collides with another may fail with any error but
+//     ErrRejected, as long as it succeeds when it is tried again.
+//   - A store that fails most calls loses nothing and refuses nothing.
+//
+// [RunRetention] checks a store that deletes old records.
 package storetest
 
 import (
@@ -43,6 +58,8 @@ func Run(t *testing.T, open func(t *testing.T) usagelog.Store) {
 		{"StreamBody", checkStreamBody},
 		{"Cancelled", checkCancelled},
 		{"Concurrent", checkConcurrent},
+		{"Overlapping", checkOverlapping},
+		{"Flapping", checkFlapping},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.check(t, open(t)) })
 	}
@@ -130,11 +147,19 @@ func pages(t *testing.T, s usagelog.Store, q usagelog.Query) []usagelog.Record {
 	}
 }
 
+// same reports whether got is want, with its time to the microsecond.
+func same(got, want usagelog.Record) bool {
+	if d := got.Time.Sub(want.Time).Abs(); d < time.Microsecond && got.Time.Location() == time.UTC {
+		got.Time = want.Time
+	}
+	return got == want
+}
+
 // sameRecords fails unless got is want, in order.
 func sameRecords(t *testing.T, what string, got, want []usagelog.Record) {
 	t.Helper()
 	for i := range min(len(got), len(want)) {
-		if got[i] != want[i] {
+		if !same(got[i], want[i]) {
 			t.Fatalf("%s: record %d is\n%#v, want\n%#v", what, i, got[i], want[i])
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -25,6 +26,13 @@ func mustOpen(t testing.TB, opt Options) *Store {
 
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) usagelog.Store { return mustOpen(t, Options{}) })
+	storetest.RunRetention(t, func(t *testing.T) (usagelog.Store, func(time.Time)) {
+		const keep = 24 * time.Hour
+		var c clock
+		c.set(time.Unix(0, 0))
+		s := mustOpen(t, Options{Retention: keep, now: c.now})
+		return s, func(before time.Time) { c.set(before.Add(keep)) }
+	})
 }
 
 // checkBlocks checks what the rows say of the blocks, and that there are no
