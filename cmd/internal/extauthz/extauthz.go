@@ -21,10 +21,11 @@
 //
 // # What Envoy is told
 //
-// Allowed: the upstream gets X-Ipallow-Key-Id, X-Ipallow-Client and X-Request-Id,
-// and neither the key nor another header that begins with X-Ipallow-. Refused:
-// status, header and body are those of the gateway. Either way the client gets
-// X-Request-Id.
+// Allowed: the upstream gets X-Ipallow-Key-Id, X-Ipallow-Client and X-Request-Id, and
+// the client's address as X-Forwarded-For and X-Real-IP. The key, the session of the
+// settings page and every header that package claims names are removed, except
+// X-Forwarded-Proto, which Envoy sets itself. Refused: status, header and body are
+// those of the gateway. Either way the client gets X-Request-Id.
 //
 // A request is recorded with the method and path that Envoy received, and with
 // status 204 where it was let through.
@@ -33,6 +34,7 @@ package extauthz
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -42,6 +44,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
+	"github.com/ipallow/ipallow/cmd/internal/claims"
 	"github.com/ipallow/ipallow/cmd/internal/gateway"
 	"github.com/ipallow/ipallow/usagelog"
 )
@@ -134,14 +137,27 @@ func allowed(head *header, r *usagelog.Record) *authv3.CheckResponse {
 		Headers:              []*corev3.HeaderValueOption{set(keyHeader, r.KeyID), id},
 		ResponseHeadersToAdd: []*corev3.HeaderValueOption{id},
 	}
-	kept := map[string]bool{keyHeader: true}
 	if r.ClientAddr.IsValid() {
-		ok.Headers = append(ok.Headers, set(clientHeader, r.ClientAddr.String()))
-		kept[clientHeader] = true
+		text := r.ClientAddr.String()
+		ok.Headers = append(ok.Headers, set(clientHeader, text), set("x-forwarded-for", text), set("x-real-ip", text))
+	}
+	if lines := head.Values("cookie"); len(lines) > 0 {
+		all := strings.Join(lines, "; ")
+		switch rest := claims.Cookies(all); rest {
+		case all:
+		case "":
+			ok.HeadersToRemove = append(ok.HeadersToRemove, "cookie")
+		default:
+			ok.Headers = append(ok.Headers, set("cookie", rest))
+		}
 	}
 	// Envoy removes after it has set, so what is set must not be named here.
+	kept := map[string]bool{"x-forwarded-proto": true} // Envoy's own word
+	for _, o := range ok.Headers {
+		kept[o.GetHeader().GetKey()] = true
+	}
 	head.each(func(name string) {
-		if gateway.IsOwn(name) && !kept[name] {
+		if claims.Header(name) && !kept[name] && !strings.HasPrefix(name, ":") {
 			ok.HeadersToRemove = append(ok.HeadersToRemove, name)
 		}
 	})

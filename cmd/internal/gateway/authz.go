@@ -16,7 +16,7 @@ import (
 // Only a trusted proxy, as Options.Source names them, is answered. To everybody
 // else there is nothing here (404), and what they send is not read.
 //
-//	204  pass it on, with the headers X-Ipallow-Key-Id, X-Ipallow-Client (absent
+//	204  pass it on, with the headers X-Ipallow-Key-Id, X-Ipallow-Client (empty
 //	     where the client's address is not known) and X-Request-Id
 //	401  as the gateway would answer; X-Ipallow-Body has the body once more, for
 //	403  proxies that take headers of the answer only
@@ -55,6 +55,8 @@ func (g *Gateway) authz(x *exchange, r *http.Request, client clientip.Result) {
 		return
 	}
 	h["X-Ipallow-Key-Id"] = []string{d.Key.ID}
+	// Always there: Caddy would pass on the text of its placeholder for what is not.
+	h["X-Ipallow-Client"] = []string{""}
 	if client.OK() {
 		h["X-Ipallow-Client"] = []string{client.Addr.String()}
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/ipallow/ipallow/cmd/internal/claims"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 )
 
@@ -62,7 +63,8 @@ func bearerToken(value string) (string, bool) {
 }
 
 // overridesMethod reports whether the header would make a framework behind the
-// gateway carry the request out as another method.
+// gateway carry the request out as another method, in the spellings that a careless
+// one reads (a proxy that asks by forward auth may pass them on).
 func overridesMethod(name string) bool {
 	// The lengths first: this is asked of every name.
 	switch len(name) {
@@ -70,31 +72,8 @@ func overridesMethod(name string) bool {
 	default:
 		return false
 	}
-	return sameName(name, "x-http-method") || sameName(name, "x-method-override") || sameName(name, "x-http-method-override")
-}
-
-// sameName compares a header's name with one in lower case, as CGI and its heirs
-// would: without case, and with underscores as hyphens.
-func sameName(name, lower string) bool {
-	if len(name) != len(lower) {
-		return false
-	}
-	for i := range len(name) {
-		if foldByte(name[i]) != lower[i] {
-			return false
-		}
-	}
-	return true
-}
-
-func foldByte(c byte) byte {
-	switch {
-	case 'A' <= c && c <= 'Z':
-		return c + 'a' - 'A'
-	case c == '_':
-		return '-'
-	}
-	return c
+	return claims.Same(name, "x-http-method") || claims.Same(name, "x-method-override") ||
+		claims.Same(name, "x-http-method-override")
 }
 
 // authenticate returns the key that the header's token belongs to, or the answer

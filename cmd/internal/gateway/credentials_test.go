@@ -110,10 +110,12 @@ func TestInvalidKeysLookAlike(t *testing.T) {
 // scopes.
 func TestMethodOverride(t *testing.T) {
 	w := newWorld(t, nil)
-	for _, name := range []string{
-		"X-HTTP-Method-Override", "x-http-method-override", "X_HTTP_Method_Override", "X-HTTP_METHOD-Override",
-		"X-HTTP-Method", "X_HTTP_METHOD", "X-Method-Override", "X_Method_Override",
-	} {
+	names := []string{"X-HTTP-Method-Override", "x-http-method-override", "X-HTTP_METHOD-Override", "X-HTTP-Method", "X-Method-Override"}
+	for _, separator := range separators {
+		names = append(names, strings.ReplaceAll("X-HTTP-Method-Override", "-", string(separator)),
+			strings.ReplaceAll("x-http-method", "-", string(separator)), strings.Replace("X-Method-Override", "-", string(separator), 1))
+	}
+	for _, name := range names {
 		lines := "HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n" + name + ": DELETE\r\nX-API-Key: "
 		got := raw(t, w.addr, inside, "GET /v1/ping "+lines+w.reader.token+"\r\n\r\n")
 		require.Equal(t, 403, got[0].status, name)

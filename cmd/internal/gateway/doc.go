@@ -19,9 +19,16 @@
 // answer. A refused request changes nothing but the usage log: the mark of the
 // key's last use is set behind the allowlist.
 //
-// A request with X-HTTP-Method-Override, X-HTTP-Method or X-Method-Override, in
-// any spelling with hyphens or underscores, needs both scopes, since many
-// frameworks behind the gateway would carry it out as another method.
+// A request with X-HTTP-Method-Override, X-HTTP-Method or X-Method-Override, with any
+// characters in the place of the hyphens, needs both scopes, since many frameworks
+// behind the gateway would carry it out as another method.
+//
+// # What does not pass
+//
+// Headers that the upstream would take for the gateway's word are removed: every name
+// with a character other than letters, digits and hyphens, and those in the table of
+// package claims. So are trailers, the key, and the session cookie of the settings
+// page.
 //
 // # Credentials
 //

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow/cmd/internal/claims"
 	"github.com/ipallow/ipallow/cmd/internal/gateway"
 )
 
@@ -17,23 +19,9 @@ import (
 func TestUpstreamHeader(t *testing.T) {
 	up := newUpstream(t, nil)
 	w := up.behind(t, nil)
-	claims := []string{
-		"Forwarded", "X-Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port",
-		"X-Forwarded-Server", "X-Forwarded-Prefix", "X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-User",
-		"X-Forwarded-Client-Cert", "X-Original-Method", "X-Original-URI", "X-Original-URL", "X-Rewrite-URL",
-		"X-Real-IP", "X-Client-IP", "Client-IP", "True-Client-IP", "CF-Connecting-IP", "Fastly-Client-IP",
-		"X-Cluster-Client-IP", "X-Azure-ClientIP", "X-Remote-Addr", "X-Request-Id",
-		"X-Ipallow-Key-Id", "X-Ipallow-Client", "X-Ipallow-Role", "X-Ipallow-", "Proxy-Authorization",
-	}
-	var lines strings.Builder
-	for _, name := range claims {
-		for _, spelling := range []string{name, strings.ToLower(name), strings.ReplaceAll(name, "-", "_"), strings.Replace(name, "-", "_", 1)} {
-			fmt.Fprintf(&lines, "%s: forged\r\n", spelling)
-		}
-	}
-	fmt.Fprintf(&lines, "X_API_KEY: %s\r\nx-api_key: %s\r\n", w.open.token, w.open.token)
 	got := raw(t, w.addr, inside, "GET /v1/things HTTP/1.1\r\nHost: api.example\r\nAuthorization: Bearer "+w.full.token+"\r\nX-API-Key: "+w.full.token+
-		"\r\nAccept: text/plain\r\nCookie: a=b\r\nX-Mine: one\r\nX-Mine: two\r\nIf_Match: kept\r\nConnection: close\r\n"+lines.String()+"\r\n")
+		"\r\nAccept: text/plain\r\nCookie: a=b\r\nX-Mine: one\r\nX-Mine: two\r\nIf_Match: forged\r\nConnection: close\r\n"+
+		forgedLines()+"X_API_KEY: "+w.open.token+"\r\n\r\n")
 	require.Len(t, got, 1)
 	require.Equal(t, 200, got[0].status)
 	require.Equal(t, "hello", got[0].body)
@@ -41,13 +29,105 @@ func TestUpstreamHeader(t *testing.T) {
 	r := up.last(t)
 	id := got[0].header.Get("X-Request-Id")
 	require.Equal(t, http.Header{
-		"Accept": {"text/plain"}, "Cookie": {"a=b"}, "X-Mine": {"one", "two"}, "If_match": {"kept"},
+		"Accept": {"text/plain"}, "Cookie": {"a=b"}, "X-Mine": {"one", "two"},
 		"X-Forwarded-For": {inside}, "X-Real-Ip": {inside}, "X-Ipallow-Client": {inside}, "X-Ipallow-Key-Id": {w.full.ID},
 		"X-Forwarded-Host": {"api.example"}, "X-Forwarded-Proto": {"http"}, "X-Request-Id": {id},
 	}, r.Header)
 	require.Equal(t, strings.TrimPrefix(up.url, "http://"), r.Host)
 	require.NotContains(t, up.bytes.String(), "forged")
 	require.Equal(t, "/v1/things", w.record(id).Path)
+}
+
+// separators are what a careless reader of names takes for hyphens: every character
+// of a token (RFC 9110, section 5.6.2) that is no letter and no digit.
+const separators = "_.~+!#$%&'*^|`"
+
+// forgedLines has every name that must not pass, and the most important ones with
+// each separator in the place of one or of all hyphens.
+func forgedLines() string {
+	var lines strings.Builder
+	for _, name := range claims.Table() {
+		if strings.HasSuffix(name, "-") {
+			name += "user"
+		}
+		switch name {
+		case "authorization", "x-api-key": // tested by TestCredentials
+			continue
+		}
+		fmt.Fprintf(&lines, "%s: forged\r\n%s: forged\r\n", name, strings.ToUpper(name))
+	}
+	for _, name := range []string{"X-Ipallow-Key-Id", "X-Forwarded-For", "X-Real-IP", "Remote-User", "Content-Length", "Transfer-Encoding", "Content-Type"} {
+		for _, separator := range separators {
+			fmt.Fprintf(&lines, "%s: forged\r\n%s: forged\r\n",
+				strings.ReplaceAll(name, "-", string(separator)), strings.Replace(name, "-", string(separator), 1))
+		}
+	}
+	return lines.String()
+}
+
+// The same over HTTP/2, with trailers, and where Connection names what is forged.
+func TestUpstreamHeaderHTTP2(t *testing.T) {
+	up := newUpstream(t, nil)
+	w := up.behind(t, nil)
+	server := httptest.NewUnstartedServer(w.gate)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	client := server.Client()
+	client.Transport.(*http.Transport).DialContext = dialer(inside).DialContext
+	req, err := http.NewRequest("POST", server.URL+"/v1/things", strings.NewReader("body"))
+	require.NoError(t, err)
+	for line := range strings.SplitSeq(strings.TrimSpace(forgedLines()), "\r\n") {
+		name, value, _ := strings.Cut(line, ": ")
+		if name == strings.ToLower(name) && !strings.HasPrefix(name, "proxy-") {
+			req.Header[name] = []string{value}
+		}
+	}
+	req.Header["x.ipallow.key.id"] = []string{"forged"}
+	req.Header["Cookie"] = []string{"a=b; ipallow_session=forged"}
+	req.Header["X-Api-Key"], req.Header["Accept"] = []string{w.full.token}, []string{"text/plain"}
+	req.Trailer = http.Header{"x.ipallow.key.id": {"forged"}, "X-Ipallow-Key-Id": {"forged"}, "X-Other": {"forged"}}
+	req.ContentLength = -1
+	res, err := client.Do(req)
+	require.NoError(t, err)
+	res.Body.Close()
+	require.Equal(t, 2, res.ProtoMajor)
+	require.Equal(t, 200, res.StatusCode)
+	h := up.last(t).Header
+	require.Equal(t, []string{w.full.ID}, h["X-Ipallow-Key-Id"])
+	require.Equal(t, []string{"a=b"}, h["Cookie"])
+	require.Equal(t, []string{"text/plain"}, h["Accept"])
+	require.NotContains(t, up.bytes.String(), "forged")
+
+	for _, separator := range separators {
+		name := strings.ReplaceAll("X-Ipallow-Key-Id", "-", string(separator))
+		got := raw(t, w.addr, inside, "POST / HTTP/1.1\r\nHost: a\r\nX-API-Key: "+w.full.token+"\r\nConnection: close, "+name+", X-Ipallow-Key-Id\r\n"+
+			name+": forged\r\nTransfer-Encoding: chunked\r\nTrailer: "+name+"\r\n\r\n1\r\na\r\n0\r\n"+name+": forged\r\n\r\n")
+		require.Equal(t, 200, got[0].status, name)
+		require.Equal(t, []string{w.full.ID}, up.last(t).Header["X-Ipallow-Key-Id"])
+	}
+	require.NotContains(t, up.bytes.String(), "forged")
+}
+
+// The session of the settings page stays here. Browsers send cookies to every port
+// of a host.
+func TestSessionCookieIsRemoved(t *testing.T) {
+	up := newUpstream(t, nil)
+	w := up.behind(t, nil)
+	for lines, want := range map[string][]string{
+		"Cookie: a=b; ipallow_session=forged; c=d\r\n":                         {"a=b; c=d"},
+		"Cookie: ipallow_session=forged\r\n":                                   nil,
+		"Cookie: __Host-ipallow_session=forged; a=\"x y\"\r\n":                 {"a=\"x y\""},
+		"Cookie: ipallow_session=forged\r\ncookie: a=b\r\nCOOKIE: c\r\n":       {"a=b", "c"},
+		"Cookie: a=b;; c\r\nCookie: a=b; ipallow_sessions=1\r\n":               {"a=b;; c", "a=b; ipallow_sessions=1"},
+		"Cookie: a=b\r\nConnection: close, ipallow_session\r\n":                {"a=b"},
+		"Cookie: a=b; ipallow_session=forged\r\nConnection: close, Cookie\r\n": nil,
+	} {
+		got := raw(t, w.addr, inside, "GET / HTTP/1.1\r\nHost: a\r\nX-API-Key: "+w.full.token+"\r\n"+lines+"Connection: close\r\n\r\n")
+		require.Equal(t, 200, got[0].status, lines)
+		require.Equal(t, want, up.last(t).Header["Cookie"], lines)
+	}
+	require.NotContains(t, up.bytes.String(), "forged")
 }
 
 // Headers that Connection names are removed before the gateway sets its own.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ipallow/ipallow/cmd/internal/claims"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 )
 
@@ -23,8 +24,8 @@ const (
 // browsers take the cookie from this host alone, whole and Secure, so that
 // nobody who can write cookies for a parent domain can plant one.
 const (
-	cookieName       = "ipallow_session"
-	secureCookieName = "__Host-ipallow_session"
+	cookieName       = claims.SessionCookie
+	secureCookieName = "__Host-" + claims.SessionCookie
 )
 
 // A session is one login. Its fields but the first two are guarded by its
