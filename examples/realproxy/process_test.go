@@ -37,7 +37,7 @@ func program(t *testing.T, name string) string {
 			return path
 		}
 	}
-	check.Missing(t, name+" is not installed; run .ci/install-proxies")
+	check.Missing(t, name+" is not installed; run .ci/install-servers")
 	return ""
 }
 

@@ -75,6 +75,7 @@ var attempts = []attempt{
 	{"X-HTTP-Method-Override turns POST into GET", scope, inside, "POST", reader + "X-HTTP-Method-Override: GET\r\n", ""},
 	{"X-HTTP-Method-Override turns GET into DELETE", scope, inside, "GET", reader + "X-HTTP-Method-Override: DELETE\r\n", ""},
 	{"X-Method-Override turns GET into DELETE", scope, inside, "GET", reader + "X-Method-Override: DELETE\r\n", ""},
+	{"an override with dots", honest, inside, "GET", reader + "X.HTTP.Method.Override: DELETE\r\nX+Method+Override: DELETE\r\n", ""},
 	{"an override with underscores", honest, inside, "GET", reader + "X_HTTP_METHOD_OVERRIDE: DELETE\r\nX-HTTP_Method_Override: DELETE\r\n", ""},
 
 	// Another key, or none.
@@ -94,6 +95,8 @@ var attempts = []attempt{
 	{"nothing else", served, inside, "GET", full, ""},
 	{"another key", served, inside, "GET", full + "X-Ipallow-Key-Id: forged\r\nx-ipallow-key-id: forged\r\n", ""},
 	{"another key with underscores", served, inside, "GET", full + "X_Ipallow_Key_Id: forged\r\nX-Ipallow_Key-Id: forged\r\nX_IPALLOW_KEY-ID: forged\r\n", ""},
+	{"another key with other characters", served, inside, "GET", full + "X.Ipallow.Key.Id: forged\r\nX~Ipallow-Key+Id: forged\r\nX'IPALLOW!KEY|ID: forged\r\n", ""},
+	{"another host and address with dots", served, inside, "GET", full + "X.Forwarded.For: forged\r\nX.Real.IP: forged\r\nX.Forwarded.Host: forged\r\n", ""},
 	{"another client", served, inside, "GET", full + "X-Ipallow-Client: forged\r\nX_Ipallow_Client: forged\r\n", ""},
 	{"another address", served, inside, "POST", full + "X-Forwarded-For: forged\r\nContent-Length: 0\r\n", ""},
 	{"another request", served, inside, "GET", full + "X-Request-Id: forged\r\n", ""},

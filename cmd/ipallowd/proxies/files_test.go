@@ -2,7 +2,9 @@ package proxies
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
+	"strings"
 	"testing"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
@@ -13,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/ipallow/ipallow/cmd/internal/claims"
 )
 
 // Envoy is not packaged by Debian. Its configuration is read into Envoy's own
@@ -54,43 +58,65 @@ func TestEnvoyConfiguration(t *testing.T) {
 	require.True(t, clusters[manager.GetRouteConfig().GetVirtualHosts()[0].GetRoutes()[0].GetRoute().GetCluster()])
 }
 
-// Traefik is not packaged by Debian either. Its file is read strictly into the part
-// of its published configuration that it uses.
-func TestTraefikConfiguration(t *testing.T) {
-	var file struct {
-		HTTP struct {
-			Routers map[string]struct {
-				Rule        string
-				EntryPoints []string `yaml:"entryPoints"`
-				Middlewares []string
-				Service     string
-			}
-			Middlewares map[string]struct {
-				ForwardAuth *struct {
-					Address             string
-					TrustForwardHeader  bool     `yaml:"trustForwardHeader"`
-					AuthResponseHeaders []string `yaml:"authResponseHeaders"`
-				} `yaml:"forwardAuth"`
-				Headers *struct {
-					CustomRequestHeaders map[string]string `yaml:"customRequestHeaders"`
-				}
-			}
-			Services map[string]struct {
-				LoadBalancer struct {
-					Servers []struct{ URL string }
-				} `yaml:"loadBalancer"`
+// A traefikFile is the part of Traefik's published configuration that the files use.
+type traefikFile struct {
+	HTTP struct {
+		Routers map[string]struct {
+			Rule        string
+			EntryPoints []string `yaml:"entryPoints"`
+			Middlewares []string
+			Service     string
+		}
+		Middlewares map[string]struct {
+			ForwardAuth *struct {
+				Address             string
+				TrustForwardHeader  bool     `yaml:"trustForwardHeader"`
+				AuthResponseHeaders []string `yaml:"authResponseHeaders"`
+			} `yaml:"forwardAuth"`
+			Headers *struct {
+				CustomRequestHeaders map[string]string `yaml:"customRequestHeaders"`
 			}
 		}
+		Services map[string]struct {
+			LoadBalancer struct {
+				Servers []struct{ URL string }
+			} `yaml:"loadBalancer"`
+		}
 	}
+}
+
+// Traefik is not packaged by Debian either. Its files are read strictly.
+func TestTraefikConfiguration(t *testing.T) {
+	var file traefikFile
 	readYAML(t, "traefik.yaml", &file)
 	router := file.HTTP.Routers["api"]
-	require.Equal(t, []string{"ipallow", "keep-the-key"}, router.Middlewares, "the question comes first")
+	require.Equal(t, []string{"clean", "ipallow", "keep-the-key"}, router.Middlewares, "claims go first, the key goes last")
 	require.Contains(t, file.HTTP.Services, router.Service)
 	ask := file.HTTP.Middlewares["ipallow"].ForwardAuth
 	require.Equal(t, "http://127.0.0.1:8080/_ipallow/authz", ask.Address)
 	require.False(t, ask.TrustForwardHeader)
 	require.Equal(t, []string{"X-Ipallow-Key-Id", "X-Ipallow-Client", "X-Request-Id"}, ask.AuthResponseHeaders)
 	require.Equal(t, map[string]string{"Authorization": "", "X-API-Key": ""}, file.HTTP.Middlewares["keep-the-key"].Headers.CustomRequestHeaders)
+
+	// Every name in the table that is no family is removed, and nothing that is harmless,
+	// that Traefik sets itself, or that ipallowd reads.
+	clean := file.HTTP.Middlewares["clean"].Headers.CustomRequestHeaders
+	for name, value := range clean {
+		require.Empty(t, value, name)
+		require.True(t, claims.Header(name), name)
+		require.NotContains(t, []string{"Authorization", "X-Api-Key", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}, name)
+	}
+	for _, name := range claims.Table() {
+		if name != "authorization" && name != "x-api-key" && !strings.HasSuffix(name, "-") {
+			require.Contains(t, clean, http.CanonicalHeaderKey(name))
+		}
+	}
+
+	file = traefikFile{}
+	readYAML(t, "traefik-front.yaml", &file)
+	router = file.HTTP.Routers["api"]
+	require.Empty(t, router.Middlewares)
+	require.Equal(t, "http://127.0.0.1:8080", file.HTTP.Services[router.Service].LoadBalancer.Servers[0].URL)
 }
 
 func readYAML(t *testing.T, name string, to any) {

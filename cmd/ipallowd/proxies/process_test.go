@@ -27,12 +27,27 @@ func missing(t *testing.T, what string) {
 
 // program finds an installed program, also where only root's PATH leads.
 func program(t *testing.T, name string) string {
-	for _, candidate := range []string{name, "/usr/sbin/" + name, "/usr/local/sbin/" + name} {
-		if path, err := exec.LookPath(candidate); err == nil {
+	for _, dir := range []string{"", "/usr/sbin/", "/usr/local/sbin/"} {
+		if path, err := exec.LookPath(dir + name); err == nil {
 			return path
 		}
+		// Debian has the version in the name of php-fpm.
+		if found, _ := filepath.Glob(dir + name + "[0-9]*"); dir != "" && len(found) > 0 {
+			return found[len(found)-1]
+		}
 	}
-	missing(t, name+" is not installed; run .ci/install-proxies")
+	missing(t, name+" is not installed; run .ci/install-servers")
+	return ""
+}
+
+// nginxModules finds the directory with nginx's module headers-more.
+func nginxModules(t *testing.T) string {
+	for _, dir := range []string{"/usr/lib/nginx/modules", "/usr/share/nginx/modules"} {
+		if _, err := os.Stat(dir + "/ngx_http_headers_more_filter_module.so"); err == nil {
+			return dir
+		}
+	}
+	missing(t, "nginx's module headers-more is not installed; run .ci/install-servers")
 	return ""
 }
 

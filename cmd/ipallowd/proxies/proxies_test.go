@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow/cmd/internal/claims"
 	"github.com/ipallow/ipallow/cmd/internal/gateway"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 )
@@ -26,7 +27,7 @@ var setups = []setup{
 	{"nginx", false, func(t *testing.T, w *world) string {
 		return start(t, "nginx", func(dir, port string) []string {
 			text := configuration(t, "nginx.conf", "listen 80;", "listen 127.0.0.1:"+port+";",
-				"127.0.0.1:8080", w.gateway, "127.0.0.1:3000", w.api)
+				"127.0.0.1:8080", w.gateway, "127.0.0.1:3000", w.api, "load_module modules", "load_module "+nginxModules(t))
 			// What a test needs and a server has: a place for files that it may write.
 			text = "user root root; daemon off; worker_processes 1; pid pid; error_log stderr;\n" + strings.Replace(text, "http {", `http {
 				access_log off; client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;`, 1)
@@ -38,6 +39,7 @@ var setups = []setup{
 			text := configuration(t, "Caddyfile", ":80 {", "http://127.0.0.1:"+port+" {\n\tbind 127.0.0.1",
 				"127.0.0.1:8080", w.gateway, "127.0.0.1:3000", w.api)
 			text = strings.Replace(text, "http://127.0.0.1:"+port, ":"+port, 1) // of any host name
+			write(t, dir, "claims.caddy", configuration(t, "claims.caddy"))
 			return []string{"run", "--adapter", "caddyfile", "--config", write(t, dir, "Caddyfile", "{\n\tadmin off\n\tauto_https off\n}\n"+text)}
 		})
 	}},
@@ -148,7 +150,7 @@ func TestNoAnswerNoService(t *testing.T) {
 func TestNotReady(t *testing.T) {
 	for _, s := range setups {
 		t.Run(s.name, func(t *testing.T) {
-			w := newWorldOf(t, s.upstream, true)
+			w := newWorldWith(t, s.upstream, "", true)
 			addr := s.start(t, w)
 			a := exchange(t, addr, inside, "GET /early HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n"+authorization(w)+"\r\n")
 			require.Equal(t, 503, a.status, a.body)
@@ -225,7 +227,7 @@ func told(t *testing.T, w *world, path string, a attempt, what string) {
 	} {
 		var values []string
 		for spelling := range seen[0] {
-			if strings.EqualFold(strings.ReplaceAll(spelling, "_", "-"), name) {
+			if claims.Same(spelling, name) {
 				values = append(values, seen[0][spelling]...)
 			}
 		}

@@ -41,8 +41,8 @@ type world struct {
 	api     string // its address
 	gateway string
 
-	full, reader       *keyring.Key
-	fullKey, readerKey string // their tokens
+	full, reader, open          *keyring.Key // the last has no list
+	fullKey, readerKey, openKey string       // their tokens
 
 	sent output // what the API was sent
 	mu   sync.Mutex
@@ -50,10 +50,11 @@ type world struct {
 }
 
 // newWorld starts both. With upstream the gateway passes requests on to the API.
-func newWorld(t *testing.T, upstream bool) *world { return newWorldOf(t, upstream, false) }
+func newWorld(t *testing.T, upstream bool) *world { return newWorldWith(t, upstream, "", false) }
 
-// newWorldOf has a gateway that never loads its lists where waiting is set.
-func newWorldOf(t *testing.T, upstream, waiting bool) *world {
+// newWorldWith takes an API that listens already, unless api is empty, and has a
+// gateway that never loads its lists where waiting is set.
+func newWorldWith(t *testing.T, upstream bool, api string, waiting bool) *world {
 	if listener, err := net.Listen("tcp", outside+":0"); err != nil {
 		missing(t, "this machine cannot bind "+outside+": "+err.Error())
 	} else {
@@ -68,23 +69,28 @@ func newWorldOf(t *testing.T, upstream, waiting bool) *world {
 	policy.AllowNonPublic = true
 	engine := ipallow.New(&ipallow.Options{Policy: &policy, DenyUntilLoaded: waiting})
 	ring := new(keyring.Ring)
-	key := func(scopes keyring.Scopes) (*keyring.Key, string) {
+	key := func(scopes keyring.Scopes, restricted bool) (*keyring.Key, string) {
 		secret, hash := keyring.NewSecret()
 		k := &keyring.Key{ID: keyring.NewID(), Hash: hash, Scopes: scopes}
 		ring.Put(k)
-		entries, err := policy.ParseList([]string{inside})
-		require.NoError(t, err)
-		require.NoError(t, engine.Set(k.ID, entries))
+		if restricted {
+			entries, err := policy.ParseList([]string{inside})
+			require.NoError(t, err)
+			require.NoError(t, engine.Set(k.ID, entries))
+		}
 		return k, keyring.Token(k.ID, secret)
 	}
-	w.full, w.fullKey = key(keyring.Read | keyring.Write)
-	w.reader, w.readerKey = key(keyring.Read)
+	w.full, w.fullKey = key(keyring.Read|keyring.Write, true)
+	w.reader, w.readerKey = key(keyring.Read, true)
+	w.open, w.openKey = key(keyring.Read, false)
 	source, err := clientip.New(&clientip.Options{
 		Mode: clientip.XForwardedFor, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 	})
 	require.NoError(t, err)
 
-	w.api = w.serve(http.HandlerFunc(w.serveAPI), &w.sent)
+	if w.api = api; api == "" {
+		w.api = w.serve(http.HandlerFunc(w.serveAPI), &w.sent)
+	}
 	opts := gateway.Options{Ring: ring, Engine: engine, Source: source, Log: w.log, Logger: slog.New(slog.DiscardHandler)}
 	if upstream {
 		opts.Upstream = &url.URL{Scheme: "http", Host: w.api}
