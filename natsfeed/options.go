@@ -63,6 +63,14 @@ type Options struct {
 	// least 50 ms.
 	RequestTimeout time.Duration
 
+	// Consumer is the name of a consumer that [CreateConsumer] has made for this
+	// feed alone. Default (empty): the feed makes one itself, and deletes it.
+	//
+	// Whoever may make a consumer chooses where the server delivers its messages,
+	// also into the bucket. With this option a node needs no such right: see
+	// [CreateConsumer]. It needs nats-server 2.14 or later.
+	Consumer string
+
 	// MaxBatch is the most messages that become one step of the engine.
 	// Default 4096.
 	MaxBatch int
@@ -195,6 +203,9 @@ var (
 
 	// ErrLocked says that another feed uses the checkpoint file.
 	ErrLocked = errors.New("natsfeed: another process uses this checkpoint file; give each node its own")
+
+	// ErrNoConsumer says that the consumer of Options.Consumer does not exist.
+	ErrNoConsumer = errors.New("natsfeed: the consumer does not exist (yet), or this node may not use it; make it with CreateConsumer")
 
 	// ErrClosed says that the feed is closed.
 	ErrClosed = errors.New("natsfeed: the feed is closed")

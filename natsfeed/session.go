@@ -64,9 +64,6 @@ const (
 
 	// maxQueued bounds the values that wait, and with them a step.
 	maxQueued = 32 << 20
-
-	// inactive is how long a consumer outlives its session.
-	inactive = 30 * time.Second
 )
 
 // session reports whether it got as far as following, and why it ended.
@@ -87,19 +84,9 @@ func (f *Feed) session(ctx context.Context) (bool, error) {
 		return false, err
 	}
 
-	cfg := jetstream.ConsumerConfig{
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: inactive,
-	}
-	if whole {
-		cfg.DeliverPolicy, cfg.FilterSubject = jetstream.DeliverLastPerSubjectPolicy, ">"
-	} else {
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.rev+1
-	}
-	rctx, cancel := context.WithTimeout(ctx, f.o.RequestTimeout)
-	cons, err := f.js.CreateConsumer(rctx, info.Config.Name, cfg)
-	cancel()
+	cons, err := f.consumer(ctx, info.Config.Name, whole)
 	if err != nil {
-		return false, f.requestFailed(ctx, fmt.Errorf("natsfeed: create a consumer: %w", err))
+		return false, err
 	}
 
 	s := &session{
@@ -158,6 +145,9 @@ func (f *Feed) follow(ctx context.Context, s *session, stream jetstream.Stream, 
 		case <-save.C:
 			f.tickCheckpoint()
 		case err := <-s.faults:
+			if f.o.Consumer != "" && errors.Is(err, errOutOfOrder) {
+				return fmt.Errorf("%w; does another process use the consumer %q?", err, f.o.Consumer)
+			}
 			return f.requestFailed(ctx, err)
 		case <-status:
 			return errDisconnected
@@ -282,20 +272,6 @@ func (f *Feed) requestFailed(ctx context.Context, err error) error {
 		}
 	}
 	return err
-}
-
-// discard deletes the consumer in the background, as a courtesy: the server
-// would do it by itself later.
-func (f *Feed) discard(stream string, cons jetstream.Consumer) {
-	if !f.nc.IsConnected() {
-		return
-	}
-	name := cons.CachedInfo().Name
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), f.o.RequestTimeout)
-		defer cancel()
-		_ = f.js.DeleteConsumer(ctx, stream, name)
-	}()
 }
 
 // jitter returns half of d to one and a half of it, so that the nodes of a
