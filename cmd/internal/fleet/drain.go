@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,8 +33,10 @@ const (
 	// storeTimeout bounds an attempt to store.
 	storeTimeout = 30 * time.Second
 
-	// maxQuarantine is how many messages are kept that cannot be read.
-	maxQuarantine = 1000
+	// maxQuarantine is how many messages are kept that cannot be read, and
+	// nodeQuarantine how many of one node.
+	maxQuarantine  = 1000
+	nodeQuarantine = 50
 
 	// laterAgain is when a message comes again that cannot be kept now, or
 	// not be read yet.
@@ -59,6 +62,7 @@ type Drain struct {
 	store usagelog.Store
 	ring  *keyring.Ring
 	dir   string // of messages that cannot be read
+	said  complaints
 	loop  loop
 
 	mu sync.Mutex
@@ -102,7 +106,10 @@ func (d *Drain) session(ctx context.Context) error {
 		return err
 	}
 	cons, err := stream.CreateOrUpdateConsumer(rctx, jetstream.ConsumerConfig{
-		Durable: consumerName, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 4 * drainMessages,
+		Durable: consumerName, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1,
+		// Messages that wait for a later program count as delivered; a limit would
+		// let those of one node hold up all others. The pulls bound what is sent.
+		MaxAckPending: -1,
 	})
 	if err != nil {
 		return fmt.Errorf("consumer %s of stream %s: %w", consumerName, d.link.cfg.usageStream(), err)
@@ -202,6 +209,7 @@ func (d *Drain) take(ctx context.Context, batch []jetstream.Msg) error {
 			d.quarantine(m, err)
 			continue
 		}
+		own(d.link.cfg.originOf(m.Subject()), all[len(records):], time.Now())
 		records, good = all, append(good, m)
 		if len(records) < drainRecords && i < len(batch)-1 {
 			continue
@@ -277,7 +285,7 @@ func (d *Drain) mark(records []usagelog.Record) {
 // other one.
 func (d *Drain) quarantine(m jetstream.Msg, reason error) {
 	what := m.Subject()
-	file := ""
+	file := "unnumbered.msg"
 	if meta, err := m.Metadata(); err == nil {
 		what = fmt.Sprintf("message %d of stream %s (%s)", meta.Sequence.Stream, meta.Stream, m.Subject())
 		file = fmt.Sprintf("%d-%d.msg", meta.Timestamp.UnixNano(), meta.Sequence.Stream)
@@ -286,15 +294,25 @@ func (d *Drain) quarantine(m jetstream.Msg, reason error) {
 		d.later(m, what, reason)
 		return
 	}
+	node := d.link.cfg.originOf(m.Subject())
+	file = fileOf(node) + file
 	kept := filepath.Join(d.dir, file)
-	switch err := d.keep(file, m.Data()); {
+	err := errQuarantineFull
+	if !d.said.full(node, false) {
+		err = d.keep(node, file, m.Data())
+	}
+	switch {
 	case errors.Is(err, errQuarantineFull):
+		d.said.full(node, true)
 		kept = "not: " + err.Error()
 	case err != nil:
 		d.later(m, what, fmt.Errorf("it cannot be put aside: %w", err))
 		return
 	}
-	d.link.logger.Error("usage records are lost: a message cannot be read", "message", what, "error", reason, "kept", kept)
+	if unsaid, ok := d.said.say(node); ok {
+		d.link.logger.Error("usage records are lost: a message cannot be read", "node", node, "message", what, "error", reason,
+			"kept", kept, "others_since_last_line", unsaid)
+	}
 	d.with(func(s *DrainStatus) {
 		s.Damaged++
 		s.Last = fmt.Sprintf("%s: %v", what, reason)
@@ -307,7 +325,10 @@ func (d *Drain) quarantine(m jetstream.Msg, reason error) {
 // later has a message come again after a while. Nothing of it is lost, and it
 // holds up no other one.
 func (d *Drain) later(m jetstream.Msg, what string, reason error) {
-	d.link.logger.Warn("a usage message waits in the stream", "message", what, "error", reason)
+	node := d.link.cfg.originOf(m.Subject())
+	if unsaid, ok := d.said.say(node); ok {
+		d.link.logger.Warn("a usage message waits in the stream", "node", node, "message", what, "error", reason, "others_since_last_line", unsaid)
+	}
 	d.with(func(s *DrainStatus) { s.Last = fmt.Sprintf("%s waits: %v", what, reason) })
 	_ = m.NakWithDelay(laterAgain) // or it comes again sooner
 }
@@ -315,11 +336,8 @@ func (d *Drain) later(m jetstream.Msg, what string, reason error) {
 // errQuarantineFull says that no more messages are put aside.
 var errQuarantineFull = errors.New("too many are there already")
 
-// keep puts a message aside, on the disk.
-func (d *Drain) keep(file string, data []byte) error {
-	if file == "" {
-		return fmt.Errorf("it has no number: %w", errQuarantineFull)
-	}
+// keep puts a node's message aside, on the disk.
+func (d *Drain) keep(node, file string, data []byte) error {
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return err
 	}
@@ -327,8 +345,14 @@ func (d *Drain) keep(file string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(list) >= maxQuarantine {
-		return fmt.Errorf("%w: %d in %s", errQuarantineFull, len(list), d.dir)
+	ofNode := 0
+	for _, f := range list {
+		if strings.HasPrefix(f.Name(), fileOf(node)) {
+			ofNode++
+		}
+	}
+	if len(list) >= maxQuarantine || ofNode >= nodeQuarantine {
+		return fmt.Errorf("%w: %d in %s, %d of this node", errQuarantineFull, len(list), d.dir, ofNode)
 	}
 	f, err := os.OpenFile(filepath.Join(d.dir, file), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {

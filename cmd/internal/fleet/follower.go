@@ -44,7 +44,7 @@ func NewFollower(engine *ipallow.Engine, ring *keyring.Ring, logger *slog.Logger
 // mend. Close ends it.
 func (f *Follower) Follow(ctx context.Context, link *Link, checkpoint string) error {
 	feed, err := natsfeed.Follow(ctx, f.engine, link.js, link.cfg.keysBucket(), &natsfeed.Options{
-		Checkpoint: checkpoint, RequireConfirm: true,
+		Checkpoint: checkpoint, RequireConfirm: true, Consumer: link.cfg.Gateway,
 		Before: f.before, After: f.after, Logger: f.logger,
 		// A second at most until a dead line is noticed, and the figures of
 		// staleness are of use to an operator.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -21,8 +20,8 @@ import (
 // without a fleet.
 type Config struct {
 	URLs     []string // of the servers; a dead one is passed over
-	Creds    string   // file with the user's credentials; empty: none
 	Prefix   string   // of the names of buckets and stream
+	Identity          // who this node is to NATS
 	Replicas int      // of what is made
 
 	// TakeOver has the publisher take a bucket over that belongs to another
@@ -53,11 +52,7 @@ func (c *Config) Validate() error {
 			add("--nats: %q: want nats://HOST:PORT, or tls://, ws:// or wss://", bare(u))
 		}
 	}
-	if c.Creds != "" {
-		if _, err := os.Stat(c.Creds); err != nil {
-			add("--nats-creds: %w", err)
-		}
-	}
+	faults = append(faults, c.Identity.validate(c.URLs)...)
 	if c.Prefix == "" || len(c.Prefix) > 64 || strings.Trim(c.Prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" ||
 		strings.ContainsAny(c.Prefix, ". ") {
 		add("--nats-prefix: %.80q: want up to 64 letters, digits, hyphens and underscores", c.Prefix)
@@ -75,6 +70,9 @@ func (c *Config) usageStream() string { return c.Prefix + "_usage" }
 func (c *Config) usageSubject() string {
 	return c.Prefix + ".usage"
 }
+
+// nodesSubject is where the stream has a name of the nodes' bucket.
+func (c *Config) nodesSubject(name string) string { return "$KV." + c.nodesBucket() + "." + name }
 
 // A Link is a connection to the fleet's NATS. It never gives up.
 type Link struct {
@@ -106,14 +104,14 @@ func Connect(cfg Config, name string, logger *slog.Logger) (*Link, error) {
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { logger.Warn("NATS reports a fault", "error", err) }),
 	)
-	if cfg.Creds != "" {
-		opts = append(opts, nats.UserCredentials(cfg.Creds))
+	own, err := cfg.Identity.options()
+	if err != nil {
+		return nil, err
 	}
-	var err error
-	if l.nc, err = nats.Connect(strings.Join(cfg.URLs, ","), opts...); err != nil {
+	if l.nc, err = nats.Connect(strings.Join(cfg.URLs, ","), append(opts, own...)...); err != nil {
 		return nil, fmt.Errorf("--nats: %w", err)
 	}
-	if l.js, err = jetstream.New(l.nc, jetstream.WithDefaultTimeout(requestTimeout)); err != nil {
+	if l.js, err = cfg.jetStream(l.nc); err != nil {
 		l.nc.Close()
 		return nil, fmt.Errorf("--nats: %w", err)
 	}

@@ -77,7 +77,7 @@ func TestNodes(t *testing.T) {
 	twin.Close()
 
 	// A registry that begins later does not take old reports for new ones.
-	kv, err := link(t, n).openNodes(within(t), false)
+	kv, err := link(t, n).openNodes(within(t))
 	require.NoError(t, err)
 	old := Report{Name: "dead", Role: Gateway, Ready: true}
 	data, err := json.Marshal(old)

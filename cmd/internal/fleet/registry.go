@@ -106,7 +106,7 @@ func (r *Registry) Nodes() []Node {
 // session listens until something is wrong.
 func (r *Registry) session(ctx context.Context) error {
 	rctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
-	kv, err := r.link.openNodes(rctx, true)
+	kv, err := r.link.openNodes(rctx)
 	cancel()
 	if err != nil {
 		return err

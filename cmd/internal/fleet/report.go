@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/ipallow/ipallow/natsfeed"
 )
 
@@ -41,6 +43,10 @@ type Report struct {
 	Faults    int       `json:"faults"`        // keys whose value cannot be used
 	Missing   int       `json:"missing"`       // keys that have disappeared from the bucket and are kept
 	Time      time.Time `json:"time"`
+
+	// OwnAccount says that the gateway follows with a consumer that the
+	// management makes for it.
+	OwnAccount bool `json:"own_account,omitempty"`
 }
 
 const (
@@ -121,11 +127,13 @@ func NewReporter(link *Link, report func() Report) *Reporter {
 func (r *Reporter) Close() { r.loop.close() }
 
 func (r *Reporter) session(ctx context.Context) error {
-	rctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
-	kv, err := r.link.openNodes(rctx, r.create)
-	cancel()
-	if err != nil {
-		return err
+	if r.create {
+		rctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
+		_, err := r.link.openNodes(rctx)
+		cancel()
+		if err != nil {
+			return err
+		}
 	}
 	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
@@ -137,12 +145,15 @@ func (r *Reporter) session(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			now.OwnAccount = r.link.cfg.Gateway != ""
 			data, err := json.Marshal(now)
 			if err != nil {
 				return err
 			}
+			// Not by jetstream.KeyValue, for which a node needs the right to look
+			// the bucket up, and with it the names of the other nodes.
 			rctx, cancel := context.WithTimeout(ctx, requestTimeout)
-			_, err = kv.Put(rctx, key, data)
+			_, err = r.link.js.Publish(rctx, r.link.cfg.nodesSubject(key), data, jetstream.WithExpectStream("KV_"+r.link.cfg.nodesBucket()))
 			cancel()
 			if err != nil {
 				return err

@@ -25,6 +25,14 @@ const nodesAge = 24 * time.Hour
 // The log recognises its records without end.
 const usageDuplicates = 2 * time.Minute
 
+// nodeMessages is how many messages of one node the stream holds, and
+// nodeMessageBytes how long each may be: that of packetBytes, with room. A node
+// sends some five a second; what does not fit waits in its write-ahead file.
+const (
+	nodeMessages     = 4096
+	nodeMessageBytes = 512 << 10
+)
+
 // openKeys returns the keys' bucket, which it makes if there is none, and its
 // stream's state. The bucket belongs to the database with this identity.
 func (l *Link) openKeys(ctx context.Context, identity string) (jetstream.KeyValue, *jetstream.StreamInfo, error) {
@@ -80,17 +88,32 @@ func (l *Link) keysInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return stream.CachedInfo(), nil
 }
 
-// openNodes returns the nodes' bucket, which the management makes.
-func (l *Link) openNodes(ctx context.Context, create bool) (jetstream.KeyValue, error) {
-	kv, err := l.js.KeyValue(ctx, l.cfg.nodesBucket())
-	if create && errors.Is(err, jetstream.ErrBucketNotFound) {
+// openNodes returns the nodes' bucket, which it makes if there is none.
+//
+// A node writes to it under its own name. A message that says "roll up" would
+// remove all others from the stream, and a bucket takes such messages unless it
+// is told not to.
+func (l *Link) openNodes(ctx context.Context) (jetstream.KeyValue, error) {
+	name := l.cfg.nodesBucket()
+	kv, err := l.js.KeyValue(ctx, name)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		kv, err = l.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: l.cfg.nodesBucket(), Description: "ipallow: the last report of each node",
-			Replicas: l.cfg.Replicas, TTL: nodesAge,
+			Bucket: name, Description: "ipallow: the last report of each node",
+			Replicas: l.cfg.Replicas, TTL: nodesAge, MaxValueSize: 2 * reportBytes,
 		})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", l.cfg.nodesBucket(), err)
+		return nil, fmt.Errorf("bucket %s: %w", name, err)
+	}
+	stream, err := l.js.Stream(ctx, "KV_"+name)
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", name, err)
+	}
+	if cfg := stream.CachedInfo().Config; cfg.AllowRollup {
+		cfg.AllowRollup = false
+		if _, err := l.js.UpdateStream(ctx, cfg); err != nil {
+			return nil, fmt.Errorf("bucket %s: %w", name, err)
+		}
 	}
 	return kv, nil
 }
@@ -107,12 +130,16 @@ func (l *Link) openUsage(ctx context.Context) (jetstream.Stream, error) {
 			Subjects: []string{l.cfg.usageSubject() + ".>"}, Replicas: l.cfg.Replicas,
 			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Duplicates: usageDuplicates,
 			DenyDelete: true,
+			// A node that sends without end fills its own share, and not the disk:
+			// its next messages are refused, and those of others are not.
+			MaxMsgsPerSubject: nodeMessages, DiscardNewPerSubject: true, MaxMsgSize: nodeMessageBytes,
 		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", name, err)
 	}
-	if cfg := stream.CachedInfo().Config; cfg.MaxAge > 0 || cfg.Discard != jetstream.DiscardNew && (cfg.MaxBytes > 0 || cfg.MaxMsgs > 0) || cfg.MaxMsgsPerSubject > 0 {
+	if cfg := stream.CachedInfo().Config; cfg.MaxAge > 0 || cfg.Discard != jetstream.DiscardNew && (cfg.MaxBytes > 0 || cfg.MaxMsgs > 0) ||
+		cfg.MaxMsgsPerSubject > 0 && !cfg.DiscardNewPerSubject {
 		return nil, fmt.Errorf("stream %s: its limits would let usage records disappear; give it no age, no limit a subject, and discard policy new", name)
 	}
 	if stream.CachedInfo().Config.Retention != jetstream.WorkQueuePolicy {

@@ -34,16 +34,20 @@ type Center struct {
 	Drain     *Drain
 	Registry  *Registry
 	Reporter  *Reporter
+	consumers *consumers
 	own       func() Report
 }
 
 // NewCenter begins to listen to the nodes and to report as one of them.
 func NewCenter(link *Link, p *Publisher, d *Drain, own func() Report) *Center {
-	return &Center{Link: link, Publisher: p, Drain: d, Registry: NewRegistry(link), Reporter: NewReporter(link, own), own: own}
+	c := &Center{Link: link, Publisher: p, Drain: d, Registry: NewRegistry(link), Reporter: NewReporter(link, own), own: own}
+	c.consumers = newConsumers(link, c.Registry)
+	return c
 }
 
 // Close ends all of it, and the link.
 func (c *Center) Close() {
+	c.consumers.close()
 	c.Reporter.Close()
 	c.Registry.Close()
 	c.Drain.Close()
