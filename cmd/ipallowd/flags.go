@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +37,14 @@ func gatewayFlags(f *pflag.FlagSet, cfg *server.Config) {
 
 // natsFlags adds the flags of every member of a fleet, but the servers' URLs.
 func natsFlags(f *pflag.FlagSet, cfg *server.Config) {
-	f.StringVar(&cfg.Fleet.Creds, "nats-creds", "", "`file` with the credentials for NATS")
+	id := &cfg.Fleet.Identity
+	f.StringVar(&id.NKey, "nats-nkey", "", "`file` with this node's key for NATS, as \"ipallowd fleet init\" makes it")
+	f.StringVar(&id.Creds, "nats-creds", "", "`file` with the credentials for NATS: a user's JWT and seed")
+	f.StringVar(&id.User, "nats-user", "", "`name` of the user for NATS")
+	f.StringVar(&id.PasswordFile, "nats-password-file", "", "`file` with that user's password; IPALLOWD_NATS_PASSWORD holds it as well")
+	f.StringVar(&id.CA, "nats-ca", "", "PEM `file` of who signs the NATS servers' certificates; the system's by default")
+	f.StringVar(&id.Cert, "nats-cert", "", "PEM `file` of this node's certificate, for servers that demand one")
+	f.StringVar(&id.Key, "nats-key", "", "PEM `file` of its key")
 	f.StringVar(&cfg.Fleet.Prefix, "nats-prefix", cfg.Fleet.Prefix, "`name` before the names of the fleet's buckets and stream")
 }
 
@@ -59,7 +68,21 @@ const envPrefix = "IPALLOWD_"
 
 // environment is the PreRunE of commands whose flags may come from there.
 func environment(cmd *cobra.Command, _ []string) error {
+	if f := cmd.Flags().Lookup("nats"); f != nil && f.Changed {
+		urls, err := cmd.Flags().GetStringSlice("nats")
+		if err == nil && slices.ContainsFunc(urls, hasSecret) {
+			fmt.Fprintln(cmd.ErrOrStderr(), "ipallowd: warning: --nats has a password or token on the command line, where every user of this machine can read it; "+
+				"give --nats-nkey or --nats-creds, or --nats-user with --nats-password-file")
+		}
+	}
 	return fromEnvironment(cmd.Flags(), os.LookupEnv)
+}
+
+// hasSecret reports whether a URL has a user: NATS takes a name without a
+// password for a token.
+func hasSecret(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.User != nil
 }
 
 // fromEnvironment gives every flag that is not on the command line its value

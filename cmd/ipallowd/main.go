@@ -56,7 +56,7 @@ needs nothing else: everything it keeps is in one directory.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nsee \"%s --help\"", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newGatewayCommand())
+	root.AddCommand(newServeCommand(), newGatewayCommand(), newFleetCommand())
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ipallow/ipallow/cmd/internal/fleet/fleettest"
 )
 
 const testToken = "adm_test-token-0123456789"
@@ -29,7 +31,9 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	fleettest.RemoveProgram()
+	os.Exit(code)
 }
 
 // An output is what a process says while it runs.

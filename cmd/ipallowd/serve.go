@@ -27,7 +27,9 @@ address, and put TLS in front or give --tls-cert.
 
 With --nats this is the management node of a fleet: any number of gateways
 ("ipallowd gateway") learn of keys and allowlists through NATS JetStream and
-send their usage records back. Without it nothing of the kind is needed.
+send their usage records back. Without it nothing of the kind is needed. Whoever
+has rights in that NATS account is trusted with every key, unless "ipallowd
+fleet init" made the servers' configuration and this node's --nats-nkey.
 
 Every flag can be given by the environment: --admin-listen is
 IPALLOWD_ADMIN_LISTEN. The administrator's token comes from
@@ -44,6 +46,10 @@ IPALLOWD_ADMIN_TOKEN, or is made at the first start into DATA/admin-token.`,
 				return err
 			}
 			cfg.AdminToken = os.Getenv(envPrefix + "ADMIN_TOKEN")
+			cfg.Fleet.Password = os.Getenv(envPrefix + "NATS_PASSWORD")
+			if err := managementKey(&cfg); err != nil {
+				return err
+			}
 			s, err := server.Start(cmd.Context(), cfg, logger)
 			if err != nil {
 				return err

@@ -1,0 +1,177 @@
+package fleetconf
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/ipallow/ipallow/cmd/internal/fleet"
+)
+
+// A service is a subject of the management's account to which a gateway's account
+// may send requests.
+type service struct {
+	subject string // in the management's account
+	local   string // in the gateway's
+	shared  bool   // by all gateways
+	stream  bool   // a request has several answers
+}
+
+// services returns what a gateway may ask for. TestRights attacks through them.
+func (f *Fleet) services(gateway string) []service {
+	api := func(what string, shared, stream bool) service {
+		return service{"$JS.API." + what, fleet.APIPrefix(f.Prefix) + "." + what, shared, stream}
+	}
+	same := func(subject string) service { return service{subject, subject, false, false} }
+	keys := "KV_" + f.Prefix + "_keys"
+	return []service{
+		api("STREAM.INFO."+keys, true, false),
+		api("STREAM.MSG.GET."+keys, true, false),
+		api("CONSUMER.INFO."+keys+"."+gateway, false, false),
+		api("CONSUMER.RESET."+keys+"."+gateway, false, false),
+		api("CONSUMER.MSG.NEXT."+keys+"."+gateway, false, true),
+		same(f.Prefix + ".usage." + gateway),
+		same("$KV." + f.Prefix + "_nodes.gateway." + gateway),
+	}
+}
+
+func (f *Fleet) managementAccount() string         { return f.Prefix + "-management" }
+func (f *Fleet) gatewayAccount(name string) string { return f.Prefix + "-gateway-" + name }
+
+const (
+	// gatewayConnections is how many connections a gateway may have. It needs
+	// two, and two more while it is started again.
+	gatewayConnections = 16
+
+	// gatewayPayload is the longest message that it may send: fleet's packets
+	// are shorter.
+	gatewayPayload = 512 << 10
+)
+
+const head = "# Made by \"ipallowd fleet\", which overwrites it. See docs/fleet.md.\n"
+
+// accounts returns the accounts and their users.
+func (f *Fleet) accounts() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%saccounts {\n  %q {\n    jetstream: enabled\n    users: [ { nkey: %s } ]\n    exports: [\n", head, f.managementAccount(), f.Management)
+	names := f.Names()
+	all := make([]string, len(names))
+	for i, name := range names {
+		all[i] = strconv.Quote(f.gatewayAccount(name))
+	}
+	for i, name := range names {
+		for _, s := range f.services(name) {
+			to, stream := strconv.Quote(f.gatewayAccount(name)), ""
+			if s.shared {
+				to = strings.Join(all, ", ")
+			}
+			if s.stream {
+				stream = ", response: stream"
+			}
+			if !s.shared || i == 0 {
+				fmt.Fprintf(&b, "      { service: %q, accounts: [ %s ]%s }\n", s.subject, to, stream)
+			}
+		}
+	}
+	b.WriteString("    ]\n  }\n")
+	for _, name := range names {
+		fmt.Fprintf(&b, "  %q {\n    limits: { max_connections: %d, max_payload: %d }\n    users: [ {\n      nkey: %s\n      permissions: {\n        subscribe: { allow: [ \"_INBOX.>\" ] }\n        publish: { allow: [\n",
+			f.gatewayAccount(name), gatewayConnections, gatewayPayload, f.Gateways[name])
+		for _, s := range f.services(name) {
+			fmt.Fprintf(&b, "          %q\n", s.local)
+		}
+		b.WriteString("        ] }\n      }\n    } ]\n    imports: [\n")
+		for _, s := range f.services(name) {
+			fmt.Fprintf(&b, "      { service: { account: %q, subject: %q }", f.managementAccount(), s.subject)
+			if s.local != s.subject {
+				fmt.Fprintf(&b, ", to: %q", s.local)
+			}
+			b.WriteString(" }\n")
+		}
+		b.WriteString("    ]\n  }\n")
+	}
+	b.WriteString("}\n")
+	return b.Bytes()
+}
+
+// server returns the configuration of a server.
+func (f *Fleet) server(i int) []byte {
+	var b bytes.Buffer
+	host, port := split(f.Servers[i])
+	fmt.Fprintf(&b, "%sserver_name: \"%s-nats-%d\"\nlisten: %q\njetstream { store_dir: %q }\ninclude %q\n",
+		head, f.Prefix, i+1, net.JoinHostPort(bind(host), strconv.Itoa(port)), f.store(i), "./"+accountFile)
+	tls := ""
+	if f.TLSCert != "" {
+		tls = fmt.Sprintf("tls {\n  cert_file: %q\n  key_file: %q\n", f.TLSCert, f.TLSKey)
+		if f.TLSCA != "" {
+			tls += fmt.Sprintf("  ca_file: %q\n  verify: true\n", f.TLSCA)
+		}
+		tls += "}\n"
+		b.WriteString(tls)
+	}
+	if len(f.Servers) == 1 {
+		return b.Bytes()
+	}
+	fmt.Fprintf(&b, "cluster {\n  name: %q\n  listen: %q\n  no_advertise: true\n  authorization { user: route, password: %q }\n  routes: [\n",
+		f.Prefix, net.JoinHostPort(bind(host), strconv.Itoa(port+routePorts)), f.Routes)
+	for j, server := range f.Servers {
+		if host, port := split(server); j != i {
+			fmt.Fprintf(&b, "    %q\n", "nats-route://route:"+f.Routes+"@"+net.JoinHostPort(host, strconv.Itoa(port+routePorts)))
+		}
+	}
+	b.WriteString("  ]\n")
+	if f.TLSCA != "" { // each is a client of the others
+		b.WriteString(tls)
+	}
+	b.WriteString("}\n")
+	return b.Bytes()
+}
+
+// split returns the host and port of a server that was validated.
+func split(server string) (string, int) {
+	host, text, _ := net.SplitHostPort(server)
+	port, _ := strconv.Atoi(text)
+	return host, port
+}
+
+// bind returns the address to listen on: a name may be another one on its own
+// host.
+func bind(host string) string {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return host
+	}
+	return "0.0.0.0"
+}
+
+// Local reports whether all servers are on this machine alone.
+func (f *Fleet) Local() bool {
+	for _, server := range f.Servers {
+		host, _ := split(server)
+		if addr, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !addr.IsLoopback()) {
+			return false
+		}
+	}
+	return true
+}
+
+// store returns where a server keeps its streams: in the fleet's directory if it
+// is on this machine.
+func (f *Fleet) store(i int) string {
+	switch {
+	case f.Store != "" && len(f.Servers) > 1 && f.Local():
+		return filepath.Join(f.Store, fmt.Sprintf("nats-%d", i+1))
+	case f.Store != "":
+		return f.Store
+	case !f.Local():
+		return "/var/lib/nats"
+	}
+	dir, err := filepath.Abs(f.Dir)
+	if err != nil {
+		dir = f.Dir
+	}
+	return filepath.Join(dir, fmt.Sprintf("nats-%d", i+1))
+}
