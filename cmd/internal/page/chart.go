@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ipallow/ipallow/cmd/internal/logstore"
-	"github.com/ipallow/ipallow/usagelog"
 )
 
 // chartBars is about how many bars a chart has; chartDays is how far it looks
@@ -36,9 +35,8 @@ var chartWidths = []struct {
 	{30 * 24 * time.Hour, "30 days"},
 }
 
-// A chart shows served and blocked requests over time, one lane each with a
-// scale of its own: a few blocked ones among many served ones are what one
-// looks for.
+// A chart shows served and blocked requests over time, one lane each, both of
+// one scale.
 type chart struct {
 	Per      string // what a bar stands for
 	From, To time.Time
@@ -62,15 +60,18 @@ type lane struct {
 type bar struct {
 	X, Y, Height string
 	Text         string
+	Link         string // of the log with what the bar counts
 }
 
 type bucketRow struct {
 	logstore.Bucket
-	End time.Time
+	End  time.Time
+	Link string
 }
 
 // chart counts what the filter chooses; nil if it chooses nothing.
-func (p *Page) chart(ctx context.Context, f usagelog.Filter) (*chart, error) {
+func (p *Page) chart(ctx context.Context, lf *logFilter) (*chart, error) {
+	f := lf.filter
 	now := p.Now().UTC()
 	if f.To.IsZero() {
 		f.To = now.Truncate(time.Second).Add(time.Second)
@@ -125,14 +126,16 @@ func (p *Page) chart(ctx context.Context, f usagelog.Filter) (*chart, error) {
 			buckets[0] = first[0]
 		}
 	}
-	return draw(buckets, width.d, width.name), nil
+	return draw(buckets, width.d, width.name, lf.Between), nil
 }
 
-// draw makes the drawing of the buckets; nil if they count nothing.
-func draw(buckets []logstore.Bucket, width time.Duration, per string) *chart {
+// draw makes the drawing of the buckets; nil if they count nothing. The link is
+// that of the log between two times, with a status or without.
+func draw(buckets []logstore.Bucket, width time.Duration, per string, link func(from, to time.Time, status string) string) *chart {
 	c := &chart{Per: per, Lanes: []lane{{Name: "Served", Class: "served"}, {Name: "Blocked", Class: "blocked"}}}
 	for _, b := range buckets {
-		c.Buckets = append(c.Buckets, bucketRow{b, b.Start.Add(width)})
+		end := b.Start.Add(width)
+		c.Buckets = append(c.Buckets, bucketRow{b, end, link(b.Start, end, "")})
 		c.Other += b.Other
 		for i, n := range []int64{b.Served, b.Blocked} {
 			c.Lanes[i].Sum += n
@@ -144,8 +147,10 @@ func draw(buckets []logstore.Bucket, width time.Duration, per string) *chart {
 		return nil
 	}
 	c.From, c.To = buckets[0].Start, c.Buckets[len(buckets)-1].End
+	scale := float64(max(c.Lanes[0].Peak, c.Lanes[1].Peak))
 	for i := range c.Lanes {
 		l := &c.Lanes[i]
+		status := []string{"", "blocked"}[i]
 		l.Width = strconv.Itoa(10 * len(buckets))
 		for j, b := range buckets {
 			n := []int64{b.Served, b.Blocked}[i]
@@ -153,10 +158,11 @@ func draw(buckets []logstore.Bucket, width time.Duration, per string) *chart {
 				continue
 			}
 			// However few, they are seen.
-			h := max(100*float64(n)/float64(l.Peak), 4)
+			h := max(100*float64(n)/scale, 4)
 			l.Bars = append(l.Bars, bar{
 				X: strconv.Itoa(10*j + 1), Y: fmt.Sprintf("%.1f", 100-h), Height: fmt.Sprintf("%.1f", h),
 				Text: fmt.Sprintf("%s: %s %s", b.Start.UTC().Format("2 Jan 15:04"), group(strconv.FormatInt(n, 10)), l.Class),
+				Link: link(b.Start, b.Start.Add(width), status),
 			})
 		}
 	}

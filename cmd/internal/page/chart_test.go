@@ -46,7 +46,7 @@ func TestChart(t *testing.T) {
 			}
 		}
 		require.NotZero(t, want[0]+want[1]+want[2], query)
-		c, err := r.page.chart(t.Context(), f.filter)
+		c, err := r.page.chart(t.Context(), f)
 		require.NoError(t, err)
 		require.Equal(t, want, [3]int64{c.Lanes[0].Sum, c.Lanes[1].Sum, c.Other}, query)
 		require.LessOrEqual(t, len(c.Buckets), 2*chartBars+800, query)
@@ -63,10 +63,46 @@ func TestChart(t *testing.T) {
 		}
 		require.Equal(t, c.Total, sum, "the table has all that the bars show")
 	}
-	empty, err := r.page.chart(t.Context(), usagelog.Filter{KeyID: "aaaaaaaaaaaaaaaa"})
+	empty, err := r.page.chart(t.Context(), &logFilter{filter: usagelog.Filter{KeyID: "aaaaaaaaaaaaaaaa"}})
 	require.NoError(t, err)
 	require.Nil(t, empty)
-	future, err := r.page.chart(t.Context(), usagelog.Filter{From: now.Add(time.Hour)})
+	future, err := r.page.chart(t.Context(), &logFilter{filter: usagelog.Filter{From: now.Add(time.Hour)}})
 	require.NoError(t, err)
 	require.Nil(t, future)
+}
+
+// The lanes have one scale, and each bar leads to what it counts.
+func TestChartScaleAndLinks(t *testing.T) {
+	r := newRig(t)
+	id := r.create("Billing").Key.ID
+	at := r.clock.now().Add(-30 * time.Minute).Truncate(time.Minute)
+	for i := range 40 {
+		rec := served(id)
+		if i%10 == 0 {
+			rec = blocked(id, "198.51.100.7")
+		}
+		rec.Time = at
+		r.add(rec)
+	}
+	q := url.Values{"period": {"1h"}, "method": {"GET"}}
+	f, err := r.page.readFilter(t.Context(), q)
+	require.NoError(t, err)
+	c, err := r.page.chart(t.Context(), f)
+	require.NoError(t, err)
+	require.Equal(t, "100.0", c.Lanes[0].Bars[0].Height)
+	require.Equal(t, "11.1", c.Lanes[1].Bars[0].Height, "4 blocked beside 36 served")
+
+	u, err := url.Parse(c.Lanes[1].Bars[0].Link)
+	require.NoError(t, err)
+	f, err = r.page.readFilter(t.Context(), u.Query())
+	require.NoError(t, err)
+	require.Empty(t, f.Faults)
+	require.Equal(t, "GET", f.Method)
+	n := 0
+	for rec, err := range r.logs.Stream(t.Context(), f.filter) {
+		require.NoError(t, err)
+		require.Equal(t, 403, rec.Status)
+		n++
+	}
+	require.Equal(t, 4, n)
 }

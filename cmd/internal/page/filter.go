@@ -230,3 +230,17 @@ func (f *logFilter) Link(name, value string) string {
 	q.Set(name, value)
 	return "/logs?" + q.Encode()
 }
+
+// Between is the address of the log with the filter between two times, and with
+// a status if one is given.
+func (f *logFilter) Between(from, to time.Time, status string) string {
+	q := f.Query()
+	q.Del("period")
+	const layout = "2006-01-02T15:04:05"
+	q.Set("from", from.UTC().Format(layout))
+	q.Set("to", to.UTC().Format(layout))
+	if status != "" {
+		q.Set("status", status)
+	}
+	return "/logs?" + q.Encode()
+}

@@ -77,7 +77,7 @@ func (p *Page) logs(w http.ResponseWriter, r *http.Request, s *session) error {
 		if v.Records, err = p.logRows(r.Context(), list.Records); err != nil {
 			return err
 		}
-		if v.Chart, err = p.chart(r.Context(), f.filter); err != nil {
+		if v.Chart, err = p.chart(r.Context(), f); err != nil {
 			return err
 		}
 		q := f.Query()
