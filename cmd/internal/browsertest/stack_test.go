@@ -78,7 +78,7 @@ func newStack(t *testing.T) *stack {
 
 	settings, err := page.New(page.Options{
 		Manager: svc, Logs: s.store, LogStats: s.log.Stats, Authenticate: token.Check, Policy: policy,
-		GatewayURL: s.gateway, Logger: quiet,
+		TryURL: s.gateway + "/v1/ping", Logger: quiet,
 	})
 	require.NoError(t, err)
 	pageServer := httptest.NewServer(settings)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/gzhttp"
+
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 )
@@ -209,13 +211,15 @@ func (p *Page) secret(w http.ResponseWriter, r *http.Request, s *session) error 
 		return err
 	}
 	v := &secretView{Key: key, Current: "secret"}
+	// The length of a compressed page would tell of the secret in it.
+	w.Header().Set(gzhttp.HeaderNoCompression, "1")
 	title := "Secret of " + visible(key.Name)
 	if r.Method == http.MethodHead {
 		p.render(w, r, s, http.StatusOK, "secret", title, "keys", v)
 		return nil
 	}
-	if v.Shown = s.take(key.ID, p.Now()); v.Shown != nil && p.GatewayURL != "" {
-		v.Curl = "curl -i -H 'Authorization: Bearer " + v.Token() + "' " + strings.TrimSuffix(p.GatewayURL, "/") + "/v1/ping"
+	if v.Shown = s.take(key.ID, p.Now()); v.Shown != nil && p.TryURL != "" {
+		v.Curl = "curl -i -H 'Authorization: Bearer " + v.Token() + "' " + p.TryURL
 	}
 	p.render(w, r, s, http.StatusOK, "secret", title, "keys", v)
 	return nil

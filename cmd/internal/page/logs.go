@@ -33,7 +33,7 @@ type logsView struct {
 	First   string
 	Next    string
 	CSV     string
-	Gateway string
+	Try     string // what to ask the gateway for
 }
 
 // A logRow is a record with what can be done about it.
@@ -57,7 +57,7 @@ func (p *Page) logs(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err != nil {
 		return err
 	}
-	v := logsView{logFilter: f, Gateway: p.GatewayURL, Later: r.URL.Query().Get("cursor") != ""}
+	v := logsView{logFilter: f, Try: p.TryURL, Later: r.URL.Query().Get("cursor") != ""}
 	known, err := p.Manager.Keys(r.Context(), manage.KeyQuery{})
 	if err != nil {
 		return err

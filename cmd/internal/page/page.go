@@ -36,6 +36,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/klauspost/compress/gzhttp"
+
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/clientip"
 	"github.com/ipallow/ipallow/cmd/internal/fleet"
@@ -71,9 +73,9 @@ type Options struct {
 	// and names its limits.
 	Policy ipallow.Policy
 
-	// GatewayURL is where API clients connect, such as
-	// "http://127.0.0.1:8080", for the line to try with curl.
-	GatewayURL string
+	// TryURL is what a client can ask the gateway for, such as
+	// "http://127.0.0.1:8080/v1/ping", for the line to try with curl.
+	TryURL string
 
 	// SecureCookies marks the session's cookie Secure although the page
 	// itself is served without TLS, because a proxy in front of it has TLS.
@@ -126,9 +128,16 @@ func New(opts Options) (*Page, error) {
 	if p.views, err = p.parseViews(); err != nil {
 		return nil, err
 	}
-	p.handler = p.protect(p.routes())
+	compress, err := gzhttp.NewWrapper(gzhttp.MinSize(1400), gzhttp.ContentTypes(compressed))
+	if err != nil {
+		return nil, err
+	}
+	p.handler = compress(p.protect(p.routes()))
 	return p, nil
 }
+
+// compressed are the content types that are sent with gzip to who accepts it.
+var compressed = []string{"text/html", "text/css", "text/javascript", "image/svg+xml"}
 
 // ServeHTTP answers a request.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.ServeHTTP(w, r) }

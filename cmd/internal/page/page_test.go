@@ -89,7 +89,7 @@ func startRig(t *testing.T, overTLS bool, change ...func(*Options, *manage.Optio
 	o := Options{
 		Authenticate: func(token string) bool { return token == adminToken },
 		Policy:       ipallow.DefaultPolicy(),
-		GatewayURL:   "http://127.0.0.1:8080",
+		TryURL:       "http://127.0.0.1:8080/v1/ping",
 		Logger:       slog.New(slog.NewTextHandler(r.log, nil)),
 		Now:          r.clock.now,
 	}

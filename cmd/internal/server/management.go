@@ -31,7 +31,7 @@ func (s *Server) management() (http.Handler, error) {
 	}
 	opts := page.Options{
 		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Guesses: wrong, Policy: s.cfg.policy(),
-		GatewayURL: s.url(s.listeners[0]), SecureCookies: s.cfg.SecureCookies, Logger: s.logger,
+		TryURL: s.tryURL(), SecureCookies: s.cfg.SecureCookies, Logger: s.logger,
 		Fleet: view, Source: s.source,
 	}
 	if s.Log != nil {
@@ -73,6 +73,14 @@ func status(w http.ResponseWriter, code int, text, reason string) {
 	}{text, reason})
 }
 
+// tryURL is what a client can ask the gateway for.
+func (s *Server) tryURL() string {
+	if s.cfg.Upstream != "" {
+		return s.url(s.listeners[0]) + "/"
+	}
+	return s.url(s.listeners[0]) + "/v1/ping"
+}
+
 // Banner tells the operator where everything is, and what to try first.
 func (s *Server) Banner() string {
 	gateway, management := s.url(s.listeners[0]), s.url(s.listeners[1])
@@ -101,6 +109,6 @@ func (s *Server) Banner() string {
 	fmt.Fprintf(&b, "\nTry it: make a key, and use the secret of the answer\n\n")
 	fmt.Fprintf(&b, "  curl -sH \"Authorization: Bearer %s\" -H 'Content-Type: application/json' \\\n", read)
 	fmt.Fprintf(&b, "    -d '{\"name\":\"first key\",\"scopes\":[\"read\"]}' %s/api/v1/keys\n", management)
-	fmt.Fprintf(&b, "  curl -sH 'Authorization: Bearer ipk_...' %s/v1/ping\n\n", gateway)
+	fmt.Fprintf(&b, "  curl -sH 'Authorization: Bearer ipk_...' %s\n\n", s.tryURL())
 	return b.String()
 }
