@@ -93,12 +93,26 @@ func plain(r *http.Request, etags bool) (string, error) {
 }
 
 func (h *handler) listKeys(w http.ResponseWriter, r *http.Request) error {
-	q := parseQuery(r, "search", "revoked", "limit", "cursor")
+	q := parseQuery(r, "search", "revoked", "restricted", "unused", "broad", "order", "limit", "cursor")
 	kq := manage.KeyQuery{
 		Search:  q.text("search"),
 		Revoked: q.boolean("revoked"),
+		Unused:  q.boolean("unused"),
+		Broad:   q.boolean("broad"),
 		Limit:   q.number("limit", manage.MaxLimit),
 		Cursor:  q.text("cursor"),
+	}
+	if restricted := q.boolean("restricted"); q.text("restricted") != "" {
+		kq.Restricted = &restricted
+	}
+	switch q.text("order") {
+	case "", "created":
+	case "name":
+		kq.Order = manage.ByName
+	case "last_used":
+		kq.Order = manage.LastUsedFirst
+	default:
+		q.fail("order", "order is %s, but must be created, name or last_used.", q.shown("order"))
 	}
 	if q.err != nil {
 		return q.err
@@ -112,9 +126,11 @@ func (h *handler) listKeys(w http.ResponseWriter, r *http.Request) error {
 		views[i] = viewKey(&page.Keys[i])
 	}
 	writeJSON(w, http.StatusOK, struct {
-		Keys []keyView `json:"keys"`
-		Next string    `json:"next"`
-	}{views, page.Next})
+		Keys     []keyView `json:"keys"`
+		Next     string    `json:"next"`
+		Previous string    `json:"previous"`
+		Total    int       `json:"total"`
+	}{views, page.Next, page.Previous, page.Total})
 	return nil
 }
 

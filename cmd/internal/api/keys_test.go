@@ -14,8 +14,10 @@ import (
 )
 
 type keyPage struct {
-	Keys []keyView `json:"keys"`
-	Next string    `json:"next"`
+	Keys     []keyView `json:"keys"`
+	Next     string    `json:"next"`
+	Previous string    `json:"previous"`
+	Total    int       `json:"total"`
 }
 
 func TestCreateKey(t *testing.T) {
@@ -169,7 +171,7 @@ func TestLastUse(t *testing.T) {
 func TestListKeys(t *testing.T) {
 	w := newWorld(t)
 	require.Empty(t, w.list("").Keys)
-	require.Contains(t, w.get("/api/v1/keys").text, `{"keys":[],"next":""}`)
+	require.Contains(t, w.get("/api/v1/keys").text, `{"keys":[],"next":"","previous":"","total":0}`)
 
 	var want []string
 	for i := range 7 {
@@ -218,5 +220,36 @@ func TestPreconditionsElsewhere(t *testing.T) {
 				a.fails(400, "INVALID_HEADER")
 			}
 		}
+	}
+}
+
+// TestListConditions asks for keys by what they are, and walks both ways.
+func TestListConditions(t *testing.T) {
+	w := newWorld(t)
+	open := w.create("open").ID
+	listed := w.create("listed").ID
+	w.put(listed, object{"entries": entries("203.0.0.0/16 office")}).ok(200, nil)
+	ids := func(query string) (ids []string) {
+		for _, k := range w.list(query).Keys {
+			ids = append(ids, k.ID)
+		}
+		return ids
+	}
+	for query, want := range map[string][]string{
+		"?restricted=false": {open}, "?restricted=true": {listed}, "?broad=true": {listed}, "?unused=true": {listed, open},
+		"?search=203.0.113.5": {listed}, "?search=office": {listed}, "?order=name": {listed, open}, "?order=created": {listed, open},
+		"?search=198.51.100.1": nil, "?restricted=false&broad=true": nil,
+	} {
+		require.Equal(t, want, ids(query), query)
+	}
+	first := w.list("?limit=1&order=name")
+	require.Equal(t, 2, first.Total)
+	require.Empty(t, first.Previous)
+	second := w.list("?limit=1&order=name&cursor=" + first.Next)
+	require.Equal(t, open, second.Keys[0].ID)
+	require.Empty(t, second.Next)
+	require.Equal(t, first.Keys, w.list("?limit=1&order=name&cursor="+second.Previous).Keys)
+	for _, query := range []string{"?restricted=maybe", "?order=NAME", "?unused=1", "?broad="} {
+		w.get("/api/v1/keys"+query).fails(400, "INVALID_QUERY")
 	}
 }

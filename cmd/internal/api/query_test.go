@@ -95,13 +95,15 @@ func TestHostileFilters(t *testing.T) {
 			}
 			w.get("/api/v1/"+routes[(i+j)%len(routes)]+"?"+name+"="+v).fails(400, "INVALID_QUERY")
 		}
-		for _, query := range []string{"logs?cursor=", "logs?limit=", "audit?key=", "audit?cursor=", "keys?cursor=", "keys?limit=", "keys?revoked=", "logs/summary?width="} {
+		for _, query := range []string{"logs?cursor=", "logs?limit=", "audit?key=", "audit?cursor=", "keys?cursor=", "keys?limit=", "keys?revoked=", "keys?order=", "logs/summary?width="} {
 			if query == "keys?revoked=" && s == "true" {
 				continue
 			}
 			w.get("/api/v1/"+query+v).fails(400, "INVALID_QUERY")
 		}
-		require.Empty(t, w.list("?search="+v).Keys, "%q", s)
+		if !strings.Contains("203.0.113.0/24", s) { // it is a part of the key's entry
+			require.Empty(t, w.list("?search="+v).Keys, "%q", s)
+		}
 	}
 	require.Len(t, w.list("").Keys, 1)
 }

@@ -87,7 +87,7 @@ type look struct {
 }
 
 // narrow is the width of the smallest phone that the page is made for.
-const narrow = 360
+const narrow = 320
 
 var looks = []look{
 	{name: "phone-light", width: 390, height: 844, also: []int64{narrow}, mobile: true},

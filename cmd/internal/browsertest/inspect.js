@@ -55,7 +55,7 @@
   }
   for (const el of all("svg")) {
     if (el.getAttribute("aria-hidden") === "true") continue;
-    if (el.getAttribute("role") !== "img" || !texts(el.getAttribute("aria-labelledby"))) fault(el, "is neither hidden nor named");
+    if (!["img", "group"].includes(el.getAttribute("role")) || !texts(el.getAttribute("aria-labelledby"))) fault(el, "is neither hidden nor named");
   }
   for (const el of all("img")) if (el.getAttribute("alt") === null) fault(el, "has no alt");
   for (const el of all("fieldset")) if (!el.querySelector("legend")) fault(el, "has no legend");

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/chromedp/cdproto/browser"
@@ -55,7 +56,7 @@ func (b *tab) tryAndPaste() {
 	b.leads("enter", chromedp.KeyEvent("\r"))
 	require.Contains(b.t, b.text("#test-result"), "refused")
 	b.inspect("tested")
-	b.click("details.fold > summary")
+	b.click("details:has(#paste) > summary")
 	b.fill("#paste", "198.51.100.0/24, Warehouse\n203.0.113.128/25\tPart of the office\n2001:db8:7::/48  Partner")
 	b.press("button[value=paste]")
 	require.Contains(b.t, b.text("#said-4"), "covers it already")
@@ -111,6 +112,7 @@ func (b *tab) lookAround() {
 	for _, k := range []manage.NewKey{
 		{Name: "Mobile app (staging)", ReportOnly: true, Allowlist: lab},
 		{Name: "מפתח ישן"},
+		{Name: strings.Repeat("warehouse-export-eu-west-1_", 4)[:93], Allowlist: lab},
 		{Name: "Nightly export to the data warehouse, both regions, until the old contract ends", Allowlist: lab},
 	} {
 		k.Scopes = []string{"read", "write"}
@@ -123,6 +125,15 @@ func (b *tab) lookAround() {
 	require.Contains(b.t, b.text("tbody tr:last-child details.menu ul"), "Rotate secret")
 	b.shot("keys")
 	b.examine("menu")
+	b.open("/keys?order=name")
+	b.click("tbody tr:nth-child(1) .pick input")
+	b.press("button[value=add]")
+	b.inspect("add to several keys")
+	b.fill("#entry", "198.51.100.7/24")
+	b.press("button[value=confirm-add]")
+	require.Contains(b.t, b.text("form.editor"), "198.51.100.0/24")
+	b.inspect("faulty entry for several keys")
+	b.open("/keys")
 	b.fill("#q", "staging")
 	b.leads("search", chromedp.KeyEvent("\r"))
 	require.NotContains(b.t, b.text("tbody"), "Billing")

@@ -3,22 +3,34 @@ package manage
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 )
 
-// The cursor of a page of keys is where its last one stands: the time it was
-// created as 16 hexadecimal digits, and its identifier. That of a page of the
-// audit trail is the number of its last record.
+// A keyCursor is where a page of keys begins: after the key with this ID, or,
+// back, with the page before it. The cursor of a page of the audit trail is the
+// number of its last record.
+type keyCursor struct {
+	id   string
+	back bool
+}
 
-func keyCursor(created int64, id string) string { return fmt.Sprintf("%016x%s", uint64(created), id) }
+const backMark = "-"
 
-func parseKeyCursor(s string) (created int64, id string, err error) {
-	if len(s) != 16+keyring.IDLen || !keyring.ValidID(s[16:]) {
-		return 0, "", ErrCursor
+func (c keyCursor) String() string {
+	if c.back {
+		return backMark + c.id
 	}
-	n, err := parseHex(s[:16])
-	return n, s[16:], err
+	return c.id
+}
+
+func parseKeyCursor(s string) (c keyCursor, err error) {
+	c.id, c.back = strings.CutPrefix(s, backMark)
+	if !keyring.ValidID(c.id) {
+		return keyCursor{}, ErrCursor
+	}
+	return c, nil
 }
 
 func auditCursor(id int64) string { return fmt.Sprintf("%016x", uint64(id)) }

@@ -15,7 +15,7 @@ import (
 type Manager interface {
 	// Create makes a key. A faulty list or field makes none.
 	Create(ctx context.Context, by Actor, k NewKey) (Created, error)
-	// Keys returns a page of keys, newest first.
+	// Keys returns a page of keys.
 	Keys(ctx context.Context, q KeyQuery) (KeyPage, error)
 	// Key returns one key, revoked ones too.
 	Key(ctx context.Context, id string) (Key, error)

@@ -166,19 +166,51 @@ type Created struct {
 	Warnings []ipallow.Warning
 }
 
-// A KeyQuery asks for a page of keys, newest first.
+// A KeyQuery asks for a page of keys. Its conditions all apply.
 type KeyQuery struct {
-	Search  string // part of the name or of the ID, in any case; empty: all
-	Revoked bool   // also those that are revoked
-	Limit   int    // 0: DefaultLimit; more than MaxLimit: MaxLimit
-	Cursor  string
+	// Search is a part of the name, the ID, the description, an entry or a
+	// label, in any case. Of an address or a network it also finds the keys with
+	// an entry that contains it. Empty: all.
+	Search string
+
+	Revoked    bool  // also those that are revoked
+	Restricted *bool // with an allowlist, or without; nil: both
+	Unused     bool  // without a served request for UnusedFor
+	Broad      bool  // with an entry broader than BroadBits4 or BroadBits6
+	Order      KeyOrder
+	Limit      int // 0: DefaultLimit; more than MaxLimit: MaxLimit
+	Cursor     string
 }
 
-// A KeyPage is part of an answer. Next is empty on the last one.
+// What KeyQuery finds with Unused and Broad.
+const (
+	UnusedFor  = 30 * 24 * time.Hour
+	BroadBits4 = 24
+	BroadBits6 = 48
+)
+
+// A KeyOrder is the order of a list of keys.
+type KeyOrder uint8
+
+// The orders. That by last use is precise to the ten seconds in which marks of
+// use are stored.
+const (
+	NewestFirst KeyOrder = iota
+	ByName
+	LastUsedFirst
+)
+
+// A KeyPage is part of an answer. Next is empty on the last one, Previous on
+// the first.
 type KeyPage struct {
-	Keys []Key
-	Next string
+	Keys     []Key
+	Next     string
+	Previous string
+	Total    int // of all pages; MaxCounted: so many or more
 }
+
+// MaxCounted bounds KeyPage.Total.
+const MaxCounted = 10_000
 
 // A Trial is what a list would do to addresses.
 type Trial struct {

@@ -1,98 +1,17 @@
 package page
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/klauspost/compress/gzhttp"
 
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 )
-
-// maxSearch bounds what is searched for, in bytes.
-const maxSearch = 400
-
-// A keyRow is a key with the requests that its allowlist refused lately.
-type keyRow struct {
-	manage.Key
-	Blocked int64
-}
-
-type keysView struct {
-	Keys    []keyRow
-	Search  string
-	Revoked bool
-	Later   bool // not the first part
-	// AnyRevoked says that there are keys, though none that is active.
-	AnyRevoked bool
-	Next       string // address of the next part
-	First      string // address of the first part
-}
-
-// keys is the list of API keys.
-func (p *Page) keys(w http.ResponseWriter, r *http.Request, s *session) error {
-	q := r.URL.Query()
-	v := keysView{Search: strings.TrimSpace(q.Get("q")), Revoked: q.Has("revoked")}
-	if len(v.Search) > maxSearch {
-		v.Search = strings.ToValidUTF8(v.Search[:maxSearch], "")
-	}
-	cursor := q.Get("cursor")
-	list, err := p.Manager.Keys(r.Context(), manage.KeyQuery{Search: v.Search, Revoked: v.Revoked, Cursor: cursor})
-	if err != nil {
-		return err
-	}
-	v.Later = cursor != ""
-	blocked := p.blocked(r, list.Keys)
-	for _, k := range list.Keys {
-		v.Keys = append(v.Keys, keyRow{k, blocked[k.ID]})
-	}
-	if len(v.Keys) == 0 && v.Search == "" && !v.Revoked {
-		any, err := p.Manager.Keys(r.Context(), manage.KeyQuery{Revoked: true, Limit: 1})
-		if err != nil {
-			return err
-		}
-		v.AnyRevoked = len(any.Keys) > 0
-	}
-	address := url.Values{}
-	if v.Search != "" {
-		address.Set("q", v.Search)
-	}
-	if v.Revoked {
-		address.Set("revoked", "1")
-	}
-	v.First = "/keys?" + address.Encode()
-	if list.Next != "" {
-		address.Set("cursor", list.Next)
-		v.Next = "/keys?" + address.Encode()
-	}
-	p.render(w, r, s, http.StatusOK, "keys", "API keys", "keys", v)
-	return nil
-}
-
-// blockedWithin bounds the time that the list of keys waits for the usage log.
-const blockedWithin = time.Second
-
-// blocked counts the requests that the allowlists of the keys refused lately.
-// The list is shown without the counts rather than late.
-func (p *Page) blocked(r *http.Request, keys []manage.Key) map[string]int64 {
-	ids := make([]string, len(keys))
-	for i := range keys {
-		ids[i] = keys[i].ID
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), blockedWithin)
-	defer cancel()
-	n, err := p.Manager.Blocked(ctx, ids)
-	if err != nil {
-		p.Logger.WarnContext(r.Context(), "settings page: blocked requests cannot be counted", "error", err)
-	}
-	return n
-}
 
 // keyHome leads to the first page of a key.
 func (p *Page) keyHome(w http.ResponseWriter, r *http.Request, _ *session) error {

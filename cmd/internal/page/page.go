@@ -153,6 +153,7 @@ func (p *Page) routes() *http.ServeMux {
 	mux.HandleFunc("GET /keys", p.private(p.keys))
 	mux.HandleFunc("GET /keys/new", p.private(p.newKeyForm))
 	mux.HandleFunc("POST /keys/new", p.private(p.newKey))
+	mux.HandleFunc("POST /keys/bulk", p.private(p.bulk))
 	mux.HandleFunc("GET /keys/{id}", p.private(p.keyHome))
 	mux.HandleFunc("GET /keys/{id}/secret", p.private(p.secret))
 	mux.HandleFunc("GET /keys/{id}/edit", p.private(p.editForm))
