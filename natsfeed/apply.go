@@ -66,7 +66,7 @@ func (f *Feed) settle(s *session) error {
 		f.note(ErrUnconfirmed)
 		return nil
 	}
-	if err := f.install(s.load.content, s.load.names, SourceBucket); err != nil {
+	if err := f.install(s.load.content, s.load.names, SourceBucket, a.at); err != nil {
 		return err
 	}
 	s.load, f.exact = nil, false
@@ -110,9 +110,10 @@ func (f *Feed) apply(s *session, msgs []message) error {
 		}
 		f.rev, f.last, f.lastTime, f.lastName = m.seq, m.seq, m.time, m.name
 		var k kind
+		data := m.data
 		switch {
 		case m.name != reservedConfirm:
-			k = st.add(f, m)
+			k, data = st.add(f, m)
 		case m.deleted:
 			k = kindDeleted
 		default:
@@ -123,7 +124,7 @@ func (f *Feed) apply(s *session, msgs []message) error {
 		f.names.set(m.name, k)
 		s.audit.note(m.seq, f.names)
 		if f.cp != nil {
-			st.saved = append(st.saved, st.save(m, k))
+			st.saved = append(st.saved, st.save(m, k, data))
 		}
 	}
 	f.heard(f.rev + msgs[len(msgs)-1].pending)
@@ -140,15 +141,18 @@ func (f *Feed) apply(s *session, msgs []message) error {
 	return f.settle(s)
 }
 
-func (st *step) add(f *Feed, m message) kind {
+// add takes one message, and returns its kind and the value that a checkpoint
+// is to keep of it.
+func (st *step) add(f *Feed, m message) (k kind, data []byte) {
 	c := Change{Revision: m.seq, Deleted: m.deleted}
-	k, err := kindLive, error(nil)
+	k, data = kindLive, m.data
+	var err error
 	if m.deleted {
-		k = kindDeleted
+		k, data = kindDeleted, nil
 		if c.Key, err = NameKey(m.name); err != nil { // whatever it was, it is gone
 			delete(st.faults, m.name)
 			st.good = append(st.good, m.name)
-			return k
+			return k, nil
 		}
 	} else {
 		var v Value
@@ -157,31 +161,66 @@ func (st *step) add(f *Feed, m message) kind {
 	}
 	if err != nil {
 		fault := Fault{Key: c.Key, Name: m.name, Revision: m.seq, Time: m.time, Err: err}
+		k, data = kindFaulty, nil
+		switch {
+		case c.Key == "":
+			k = kindForeign
+		case isRefused(err):
+			c.Err, c.Entries = err, st.kept(f, m.name, c.Key)
+			fault.Closed = isNobody(c.Entries)
+			st.change(m.name, c)
+			data = encoded(c.Entries, c.Meta)
+		}
 		st.all = append(st.all, fault)
 		st.faults[m.name] = fault
-		if c.Key == "" {
-			return kindForeign
-		}
-		return kindFaulty
+		return k, data
 	}
 	delete(st.faults, m.name)
 	st.good = append(st.good, m.name)
-	if i, ok := st.at[m.name]; ok {
+	st.change(m.name, c)
+	return k, data
+}
+
+func (st *step) change(name string, c Change) {
+	if i, ok := st.at[name]; ok {
 		st.changes[i].Key = "" // overtaken
 	}
-	st.at[m.name] = len(st.changes)
+	st.at[name] = len(st.changes)
 	st.changes = append(st.changes, c)
-	return k
+}
+
+// kept returns the list that a key keeps whose new one is refused: the one
+// before it in this step or in the engine, or Nobody if there is none.
+func (st *step) kept(f *Feed, name, key string) []ipallow.Entry {
+	entries, _ := f.engine.Snapshot().Entries(key)
+	if i, ok := st.at[name]; ok {
+		entries = st.changes[i].Entries
+	}
+	if len(entries) == 0 {
+		return []ipallow.Entry{Nobody}
+	}
+	return entries
+}
+
+func isNobody(entries []ipallow.Entry) bool { return len(entries) == 1 && entries[0] == Nobody }
+
+// encoded returns a value, or nil if it cannot be encoded.
+func encoded(entries []ipallow.Entry, meta []byte) []byte {
+	data, err := AppendValue(nil, Value{Entries: entries, Meta: meta})
+	if err != nil {
+		return nil // such as a list that no value can hold
+	}
+	return data
 }
 
 // save returns what the checkpoint keeps of a message.
-func (st *step) save(m message, k kind) saved {
+func (st *step) save(m message, k kind, data []byte) saved {
 	s := saved{name: m.name, rev: m.seq, kind: k}
-	switch {
-	case k == kindFaulty || k == kindForeign:
+	if m.name != reservedConfirm {
+		s.data = data
+	}
+	if k == kindFaulty || k == kindForeign {
 		s.why = st.faults[m.name].Err.Error()
-	case k == kindLive && m.name != reservedConfirm:
-		s.data = m.data
 	}
 	return s
 }

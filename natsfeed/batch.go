@@ -17,6 +17,12 @@ type Change struct {
 
 	Entries []ipallow.Entry // empty: the key is unrestricted
 	Meta    []byte          // Value.Meta; nil if there is none
+
+	// Err says why the bucket's last value of the key is not what is in force.
+	// Entries are: the list that the key had, or Nobody if it had none. Meta is that of the
+	// value where it can be read, as when the engine's policy refuses the list alone,
+	// and otherwise the one before it.
+	Err error
 }
 
 // A Batch is the changes that become one step of the engine. It belongs to the
@@ -34,8 +40,8 @@ type Batch struct {
 }
 
 // All yields the changes, each key once. If the batch is not a Reset, they
-// come in the order of their revisions. Keys whose value cannot be read are
-// not among them: they stay as they are.
+// come in the order of their revisions. A key whose value cannot be read is
+// not among them, or with what stays of it, and Change.Err.
 func (b *Batch) All() iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		for _, c := range b.changes {
@@ -58,7 +64,7 @@ func (b *Batch) All() iter.Seq[Change] {
 			if err != nil {
 				continue // it was read before
 			}
-			if !yield(Change{Key: key, Revision: rec.rev, Entries: v.Entries, Meta: v.Meta}) {
+			if !yield(Change{Key: key, Revision: rec.rev, Entries: v.Entries, Meta: v.Meta, Err: b.content.faults[name].Err}) {
 				return
 			}
 		}

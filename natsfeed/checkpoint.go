@@ -33,8 +33,8 @@ type checkpoint struct {
 	index  offsets  // where the last value or deletion of a name is
 	faults offsets  // and where the fault is that came after it
 	seed   [2]maphash.Seed
-	alive  time.Time
-	saved  time.Time // alive, as the file has it
+	proof  proof
+	saved  time.Time // when the file was written last
 
 	dirty atomic.Bool
 	quit  chan struct{} // ends the flusher
@@ -93,7 +93,10 @@ func (f *Feed) openCheckpoint() (bool, error) {
 			continue
 		}
 		// The policy may be another one than when it was written.
-		if key, _, err := f.read(name, rec.data); err != nil {
+		if key, v, err := f.read(name, rec.data); err != nil {
+			if isRefused(err) {
+				c.refused[name] = v.Meta
+			}
 			rec.data = ""
 			c.recs[name] = rec
 			c.faults[name] = Fault{Key: key, Name: name, Revision: rec.rev, Err: err}
@@ -101,17 +104,18 @@ func (f *Feed) openCheckpoint() (bool, error) {
 	}
 	delete(c.recs, reservedConfirm)
 	f.reload = names.missing() > 0 // a Confirm may have been seen and not obeyed
-	if err := f.install(c, names, SourceCheckpoint); err != nil {
+	known := cp.proof
+	f.proof.Store(&known) // before the hooks, after which requests are served
+	if err := f.install(c, names, SourceCheckpoint, time.Time{}); err != nil {
 		f.closeCheckpoint()
 		return false, err
 	}
-	f.with(func(s *state) {
-		s.cpRev = f.rev
-		if !cp.alive.After(time.Now()) {
-			s.alive = cp.alive
-		}
-	})
-	f.o.Logger.Info("natsfeed: started from the checkpoint", "file", cp.path, "revision", f.rev, "written", cp.alive)
+	f.with(func(s *state) { s.cpRev = f.rev })
+	age := "unknown"
+	if known.age >= 0 {
+		age = known.age.Round(time.Second).String()
+	}
+	f.o.Logger.Info("natsfeed: started from the checkpoint", "file", cp.path, "revision", f.rev, "age", age)
 	return true, nil
 }
 
@@ -157,11 +161,11 @@ func (f *Feed) closeCheckpoint() {
 
 // writeCheckpoint puts a file with the whole content in the place of the one
 // there was.
-func (f *Feed) writeCheckpoint(c *content, source Source) {
+func (f *Feed) writeCheckpoint(c *content, source Source, at time.Time) {
 	if f.cp == nil || source != SourceBucket {
 		return
 	}
-	f.cp.alive = time.Now()
+	f.cp.proof = proof{at: at}
 	f.checkpointed(f.cp.rewrite(f.place, func(add func(string, record, string)) error {
 		for name, rec := range c.recs {
 			why := ""
@@ -200,8 +204,8 @@ func (f *Feed) appendCheckpoint(step []saved) {
 		cp.note(cp.index, cp.faults, s.name, &rec, len(s.data), cp.size+int64(len(cp.buf)))
 		cp.buf = appendRecord(cp.buf, s.name, rec, s.data, s.why)
 	}
-	cp.buf = appendPlace(cp.buf, f.place, cp.alive)
-	sealFrame(cp.buf[start:], flagPlace)
+	cp.buf = appendPlace(cp.buf, f.place, marked(cp.proof.staleness()))
+	sealFrame(cp.buf[start:], flagMark)
 	f.checkpointed(cp.flush())
 	if cp.file != nil && len(cp.buf) == 0 && cp.size > max(2*cp.base, minCompact) {
 		err := cp.rewrite(f.place, func(add func(string, record, string)) error { return cp.scan(add) })
@@ -212,11 +216,13 @@ func (f *Feed) appendCheckpoint(step []saved) {
 	}
 }
 
-// tickCheckpoint is called in every CheckpointInterval. It notes the proof of
-// life and tries again to write what could not be written.
+// tickCheckpoint is called in every CheckpointInterval, or more often. It notes
+// how old the state is, also while nothing is heard: a clock that is set back
+// later can hide no more than the time since. And it tries again to write what
+// could not be written.
 func (f *Feed) tickCheckpoint() {
 	cp := f.cp
-	if cp == nil || cp.file == nil || cp.alive.Equal(cp.saved) && len(cp.buf) == 0 {
+	if cp == nil || cp.file == nil || len(cp.buf) == 0 && time.Since(cp.saved) < f.o.CheckpointInterval/2 {
 		return
 	}
 	f.appendCheckpoint(nil)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // flush writes the frames that wait. After a failure they wait on, and what
@@ -28,7 +29,7 @@ func (cp *checkpoint) flush() error {
 	}
 	cp.size += int64(len(cp.buf))
 	cp.buf = cp.buf[:0]
-	cp.saved = cp.alive
+	cp.saved = time.Now()
 	cp.dirty.Store(true)
 	return nil
 }
@@ -78,8 +79,8 @@ func (cp *checkpoint) rewrite(at place, fn func(add func(string, record, string)
 			frame = frame[:frameHead]
 		}
 	})
-	frame = appendPlace(frame, at, cp.alive)
-	sealFrame(frame, flagPlace)
+	frame = appendPlace(frame, at, marked(cp.proof.staleness()))
+	sealFrame(frame, flagMark)
 	write(frame)
 	if err := errors.Join(err, failed); err != nil {
 		return err
@@ -112,7 +113,7 @@ func (cp *checkpoint) rewrite(at place, fn func(add func(string, record, string)
 		return renamed
 	}
 	cp.size, cp.base, cp.index, cp.faults, cp.buf = size, size, index, faults, cp.buf[:0]
-	cp.saved = cp.alive
+	cp.saved = time.Now()
 	return nil
 }
 
@@ -190,7 +191,7 @@ func (cp *checkpoint) read() (c *content, err error) {
 		return nil, err
 	}
 	c = newContent()
-	end := int64(0)
+	end, m := int64(0), mark{}
 	for {
 		fr, err := r.next()
 		if err != nil {
@@ -203,7 +204,7 @@ func (cp *checkpoint) read() (c *content, err error) {
 			return nil, err
 		}
 		if fr.place != "" {
-			c.place, cp.alive = readPlace(fr.place)
+			c.place, m = readPlace(fr.place)
 			end = r.at
 			if cp.base == 0 {
 				cp.base = end
@@ -219,7 +220,8 @@ func (cp *checkpoint) read() (c *content, err error) {
 			return nil, damaged("%v", err)
 		}
 	}
-	cp.file, cp.size, cp.saved = file, end, cp.alive
+	cp.file, cp.size, cp.saved = file, end, time.Now()
+	cp.proof = proof{at: time.Now(), age: m.at(marked(0))}
 	return c, nil
 }
 

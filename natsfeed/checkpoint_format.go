@@ -15,12 +15,16 @@ import (
 //	head    "ipallow\x00", version 4, length 4, bucket, checksum 4
 //	frame   length 4, checksum of the payload 4, flags 4, checksum of these 4,
 //	        payload
-//	payload records; with flagPlace the place behind them
+//	payload records; with flagMark the place after them
 //	record  kind 1, name, revision, data; for faulty and foreign ones a reason;
 //	        texts with their length before them
 //	place   created 8, revision 8, last message 8, its time 8, last Confirm 8,
-//	        its time 8, proof of life 8; times in nanoseconds since 1970, 0 for
-//	        none
+//	        its time 8, mark 32; times in nanoseconds since 1970, 0 for none
+//	mark    age 8, the calendar 8, a hash of the machine's boot ID 8, its
+//	        uptime 8; see age.go
+//
+// Earlier files have flagPlace, and in the place of the mark the time at which
+// the state was known to be up to date.
 //
 // A state is what all frames up to one with a place say. A faulty record
 // without data leaves that of an earlier one.
@@ -30,7 +34,8 @@ const (
 
 	frameHead = 16
 	flagPlace = 1
-	placeSize = 56
+	flagMark  = 2
+	placeSize = 48   // without the mark
 	kindLocal = 0x80 // beside the kind: record.local
 )
 
@@ -60,7 +65,7 @@ func appendRecord[T string | []byte](b []byte, name string, rec record, data T, 
 	return b
 }
 
-func appendPlace(b []byte, p place, alive time.Time) []byte {
+func appendPlace(b []byte, p place, m mark) []byte {
 	le := binary.LittleEndian
 	b = le.AppendUint64(b, nanos(p.created))
 	b = le.AppendUint64(b, p.rev)
@@ -68,16 +73,19 @@ func appendPlace(b []byte, p place, alive time.Time) []byte {
 	b = le.AppendUint64(b, nanos(p.lastTime))
 	b = le.AppendUint64(b, p.confirmed.seq)
 	b = le.AppendUint64(b, nanos(p.confirmed.time))
-	return le.AppendUint64(b, nanos(alive))
+	return appendMark(b, m)
 }
 
-func readPlace(s string) (p place, alive time.Time) {
+func readPlace(s string) (place, mark) {
 	at := func(i int) uint64 { return binary.LittleEndian.Uint64([]byte(s[8*i:])) }
-	p = place{
+	p := place{
 		created: fromNanos(at(0)), rev: at(1), last: at(2), lastTime: fromNanos(at(3)),
 		confirmed: confirm{at(4), fromNanos(at(5))},
 	}
-	return p, fromNanos(at(6))
+	if len(s) < placeSize+markSize {
+		return p, mark{wall: fromNanos(at(6))}
+	}
+	return p, readMark(s[placeSize:])
 }
 
 func nanos(t time.Time) uint64 {
@@ -179,13 +187,17 @@ func (r *frameReader) next() (*frame, error) {
 	}
 	f := &frame{all: string(payload), start: start + frameHead}
 	f.d.rest = f.all
-	if le.Uint32(head[8:])&flagPlace != 0 {
-		if n < placeSize {
-			return nil, damaged("the frame at offset %d has no place", start)
-		}
-		f.place = f.all[n-placeSize:]
-		f.d.rest = f.all[:n-placeSize]
+	size := int64(0)
+	switch flags := le.Uint32(head[8:]); {
+	case flags&flagMark != 0:
+		size = placeSize + markSize
+	case flags&flagPlace != 0:
+		size = placeSize + 8
 	}
+	if n < size {
+		return nil, damaged("the frame at offset %d has no place", start)
+	}
+	f.place, f.d.rest = f.all[n-size:], f.all[:n-size]
 	return f, nil
 }
 

@@ -297,14 +297,14 @@ func FuzzCheckpoint(f *testing.F) {
 	require.NoError(f, err)
 	at := place{created: time.Unix(1, 0), rev: 9, last: 8, lastTime: time.Unix(2, 0)}
 	seed := rec(rec(rec(nil, "key", kindLive, string(value), ""), "gone", kindDeleted, "", ""), "key", kindFaulty, "", "why")
-	f.Add(appendPlace(seed, at, time.Unix(3, 0)), true, false)
-	f.Add(appendPlace(rec(nil, "=zz", kindForeign, "", "why"), at, time.Unix(3, 0)), true, true) // cut off
-	f.Add(rec(nil, "key", kindMissing, string(value), ""), false, false)                         // without a place
+	f.Add(appendPlace(seed, at, mark{wall: time.Unix(3, 0)}), true, false)
+	f.Add(appendPlace(rec(nil, "=zz", kindForeign, "", "why"), at, mark{wall: time.Unix(3, 0)}), true, true) // cut off
+	f.Add(rec(nil, "key", kindMissing, string(value), ""), false, false)                                     // without a place
 	f.Fuzz(func(t *testing.T, payload []byte, hasPlace, cut bool) {
 		frame := append(make([]byte, frameHead), payload...)
 		flags := uint32(0)
 		if hasPlace {
-			flags = flagPlace
+			flags = flagMark
 		}
 		sealFrame(frame, flags)
 		data := append(fileHead(bucketName), frame...)
@@ -425,7 +425,7 @@ func TestCheckpointDiskFails(t *testing.T) {
 	require.NoError(t, err)
 	c := newContent()
 	c.created, c.rev = time.Unix(1, 0), 10
-	require.NoError(t, f.install(c, f.names, SourceBucket))
+	require.NoError(t, f.install(c, f.names, SourceBucket, time.Now()))
 	apply := func(seq uint64, entry string) {
 		data, err := AppendValue(nil, Value{Entries: entriesOf(entry)})
 		require.NoError(t, err)

@@ -36,11 +36,16 @@ type content struct {
 	place
 	recs   map[string]record // by name
 	faults map[string]Fault  // by name
-	keep   bool              // names that are not here keep what they have
+
+	// refused is the Meta of the names whose value has a list that the engine's
+	// policy refuses.
+	refused map[string][]byte
+
+	keep bool // names that are not here keep what they have
 }
 
 func newContent() *content {
-	return &content{recs: make(map[string]record), faults: make(map[string]Fault)}
+	return &content{recs: make(map[string]record), faults: make(map[string]Fault), refused: make(map[string][]byte)}
 }
 
 // A place is how far a bucket has been followed, with what proves later that

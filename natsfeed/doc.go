@@ -38,7 +38,8 @@
 //
 // A value that cannot be read, or that the engine's policy refuses, leaves the
 // key's list as it was. A key without a list gets one that nobody matches,
-// [Nobody]: a value that is there and cannot be read is no reason to serve.
+// [Nobody]: a value that is there and cannot be read is no reason to serve. Where only
+// the list is refused, the value's Meta counts all the same, see [Change].
 //
 // # Concurrency
 //

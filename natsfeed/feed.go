@@ -43,7 +43,8 @@ type Feed struct {
 	cp         *checkpoint
 	changes    []Change // scratch of a batch
 
-	received atomic.Uint64 // Status.Received
+	received atomic.Uint64         // Status.Received
+	proof    atomic.Pointer[proof] // nil: nothing is loaded
 
 	mu sync.Mutex // guards what Status tells
 	st state

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -48,10 +49,14 @@ func (l *load) add(f *Feed, m message) {
 	name, data := text[:n], text[n:]
 	rec := record{rev: m.seq, kind: kindLive, data: data}
 	delete(l.faults, name)
+	delete(l.refused, name)
 	if m.deleted {
 		rec.kind, rec.data = kindDeleted, ""
-	} else if key, _, err := f.read(name, data); err != nil {
+	} else if key, v, err := f.read(name, data); err != nil {
 		rec.kind, rec.data = kindFaulty, restricting(l.recs[name].data)
+		if isRefused(err) {
+			l.refused[name] = v.Meta
+		}
 		if key == "" {
 			rec.kind = kindForeign
 		}
@@ -61,8 +66,9 @@ func (l *load) add(f *Feed, m message) {
 	l.names.set(name, rec.kind)
 }
 
-// read decodes a value and holds it against the policy. The key is empty if
-// the name is no key's.
+// read decodes a value and checks it against the policy. The key is empty if
+// the name is no key's. Of a value whose list alone is refused, Meta is returned with
+// the error.
 func (f *Feed) read(name, data string) (key string, v Value, err error) {
 	if key, err = NameKey(name); err != nil {
 		return "", Value{}, err
@@ -71,9 +77,32 @@ func (f *Feed) read(name, data string) (key string, v Value, err error) {
 		return key, Value{}, err
 	}
 	if err = f.policy.Validate(v.Entries); err != nil {
-		return key, Value{}, fmt.Errorf("natsfeed: the engine's policy refuses the list: %w", err)
+		return key, Value{Meta: v.Meta}, fmt.Errorf("natsfeed: the engine's policy refuses the list: %w", err)
 	}
 	return key, v, nil
+}
+
+// isRefused reports whether read returned a Meta with its error.
+func isRefused(err error) bool {
+	var invalid *ipallow.ValidationError
+	return errors.As(err, &invalid)
+}
+
+// repair gives the keys whose list is refused what is in force of it, Nobody if nothing is,
+// with the Meta of the value: a secret that was changed in the same step must not
+// stay what it was.
+func (c *content) repair() {
+	for name, meta := range c.refused {
+		rec, entries := c.recs[name], []ipallow.Entry{Nobody}
+		if v, err := decodeValue(restricting(rec.data)); err == nil {
+			entries = v.Entries
+		}
+		rec.data, rec.local = string(encoded(entries, meta)), false
+		c.recs[name] = rec
+		fault := c.faults[name]
+		fault.Closed = isNobody(entries)
+		c.faults[name] = fault
+	}
 }
 
 // restricting returns the value if it has a list, and "" otherwise. Behind a
@@ -87,8 +116,9 @@ func restricting(data string) string {
 	return data
 }
 
-// install puts what was loaded in the place of all that the engine has.
-func (f *Feed) install(c *content, names *tracker, source Source) error {
+// install puts what was loaded in the place of all that the engine has. At is
+// when the bucket had it.
+func (f *Feed) install(c *content, names *tracker, source Source, at time.Time) error {
 	first := f.created.IsZero()
 	c.keep = !first && !f.o.AcceptMissing && !f.gone && !c.confirmed.isNewer(f.place, c.created)
 	if !first {
@@ -97,6 +127,7 @@ func (f *Feed) install(c *content, names *tracker, source Source) error {
 			names.keepMissing(f.names)
 		}
 	}
+	c.repair()
 	batch := &Batch{Revision: c.rev, Reset: true, content: c}
 	f.o.Before(batch)
 	err := f.engine.ReplaceFunc(func(add func(string, []ipallow.Entry)) error {
@@ -132,11 +163,11 @@ func (f *Feed) install(c *content, names *tracker, source Source) error {
 		f.reload, f.gone = false, false
 	}
 	for name, fault := range c.faults {
-		fault.Closed = fault.Key != "" && c.recs[name].data == ""
+		fault.Closed = fault.Closed || fault.Key != "" && c.recs[name].data == ""
 		c.faults[name] = fault
 	}
 	f.installed(c, source)
-	f.writeCheckpoint(c, source)
+	f.writeCheckpoint(c, source, at)
 	return nil
 }
 

@@ -33,6 +33,20 @@ type Options struct {
 	// checkpoint alone. Default 5 s. Negative: not at all.
 	StartWait time.Duration
 
+	// RefuseStale is how old what the node knows may be until [Feed.Usable]
+	// returns an error, so that whoever asks it refuses requests. Default 0: a
+	// node that lost its feed goes on for ever. At least twice CheckInterval.
+	//
+	// It bounds how long a key that was revoked or narrowed elsewhere is served by
+	// a node that cannot hear of it, also after starts from a checkpoint: a
+	// checkpoint says how old it was when it was written, which is at least every
+	// CheckpointInterval, and the time since is added. For that the calendar is trusted,
+	// but while the machine was not started again its uptime counts at least (on Linux),
+	// and a calendar that is behind the checkpoint makes its age unknown, which is too
+	// old. So a calendar that is set back while the machine is off can hide no more than
+	// the time for which the node was down.
+	RefuseStale time.Duration
+
 	// Before is called with each batch before it is in force in the engine,
 	// and After when it is. What makes requests be served belongs into After,
 	// and what takes that away into Before: a key that is new becomes known
@@ -54,8 +68,9 @@ type Options struct {
 	// CheckInterval is how often the feed asks for the stream's last sequence
 	// and compares it with its own. It bounds how long a consumer that is
 	// alive and delivers nothing goes unnoticed, and how precise
-	// Status.Staleness is. Default 3 s, at least 50 ms. Each check is a
-	// request of 0.1 kB with an answer of about 1 kB.
+	// Status.Staleness is. Default 3 s, or a quarter of RefuseStale if that is
+	// less; at least 50 ms. Each check is a request of 0.1 kB with an answer of
+	// about 1 kB.
 	CheckInterval time.Duration
 
 	// RequestTimeout bounds each request to NATS. A connection that does not
@@ -112,6 +127,9 @@ func (o *Options) withDefaults() (Options, error) {
 	def(&v.CheckpointInterval, 5*time.Second)
 	def(&v.StartWait, 5*time.Second)
 	def(&v.Heartbeat, time.Second)
+	if v.RefuseStale > 0 {
+		def(&v.CheckInterval, min(3*time.Second, max(v.RefuseStale/4, 50*time.Millisecond)))
+	}
 	def(&v.CheckInterval, 3*time.Second)
 	def(&v.RequestTimeout, 2*time.Second)
 	if v.MaxBatch == 0 {
@@ -139,6 +157,8 @@ func (o *Options) withDefaults() (Options, error) {
 		return v, fmt.Errorf("natsfeed: Heartbeat is %v and must be 500 ms to 15 s", v.Heartbeat)
 	case v.CheckInterval < 50*time.Millisecond:
 		return v, fmt.Errorf("natsfeed: CheckInterval is %v and must be at least 50 ms", v.CheckInterval)
+	case v.RefuseStale < 0 || v.RefuseStale > 0 && v.RefuseStale < 2*v.CheckInterval:
+		return v, fmt.Errorf("natsfeed: RefuseStale is %v and must be 0 or at least twice CheckInterval, %v", v.RefuseStale, v.CheckInterval)
 	case v.RequestTimeout < 50*time.Millisecond:
 		return v, fmt.Errorf("natsfeed: RequestTimeout is %v and must be at least 50 ms", v.RequestTimeout)
 	case v.MaxBatch < 1:

@@ -32,8 +32,10 @@ type Status struct {
 	// acknowledged before that time is in force. While the feed is in step it
 	// is at most Options.CheckInterval and a round trip, and in a cluster a
 	// second more, the time since the stream's leader heard from its replicas.
-	// It is measured on this node's own clock (that of a checkpoint on its
-	// calendar, which may be wrong). Negative: not known.
+	// It is measured by this node's own clocks: the monotonic one, or the
+	// calendar if that went on further, as while the machine was asleep. That of a
+	// checkpoint is counted on while the node was down, see Options.RefuseStale.
+	// Negative: not known.
 	Staleness time.Duration
 
 	// Connection is the state of the connection, as nats.Status has it:
@@ -78,7 +80,6 @@ type state struct {
 	created  time.Time
 	rev      uint64
 	last     uint64
-	alive    time.Time // the last proof of life
 	err      error
 	missing  int
 	loads    uint64
@@ -110,8 +111,8 @@ func (f *Feed) Status() Status {
 	if s.last > s.rev {
 		st.Lag = s.last - s.rev
 	}
-	if age := time.Since(s.alive); !s.alive.IsZero() && age >= 0 {
-		st.Staleness = age
+	if p := f.proof.Load(); p != nil {
+		st.Staleness = p.staleness()
 	}
 	if s.missing > 0 {
 		st.Err = errors.Join(fmt.Errorf("%w (%d)", ErrMissing, s.missing), s.err)
@@ -143,6 +144,9 @@ func (f *Feed) Ready(maxStale time.Duration) error {
 	if maxStale <= 0 {
 		maxStale = 10 * time.Second
 	}
+	if f != nil && f.o.RefuseStale > 0 {
+		maxStale = min(maxStale, f.o.RefuseStale)
+	}
 	st := f.Status()
 	because := ""
 	if st.Err != nil {
@@ -163,6 +167,37 @@ func (f *Feed) Ready(maxStale time.Duration) error {
 	}
 	return nil
 }
+
+// Usable returns nil while the node may act on what it knows: lists are loaded,
+// and no older than Options.RefuseStale. It is meant to be asked for each request, before
+// anything is decided; it takes some 100 ns (BenchmarkUsable) and waits for
+// nobody. The error wraps ErrNotLoaded or ErrStale. What was decided before goes on.
+func (f *Feed) Usable() error {
+	if f == nil {
+		return ErrNotLoaded
+	}
+	p := f.proof.Load()
+	if p == nil {
+		return ErrNotLoaded
+	}
+	if f.o.RefuseStale == 0 {
+		return nil
+	}
+	switch age := p.staleness(); {
+	case age < 0:
+		return errUnknownAge
+	case age > f.o.RefuseStale:
+		return errTooOld
+	}
+	return nil
+}
+
+// Errors of Usable, made once: while it returns one, it does so for each
+// request.
+var (
+	errUnknownAge = fmt.Errorf("%w: the age of the checkpoint is not known", ErrStale)
+	errTooOld     = fmt.Errorf("%w: nothing was heard for longer than RefuseStale", ErrStale)
+)
 
 // What follows is how the feed's goroutine changes the state.
 
@@ -210,10 +245,11 @@ func (f *Feed) inStep(at time.Time) {
 	before := error(nil)
 	f.with(func(s *state) {
 		before, s.err = s.err, nil
-		s.alive, s.rev, s.missing, s.source = at, f.rev, f.names.missing(), SourceBucket
+		s.rev, s.missing, s.source = f.rev, f.names.missing(), SourceBucket
 	})
+	f.proof.Store(&proof{at: at})
 	if f.cp != nil {
-		f.cp.alive = at
+		f.cp.proof = proof{at: at}
 	}
 	if before != nil {
 		f.o.Logger.Info("natsfeed: in step again", "bucket", f.bucket, "revision", f.rev)

@@ -29,6 +29,10 @@ func gatewayFlags(f *pflag.FlagSet, cfg *server.Config) {
 	f.BoolVar(&cfg.ReportOnly, "report-only", false, "refuse nothing because of an allowlist, only log what would be")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM `file` of the certificate for both listeners")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM `file` of its key")
+}
+
+// policyFlags adds the flags of whatever validates lists.
+func policyFlags(f *pflag.FlagSet, cfg *server.Config) {
 	f.BoolVar(&cfg.AllowNonPublic, "allow-non-public", false, "accept private, loopback and other entries that are no public addresses")
 	f.IntVar(&cfg.MaxEntries, "max-entries", cfg.MaxEntries, "entries an allowlist may have")
 	f.IntVar(&cfg.MinBits4, "min-bits4", cfg.MinBits4, "shortest IPv4 prefix length an entry may have")

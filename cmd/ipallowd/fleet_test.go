@@ -24,7 +24,7 @@ func startManagement(t *testing.T, nats *fleettest.NATS, data string) *process {
 func startGateway(t *testing.T, nats *fleettest.NATS, data, name string) *process {
 	t.Helper()
 	return launch(t, "gateway", "--nats", nats.URL(), "--data", data, "--name", name,
-		"--listen", "127.0.0.1:0", "--status-listen", "127.0.0.1:0", "--allow-non-public")
+		"--listen", "127.0.0.1:0", "--status-listen", "127.0.0.1:0")
 }
 
 // ready reports whether /readyz says so.

@@ -30,12 +30,14 @@ no other one.
 
 Until it knows the keys it answers every request with 503. When it loses NATS it
 goes on by what it last knew; /readyz on --status-listen says so after
---max-stale. /healthz and /metrics are there too, without a token: keep that
+--max-stale. With --refuse-stale it answers requests with 503 beyond that age,
+since a key may have been revoked meanwhile, also after a start from the
+checkpoint. /healthz and /metrics are there too, without a token: keep that
 listener away from the public.
 
-Give the policy (--allow-non-public, --max-entries, --min-bits4, --min-bits6) as
-the management node has it: a list that the gateway's policy refuses is not put
-into force. Every flag can be given by the environment: --nats is IPALLOWD_NATS.`,
+The management node validates lists; a gateway enforces what that has accepted,
+and has no policy of its own. Every flag can be given by the environment: --nats
+is IPALLOWD_NATS.`,
 		Example: `  ipallowd gateway --nats nats://10.20.0.5:4222 --upstream http://127.0.0.1:9000
   ipallowd gateway --nats tls://10.20.0.5:4222 --nats-ca ca.pem --nats-nkey gate-1.nk
   ipallowd gateway --nats nats://10.20.0.5:4222,nats://10.20.0.6:4222 --data /var/lib/ipallowd --listen :8080`,
@@ -59,11 +61,17 @@ into force. Every flag can be given by the environment: --nats is IPALLOWD_NATS.
 	}
 	f := cmd.Flags()
 	gatewayFlags(f, &cfg)
+	policyFlags(f, &cfg)
+	for _, name := range []string{"allow-non-public", "max-entries", "min-bits4", "min-bits6"} {
+		// It was a flag here, and is in the units of those who set it.
+		_ = f.MarkDeprecated(name, "it does nothing: the management node validates lists, and gateways enforce what it has accepted")
+	}
 	f.StringSliceVar(&cfg.Fleet.URLs, "nats", nil, "`URLs` of the fleet's NATS servers, such as nats://10.20.0.5:4222 (required)")
 	natsFlags(f, &cfg)
 	f.StringVar(&cfg.Name, "name", cfg.Name, "`name` of this node in the fleet; the host's by default")
 	f.StringVar(&cfg.StatusListen, "status-listen", cfg.StatusListen, "`address` of /healthz, /readyz and /metrics")
 	f.DurationVar(&cfg.MaxStale, "max-stale", cfg.MaxStale, "how old what it knows may be until /readyz says that it is not ready")
+	f.DurationVar(&cfg.RefuseStale, "refuse-stale", 0, "how old what it knows may be until requests are answered with 503, such as 10m; 0 goes on for ever")
 	log.add(f)
 	return cmd
 }

@@ -59,6 +59,7 @@ IPALLOWD_ADMIN_TOKEN, or is made at the first start into DATA/admin-token.`,
 	}
 	f := cmd.Flags()
 	gatewayFlags(f, &cfg)
+	policyFlags(f, &cfg)
 	f.StringVar(&cfg.AdminListen, "admin-listen", cfg.AdminListen, "`address` of the settings page and the management API")
 	f.Var((*days)(&cfg.LogRetention), "log-retention", "how long usage records are kept, such as 30d or 12h; 0 keeps them for ever")
 	f.BoolVar(&cfg.SecureCookies, "secure-cookies", false, "a proxy before the settings page has TLS: have its cookies sent over TLS only")

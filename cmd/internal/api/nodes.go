@@ -27,9 +27,26 @@ type nodeView struct {
 	Limited   int         `json:"restricted"`
 	Backlog   uint64      `json:"usage_backlog"`
 	Faults    int         `json:"faults"`
+	Faulty    []faultView `json:"faulty"`
 	Missing   int         `json:"missing"`
 	Heard     *int64      `json:"heard_ms"`
 	Twice     bool        `json:"twice"`
+}
+
+// A faultView is a key whose value a node cannot use as it is.
+type faultView struct {
+	Key      string `json:"key_id"`
+	Revision uint64 `json:"revision"`
+	Closed   bool   `json:"closed"`
+	Reason   string `json:"reason"`
+}
+
+func viewFaults(faults []fleet.Fault) []faultView {
+	views := make([]faultView, len(faults))
+	for i, f := range faults {
+		views[i] = faultView(f)
+	}
+	return views
 }
 
 type publisherView struct {
@@ -102,8 +119,8 @@ func viewFleet(v *fleet.View, now time.Time) fleetView {
 		view.Nodes[i] = nodeView{
 			Name: n.Name, Role: n.Role, State: n.State(now), Instance: n.Instance, Version: n.Version, Started: n.Started.UTC(),
 			Listen: n.Listen, Revision: n.Revision, Lag: v.Lag(n), Staleness: n.Staleness, Source: n.Source, Connected: n.Connected,
-			Ready: n.Ready, Reason: n.Reason, Keys: n.Keys, Limited: n.Limited, Backlog: n.Backlog, Faults: n.Faults, Missing: n.Missing,
-			Heard: heard, Twice: n.Twice,
+			Ready: n.Ready, Reason: n.Reason, Keys: n.Keys, Limited: n.Limited, Backlog: n.Backlog, Faults: n.Faults, Faulty: viewFaults(n.Faulty),
+			Missing: n.Missing, Heard: heard, Twice: n.Twice,
 		}
 	}
 	return view

@@ -21,14 +21,15 @@ func TestNodes(t *testing.T) {
 	now := time.Now()
 	view := fleet.View{
 		Bucket: "ipallow_keys", Connected: true, Rival: "other",
-		Publisher: fleet.PublisherStatus{Revision: 10, Outbox: 3, Oldest: now.Add(-time.Minute), Err: errors.New("no room")},
+		Publisher: fleet.PublisherStatus{Revision: 10, Outbox: 4, Waiting: 3, Oldest: now.Add(-time.Minute), Err: errors.New("no room")},
 		Usage:     fleet.DrainStatus{Records: 7, Waiting: 1, Damaged: 2},
 		Nodes: []fleet.Node{
 			{Report: fleet.Report{Name: "home", Role: fleet.Management, Ready: true, Revision: 10, Staleness: fleet.Millis(0), Source: "database"}, Heard: now},
 			{Report: fleet.Report{Name: "a", Role: fleet.Gateway, Ready: true, Revision: 8, Time: now.Add(-5 * time.Hour)}, Heard: now.Add(-time.Second), Twice: true},
 			{Report: fleet.Report{Name: "b", Role: fleet.Gateway, Reason: "stale", Revision: 12, Time: now.Add(5 * time.Hour)}, Heard: now.Add(-2 * time.Second)},
 			{Report: fleet.Report{Name: "c", Role: fleet.Gateway, Ready: true}, Heard: now.Add(-time.Minute)},
-			{Report: fleet.Report{Name: "d", Role: fleet.Gateway, Ready: true, Faults: 1, Missing: 2, Backlog: 3}},
+			{Report: fleet.Report{Name: "d", Role: fleet.Gateway, Ready: true, Faults: 2, Missing: 2, Backlog: 3,
+				Faulty: []fleet.Fault{{Key: "4kq2m7xw3n5tzr6c", Revision: 7, Closed: true, Reason: "its checksum is wrong"}}}},
 		},
 	}
 	w.handler.fleet = func(context.Context) fleet.View { return view }
@@ -42,10 +43,12 @@ func TestNodes(t *testing.T) {
 	for i, want := range []struct {
 		state fleet.State
 		lag   uint64
-	}{{fleet.StateReady, 0}, {fleet.StateReady, 2}, {fleet.StateUnready, 0}, {fleet.StateSilent, 10}, {fleet.StateSilent, 10}} {
+	}{{fleet.StateReady, 0}, {fleet.StateReady, 5}, {fleet.StateUnready, 3}, {fleet.StateSilent, 13}, {fleet.StateSilent, 13}} {
 		require.Equal(t, want.state, got.Nodes[i].State, got.Nodes[i].Name)
 		require.Equal(t, want.lag, got.Nodes[i].Lag, got.Nodes[i].Name)
 	}
+	require.Equal(t, []faultView{{"4kq2m7xw3n5tzr6c", 7, true, "its checksum is wrong"}}, got.Nodes[4].Faulty)
+	require.Equal(t, []faultView{}, got.Nodes[1].Faulty)
 	require.Nil(t, got.Nodes[4].Heard)
 	require.Nil(t, got.Nodes[4].Staleness)
 	require.InDelta(t, 1000, *got.Nodes[1].Heard, 10_000)

@@ -92,7 +92,7 @@ func (s *Service) Check(_ context.Context, request *authv3.CheckRequest) (*authv
 		record.Status = http.StatusNoContent
 		response = allowed(head, &record)
 	}
-	s.gate.Record(&record, gateway.ExtAuthz, d.Key != nil)
+	s.gate.Record(&record, gateway.ExtAuthz, d.Measured)
 	return response, nil
 }
 

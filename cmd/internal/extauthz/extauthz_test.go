@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ type world struct {
 	store  *usagelog.MemoryStore
 	ring   keyring.Ring
 	events []gateway.Event // of one goroutine's calls
+	stale  atomic.Bool     // what is known is too old
 
 	full, reader, open          *keyring.Key
 	fullKey, readerKey, openKey string // their tokens
@@ -75,7 +77,7 @@ func newWorldOf(t *testing.T, engine *ipallow.Engine) *world {
 	})
 	require.NoError(t, err)
 	gate, err := gateway.New(gateway.Options{
-		Ring: &w.ring, Engine: engine, Source: source, Log: w.log, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Ring: &w.ring, Engine: engine, Source: source, Log: w.log, Usable: func() bool { return !w.stale.Load() }, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Observe: func(e gateway.Event) { w.events = append(w.events, e) },
 	})
 	require.NoError(t, err)
@@ -253,6 +255,30 @@ func TestNotReady(t *testing.T) {
 		require.Equal(t, "1", fields(denied.GetHeaders())["retry-after"])
 		require.Equal(t, 503, w.record().Status)
 	}
+}
+
+// While what is known is too old, Envoy is told what a client of the gateway is.
+func TestTooOld(t *testing.T) {
+	w := newWorld(t)
+	w.stale.Store(true)
+	for _, key := range []string{w.openKey, w.fullKey, "ipk_nonsense"} {
+		response := w.check(request(inside, "GET", "/v1/things", "X-API-Key", key))
+		require.Equal(t, int32(codes.Unavailable), response.GetStatus().GetCode())
+		denied := response.GetDeniedResponse()
+		require.EqualValues(t, 503, denied.GetStatus().GetCode())
+		require.Contains(t, denied.GetBody(), `"code":"NOT_READY"`)
+		require.Equal(t, "5", fields(denied.GetHeaders())["retry-after"])
+		rec := w.record()
+		require.Equal(t, 503, rec.Status)
+		require.Equal(t, ipallow.Denied, rec.Verdict)
+		require.Equal(t, key != "ipk_nonsense", rec.KeyID != "")
+	}
+	for _, e := range w.events {
+		require.False(t, e.Authenticated)
+	}
+	require.True(t, w.full.LastUsed().IsZero())
+	w.stale.Store(false)
+	require.Equal(t, int32(codes.OK), w.check(request(inside, "GET", "/v1/things", "X-API-Key", w.openKey)).GetStatus().GetCode())
 }
 
 func lower(names []string) []string {

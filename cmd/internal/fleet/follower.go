@@ -1,11 +1,13 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +19,9 @@ import (
 
 // A Follower keeps a gateway's engine and ring in step with the bucket of keys.
 type Follower struct {
+	// RefuseStale is natsfeed.Options.RefuseStale, to be set before Follow.
+	RefuseStale time.Duration
+
 	engine *ipallow.Engine
 	ring   *keyring.Ring
 	logger *slog.Logger
@@ -26,30 +31,34 @@ type Follower struct {
 	feed   atomic.Pointer[natsfeed.Feed]
 
 	mu     sync.Mutex
-	faults map[string]uint64 // keys whose Meta cannot be read, and the revision
-	faulty uint64            // how often one was met
+	faults map[string]Fault // keys whose Meta cannot be read
+	faulty uint64           // how often one was met
 }
 
 // NewFollower returns a follower. Nobody else may change engine and ring. The
 // engine denies until it is loaded (ipallow.Options.DenyUntilLoaded).
 func NewFollower(engine *ipallow.Engine, ring *keyring.Ring, logger *slog.Logger) *Follower {
 	return &Follower{
-		engine: engine, ring: ring, logger: logger, first: make(chan struct{}), faults: make(map[string]uint64),
+		engine: engine, ring: ring, logger: logger, first: make(chan struct{}), faults: make(map[string]Fault),
 	}
 }
 
-// Follow follows the bucket from now on. It returns when all that the bucket
-// holds is in force, or what the checkpoint file holds if NATS cannot be
-// reached; or with an error, such as that of ctx, or one that waiting does not
-// mend. Close ends it.
+// Follow follows the bucket from now on. It returns when what the checkpoint
+// file holds is in force, or without one what the bucket holds; or with an error,
+// such as that of ctx, or one that waiting does not mend. Close ends it.
 func (f *Follower) Follow(ctx context.Context, link *Link, checkpoint string) error {
-	feed, err := natsfeed.Follow(ctx, f.engine, link.js, link.cfg.keysBucket(), &natsfeed.Options{
-		Checkpoint: checkpoint, RequireConfirm: true, Consumer: link.cfg.Gateway,
-		Before: f.before, After: f.after, Logger: f.logger,
+	opts := natsfeed.Options{
+		Checkpoint: checkpoint, RequireConfirm: true, RefuseStale: f.RefuseStale, Consumer: link.cfg.Gateway,
+		StartWait: -1, // requests are served from the checkpoint at once, and how old it is must be known
+		Before:    f.before, After: f.after, Logger: f.logger,
 		// A second at most until a dead line is noticed, and the figures of
 		// staleness are of use to an operator.
 		CheckInterval: 2 * time.Second,
-	})
+	}
+	if f.RefuseStale > 0 {
+		opts.CheckInterval = min(opts.CheckInterval, f.RefuseStale/4)
+	}
+	feed, err := natsfeed.Follow(ctx, f.engine, link.js, link.cfg.keysBucket(), &opts)
 	if err != nil {
 		return err
 	}
@@ -77,6 +86,10 @@ func (f *Follower) Status() natsfeed.Status {
 	return st
 }
 
+// Usable reports whether what is known is recent enough to be acted on. It is
+// asked for each request.
+func (f *Follower) Usable() bool { return f.RefuseStale == 0 || f.feed.Load().Usable() == nil }
+
 // Ready returns why the node should get no requests now; nil if it should.
 func (f *Follower) Ready(maxStale time.Duration) error {
 	feed := f.feed.Load()
@@ -89,23 +102,35 @@ func (f *Follower) Ready(maxStale time.Duration) error {
 	return feed.Ready(maxStale)
 }
 
-// Faults returns how many keys have a Meta that cannot be read now, how often
-// one was met, and some of the keys, with the reasons of those whose value
-// cannot be read either.
-func (f *Follower) Faults() (now int, total uint64, named []string) {
+// A Fault is a key whose value in the bucket is not what a gateway enforces.
+type Fault struct {
+	Key      string `json:"key_id"`   // what stands in its place in the bucket, if it is no key's
+	Revision uint64 `json:"revision"` // of the value
+	Closed   bool   `json:"closed"`   // nobody is served with the key
+	Reason   string `json:"reason"`
+}
+
+// Faults returns how many keys have a value that is not in force as it is, how
+// often one was met, and the keys of the lowest revisions, at most
+// natsfeed.MaxFaults.
+func (f *Follower) Faults() (now int, total uint64, named []Fault) {
 	st := f.Status()
 	for i := range st.Faults {
-		named = append(named, st.Faults[i].Error())
+		fault := &st.Faults[i]
+		named = append(named, Fault{cmp.Or(fault.Key, fault.Name), fault.Revision, fault.Closed, plainReason(fault.Err)})
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for id, rev := range f.faults {
-		if len(named) >= natsfeed.MaxFaults {
-			break
-		}
-		named = append(named, fmt.Sprintf("key %q, revision %d: %v", id, rev, ErrMeta))
+	for _, fault := range f.faults {
+		named = append(named, fault)
 	}
-	return st.FaultsNow + len(f.faults), st.Faulty + f.faulty, named
+	slices.SortFunc(named, func(a, b Fault) int { return cmp.Compare(a.Revision, b.Revision) })
+	return st.FaultsNow + len(f.faults), st.Faulty + f.faulty, named[:min(len(named), natsfeed.MaxFaults)]
+}
+
+// plainReason returns an error's text without the names of packages.
+func plainReason(err error) string {
+	return strings.TrimPrefix(err.Error(), "natsfeed: ")
 }
 
 // before takes away what must not be there any more when the step is in force.
@@ -158,7 +183,7 @@ func (f *Follower) before(b *natsfeed.Batch) {
 
 // after makes keys known whose lists are in force.
 func (f *Follower) after(b *natsfeed.Batch) {
-	faults := make(map[string]uint64)
+	faults := make(map[string]Fault)
 	var good []string
 	for c := range b.All() {
 		if c.Deleted {
@@ -167,7 +192,7 @@ func (f *Follower) after(b *natsfeed.Batch) {
 		}
 		next, err := DecodeMeta(c.Key, c.Meta)
 		if err != nil {
-			faults[c.Key] = c.Revision
+			faults[c.Key] = Fault{Key: c.Key, Revision: c.Revision, Closed: f.ring.Get(c.Key) == nil, Reason: err.Error()}
 			f.logger.Warn("a key's secret and scopes cannot be read; they stay as they were, unless its list ends", "key", c.Key, "revision", c.Revision, "error", err)
 			continue
 		}
@@ -184,9 +209,7 @@ func (f *Follower) after(b *natsfeed.Batch) {
 		for _, id := range good {
 			delete(f.faults, id)
 		}
-		for id, rev := range faults {
-			f.faults[id] = rev
-		}
+		maps.Copy(f.faults, faults)
 	}
 	f.mu.Unlock()
 	if b.Reset && !f.loaded.Swap(true) {

@@ -22,7 +22,8 @@ var (
 	feedStale      = desc("ipallowd_feed_staleness_seconds", "Every change that was made before that time is in force; NaN: not known.")
 	feedConnected  = desc("ipallowd_feed_connected", "1 while there is a connection to NATS.")
 	feedReady      = desc("ipallowd_feed_ready", "1 while the node should get requests.")
-	feedFaults     = desc("ipallowd_feed_faults", "Keys whose last value cannot be used; they stay as they were.")
+	feedRefusing   = desc("ipallowd_feed_refusing", "1 while requests are refused because what is known is older than --refuse-stale.")
+	feedFaults     = desc("ipallowd_feed_faults", "Keys whose last value cannot be used as it is; /readyz names some.")
 	feedFaultsAll  = desc("ipallowd_feed_faults_total", "Values that could not be used.")
 	feedMissing    = desc("ipallowd_feed_missing_keys", "Keys that have disappeared from the bucket and are kept.")
 	feedLoads      = desc("ipallowd_feed_loads_total", "Times that the whole bucket was loaded.")
@@ -48,6 +49,7 @@ func (c FeedCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(feedStale, stale)
 	gauge(feedConnected, truth(st.Connection == connected))
 	gauge(feedReady, truth(c.Follower.Ready(c.MaxStale) == nil))
+	gauge(feedRefusing, truth(c.Follower.Loaded() && !c.Follower.Usable()))
 	gauge(feedFaults, float64(now))
 	counter(feedFaultsAll, float64(total))
 	gauge(feedMissing, float64(st.Missing))
@@ -81,8 +83,9 @@ type CenterCollector struct{ Center *Center }
 
 var (
 	centerConnected  = desc("ipallowd_fleet_connected", "1 while there is a connection to NATS.")
-	centerInStep     = desc("ipallowd_fleet_in_step", "1 while the bucket of keys has what the database has, but for what is in the outbox.")
+	centerInStep     = desc("ipallowd_fleet_in_step", "1 while NATS is connected and the bucket of keys has what the database has, but for changes of the last 5 s.")
 	centerRevision   = desc("ipallowd_fleet_revision", "The newest revision of the bucket of keys.")
+	centerLag        = desc("ipallowd_fleet_lag", "Changes that the gateway furthest behind has not got, those included that are not published yet.")
 	centerRivals     = desc("ipallowd_fleet_rivals", "Other management nodes of the same fleet; there should be none.")
 	outboxRows       = desc("ipallowd_outbox_rows", "Changes that the bucket of keys does not have yet.")
 	outboxOldest     = desc("ipallowd_outbox_oldest_seconds", "How long ago the oldest of these was made.")
@@ -114,6 +117,7 @@ func (c CenterCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(centerConnected, truth(v.Connected))
 	gauge(centerInStep, truth(p.InStep))
 	gauge(centerRevision, float64(p.Revision))
+	gauge(centerLag, float64(v.MaxLag()))
 	gauge(centerRivals, truth(v.Rival != ""))
 	gauge(outboxRows, float64(p.Outbox))
 	oldest := 0.0

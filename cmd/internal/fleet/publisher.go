@@ -21,6 +21,7 @@ type Source interface {
 	Changed() <-chan struct{}
 	Outbox(ctx context.Context, after int64, limit int) ([]manage.OutboxRow, error)
 	OutboxLen(ctx context.Context) (int, time.Time, error)
+	OutboxOf(ctx context.Context, id string) (int64, error)
 	Published(ctx context.Context, seqs []int64) error
 	Publication(ctx context.Context, id string) (manage.Publication, error)
 	Publications(ctx context.Context, yield func(manage.Publication) error) error
@@ -39,16 +40,21 @@ const (
 	// next change.
 	forgetEvery = 100 * time.Millisecond
 
+	// lateAfter is how long a change may wait until the bucket is said not to be
+	// in step. A working NATS takes milliseconds.
+	lateAfter = 5 * time.Second
+
 	// stuckPause is how long a key waits that cannot be published as it is.
 	stuckPause = 30 * time.Second
 )
 
 // A PublisherStatus is the state of a Publisher at one moment.
 type PublisherStatus struct {
-	InStep     bool      // the bucket has what the database has, but for what is in the outbox
+	InStep     bool      // the bucket has what the database has, but for changes of the last seconds
 	Err        error     // why not, or what failed last and was not made good; nil if all is well
-	Outbox     int       // changes that the bucket does not have
+	Outbox     int       // changes that are not known to be in the bucket, or were not a moment ago
 	Oldest     time.Time // when the first of them was made; zero if there is none
+	Waiting    int       // of Outbox, those that the bucket does not have
 	Revision   uint64    // the bucket's last one
 	Created    time.Time // of the bucket
 	Published  uint64    // values
@@ -112,10 +118,16 @@ func (p *Publisher) Close() { p.loop.close() }
 // database.
 func (p *Publisher) Status(ctx context.Context) PublisherStatus {
 	n, oldest, err := p.src.OutboxLen(ctx)
+	done := p.work.doneLen()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	st := p.st
-	st.Outbox, st.Oldest = n, oldest
+	st.Outbox, st.Oldest, st.Waiting = n, oldest, max(0, n-done)
+	if !p.link.Connected() {
+		st.InStep, st.Err = false, errNotConnected
+	} else if !oldest.IsZero() && time.Since(oldest) > lateAfter {
+		st.InStep = false
+	}
 	if st.Err == nil {
 		st.Err = err
 	}
@@ -131,6 +143,13 @@ func (p *Publisher) Revision() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.st.Revision
+}
+
+// Created returns when the bucket was created, as far as it is known.
+func (p *Publisher) Created() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.st.Created
 }
 
 func (p *Publisher) note(err error) {

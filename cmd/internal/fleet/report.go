@@ -32,6 +32,7 @@ type Report struct {
 	Started   time.Time `json:"started_at"`
 	Listen    string    `json:"listen"`       // where the gateway is
 	Revision  uint64    `json:"revision"`     // of the bucket of keys, in force
+	Bucket    time.Time `json:"bucket"`       // when that bucket was created; zero: not known
 	Staleness *int64    `json:"staleness_ms"` // nil: not known
 	Source    string    `json:"source"`       // of keys and lists: "bucket", "checkpoint", "none"; "database" of the management
 	Connected bool      `json:"connected"`
@@ -40,7 +41,8 @@ type Report struct {
 	Keys      int       `json:"keys"`          // that are known
 	Limited   int       `json:"restricted"`    // of these, keys with an allowlist
 	Backlog   uint64    `json:"usage_backlog"` // usage records that are still there
-	Faults    int       `json:"faults"`        // keys whose value cannot be used
+	Faults    int       `json:"faults"`        // keys whose value is not in force as it is
+	Faulty    []Fault   `json:"faulty"`        // some of them
 	Missing   int       `json:"missing"`       // keys that have disappeared from the bucket and are kept
 	Time      time.Time `json:"time"`
 
@@ -50,11 +52,22 @@ type Report struct {
 }
 
 const (
-	reportEvery = time.Second     // while something changes
-	reportIdle  = 5 * time.Second // otherwise
-	reportBytes = 16 << 10        // of the longest one that is read
+	reportLook  = 50 * time.Millisecond  // how often a node looks whether there is news
+	reportEvery = 250 * time.Millisecond // while something changes
+	reportIdle  = 5 * time.Second        // otherwise
+	reportBytes = 16 << 10               // of the longest one that is read
 	reasonBytes = 300
+	maxFaulty   = 10 // faults that a report names
 )
+
+// NameFaults puts the faults of a node into its report, as many as fit.
+func (r *Report) NameFaults(n int, named []Fault) {
+	r.Faults = n
+	for _, f := range named[:min(len(named), maxFaulty)] {
+		f.Key, f.Reason = strings.ToValidUTF8(cut(f.Key, 64), ""), strings.ToValidUTF8(cut(f.Reason, reasonBytes), "")
+		r.Faulty = append(r.Faulty, f)
+	}
+}
 
 // Reason returns the text of an error for Report.Reason.
 func Reason(err error) string {
@@ -83,7 +96,7 @@ func (r *Report) key() (string, error) {
 
 // news reports whether the report says something else than the last one.
 func (r *Report) news(last *Report) bool {
-	return last == nil || r.Revision != last.Revision || r.Ready != last.Ready || r.Reason != last.Reason ||
+	return last == nil || r.Revision != last.Revision || !r.Bucket.Equal(last.Bucket) || r.Ready != last.Ready || r.Reason != last.Reason ||
 		r.Source != last.Source || r.Keys != last.Keys || r.Limited != last.Limited || r.Faults != last.Faults ||
 		r.Missing != last.Missing || (r.Backlog == 0) != (last.Backlog == 0)
 }
@@ -104,6 +117,9 @@ func parseReport(key string, data []byte) (Report, error) {
 		return r, fmt.Errorf("the report of %.80q has a time of the year %d", key, y)
 	}
 	r.Reason, r.Version, r.Listen, r.Source, r.Instance = cut(r.Reason, reasonBytes), cut(r.Version, 100), cut(r.Listen, 100), cut(r.Source, 20), cut(r.Instance, 40)
+	faulty := r.Faulty
+	r.Faulty = nil
+	r.NameFaults(r.Faults, faulty)
 	return r, nil
 }
 
@@ -135,12 +151,13 @@ func (r *Reporter) session(ctx context.Context) error {
 			return err
 		}
 	}
-	tick := time.NewTicker(reportEvery)
+	tick := time.NewTicker(reportLook)
 	defer tick.Stop()
 	var last *Report
 	var sent time.Time
 	for {
-		if now := r.report(); now.news(last) || time.Since(sent) >= reportIdle {
+		since := time.Since(sent)
+		if now := r.report(); now.news(last) && since >= reportEvery || since >= reportIdle {
 			key, err := now.key()
 			if err != nil {
 				return err

@@ -19,12 +19,30 @@ type View struct {
 	Rival string
 }
 
-// Lag returns how many revisions of the bucket a node has not got.
+// Lag returns how many changes a node has not got: revisions of the bucket, and
+// changes that the bucket does not have either.
 func (v *View) Lag(n *Node) uint64 {
-	if n.Revision >= v.Publisher.Revision {
-		return 0
+	if n.Role == Management {
+		return 0 // it enforces its database
 	}
-	return v.Publisher.Revision - n.Revision
+	lag := uint64(max(v.Publisher.Waiting, 0))
+	switch {
+	case !n.Bucket.Equal(v.Publisher.Created):
+		lag += v.Publisher.Revision // of another bucket it may have had more
+	case n.Revision < v.Publisher.Revision:
+		lag += v.Publisher.Revision - n.Revision
+	}
+	return lag
+}
+
+// MaxLag returns the lag of the gateway that is furthest behind, or what waits to
+// be published if there is none.
+func (v *View) MaxLag() uint64 {
+	lag := uint64(max(v.Publisher.Waiting, 0))
+	for i := range v.Nodes {
+		lag = max(lag, v.Lag(&v.Nodes[i]))
+	}
+	return lag
 }
 
 // A Center is a management node's part in its fleet.

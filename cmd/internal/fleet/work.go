@@ -156,6 +156,21 @@ func (w *work) takeDone() []int64 {
 	return rows
 }
 
+// doneLen returns how many rows takeDone would return.
+func (w *work) doneLen() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.done)
+}
+
+// has reports whether there is something left to do for the key, whose newest
+// row in the outbox this is; 0: none.
+func (w *work) has(id string, row int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.tasks[id] != nil || row > 0 && !slices.Contains(w.done, row)
+}
+
 // giveBack takes rows that could not be deleted.
 func (w *work) giveBack(rows []int64) {
 	w.mu.Lock()

@@ -21,6 +21,10 @@ type Decision struct {
 	Key     *keyring.Key    // nil: no key was recognised
 	Verdict ipallow.Verdict // the engine's, also where the scope refused; Denied without a key
 	Refusal *Answer         // nil: the request is served
+
+	// Measured says that Verdict is the engine's: a key was recognised, and what
+	// is known of it is not too old.
+	Measured bool
 }
 
 // Admit decides on a request: authentication, scope, allowlist, in this order.
@@ -31,8 +35,16 @@ func (g *Gateway) Admit(c Call) Decision {
 		d.Refusal = notLoaded // nobody knows whether the key is one
 		return d
 	}
+	// Asked before anything is looked up: what is found then is no older.
+	stale := g.usable != nil && !g.usable()
 	for {
-		if d.Key, d.Refusal = g.authenticate(c.Header); d.Refusal != nil {
+		d.Key, d.Refusal = g.authenticate(c.Header)
+		if stale && (d.Refusal == nil || d.Refusal == invalidKey) {
+			// A key may have been revoked, and one that is not known may have
+			// been made since.
+			return Decision{Key: d.Key, Refusal: tooOld}
+		}
+		if d.Refusal != nil {
 			return Decision{Refusal: d.Refusal}
 		}
 		d.Verdict = ipallow.Unrestricted
@@ -46,6 +58,7 @@ func (g *Gateway) Admit(c Call) Decision {
 			break
 		}
 	}
+	d.Measured = true
 	switch {
 	case !permits(d.Key, &c):
 		d.Refusal = insufficientScope(d.Key, c.Method)

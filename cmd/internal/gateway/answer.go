@@ -38,6 +38,7 @@ var (
 	badPath      = newAnswer(http.StatusBadRequest, "BAD_REQUEST", "Request path must not contain . or .. segments", "", "")
 	badBody      = newAnswer(http.StatusBadRequest, "BAD_REQUEST", "Request body could not be read", "", "")
 	notLoaded    = newAnswer(http.StatusServiceUnavailable, "NOT_READY", "The gateway does not know the API keys yet; try again in a moment", "Retry-After", "1")
+	tooOld       = newAnswer(http.StatusServiceUnavailable, "NOT_READY", "The gateway has not heard of changes to API keys for too long; try again in a moment", "Retry-After", "5")
 	notFound     = newAnswer(http.StatusNotFound, "NOT_FOUND", "There is nothing at this path", "", "")
 	failed       = newAnswer(http.StatusBadGateway, "UPSTREAM_FAILED", "The API behind the gateway could not be reached", "", "")
 	timedOut     = newAnswer(http.StatusGatewayTimeout, "UPSTREAM_TIMEOUT", "The API behind the gateway did not answer in time", "", "")

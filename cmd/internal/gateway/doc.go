@@ -10,8 +10,10 @@
 //
 // # Order
 //
-//	503 NOT_READY           the gateway does not know the keys yet or lists yet
-//	401 UNAUTHENTICATED     no key, more than one, or one that is not valid
+//	503 NOT_READY           the gateway does not know the keys or lists yet
+//	401 UNAUTHENTICATED     no key, or more than one
+//	503 NOT_READY           what is known of keys is too old (Options.Usable)
+//	401 UNAUTHENTICATED     a key that is not valid
 //	403 INSUFFICIENT_SCOPE  GET, HEAD and OPTIONS need read, other methods write
 //	403 IP_NOT_ALLOWED      the answer of package httpallow, byte for byte
 //
@@ -54,11 +56,12 @@
 //	          204 for a request that forward auth let through, whose own status
 //	          the gateway does not see
 //	Verdict   the engine's answer, also where the scope refused; Denied where no
-//	          key was recognised
+//	          key was recognised, and with status 503 where what is known is too
+//	          old; an upstream's 503 has Allowed or Unrestricted
 //	Path      without the query, and without a key's secret; see LogPath
 //
 // So "refused because of its address" is Status 403 with Verdict Denied, and a
-// Verdict Denied with another status was served in report-only mode. A request
+// Verdict Denied with another status but 503 was served in report-only mode. A request
 // that lacks the scope and also comes from a foreign address counts as both.
 //
 // # Concurrency and cost

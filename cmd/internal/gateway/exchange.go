@@ -34,8 +34,9 @@ type exchange struct {
 func (x *exchange) note(d *Decision) {
 	x.record.Verdict = d.Verdict
 	if d.Key != nil {
-		x.record.KeyID, x.authenticated = d.Key.ID, true
+		x.record.KeyID = d.Key.ID
 	}
+	x.authenticated = d.Measured
 }
 
 func (x *exchange) finish() {

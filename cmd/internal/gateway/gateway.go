@@ -23,6 +23,7 @@ type Gateway struct {
 	ring        *keyring.Ring
 	engine      *ipallow.Engine
 	loaded      func() bool // nil: from the beginning
+	usable      func() bool // nil: always
 	source      *clientip.Source
 	log         *usagelog.Writer
 	proxy       *proxy // nil: the built-in ping
@@ -43,6 +44,7 @@ func New(opts Options) (*Gateway, error) {
 		ring:        opts.Ring,
 		engine:      opts.Engine,
 		loaded:      opts.Loaded,
+		usable:      opts.Usable,
 		source:      opts.Source,
 		log:         opts.Log,
 		reportOnly:  opts.ReportOnly,

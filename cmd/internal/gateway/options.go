@@ -24,6 +24,11 @@ type Options struct {
 	// answered with 503. Default (nil): only Engine is asked.
 	Loaded func() bool
 
+	// Usable reports whether what Ring and Engine have is recent enough to be
+	// acted on. While it is not, every request with a key, valid or not, is answered
+	// with 503. Default (nil): it is for ever.
+	Usable func() bool
+
 	// Source finds the client's address, and says which peers are trusted
 	// proxies. Default (nil): the TCP peer, and nobody is trusted.
 	Source *clientip.Source
@@ -65,7 +70,7 @@ type Options struct {
 // An Event is what metrics are made of.
 type Event struct {
 	Front         Front
-	Authenticated bool // a key was recognised; otherwise Verdict says nothing
+	Authenticated bool // a key was recognised and measured; otherwise Verdict says nothing
 	Verdict       ipallow.Verdict
 	Status        int // 0: none was sent
 	Duration      time.Duration

@@ -13,8 +13,8 @@ var _ manage.SeenLog = (*Store)(nil)
 
 // Seen returns every address from which requests with the key were served or
 // blocked since then, in no order. A request counts as served unless it was
-// answered with 401 or 403 and its verdict was Denied: what a report-only list
-// would have refused was served. It counts as blocked if an allowlist refused it.
+// answered with 401, 403 or 503 and its verdict was Denied: what a report-only
+// list would have refused was served. It counts as blocked if an allowlist refused it.
 //
 // It takes about 50 us for each block of up to 4096 records in which the key
 // occurs, reads no record of those, and holds some 100 bytes an address.

@@ -17,7 +17,7 @@ type Bucket struct {
 	Start   time.Time
 	Served  int64 // all others
 	Blocked int64 // answered with 403 and refused by an allowlist
-	Other   int64 // answered with 401, or with 403 for another reason
+	Other   int64 // answered with 401, with 503 by the gateway, or with 403 for another reason
 }
 
 // Summary counts the records for f in buckets of width, from f.From on up to

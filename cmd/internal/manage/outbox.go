@@ -70,6 +70,16 @@ func (s *Service) OutboxLen(ctx context.Context) (n int, oldest time.Time, err e
 	return n, fromNanos(created.Int64), err
 }
 
+// OutboxOf returns the number of the key's newest row, or 0 if it has none.
+func (s *Service) OutboxOf(ctx context.Context, id string) (seq int64, err error) {
+	db, err := s.read()
+	if err != nil {
+		return 0, err
+	}
+	err = db.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) FROM outbox WHERE key_id = ?", id).Scan(&seq)
+	return seq, err
+}
+
 // Published takes rows out of the outbox.
 func (s *Service) Published(ctx context.Context, seqs []int64) error {
 	if len(seqs) == 0 {

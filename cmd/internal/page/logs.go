@@ -115,7 +115,8 @@ func (p *Page) logRows(ctx context.Context, records []usagelog.Record) ([]logRow
 		}
 		row := logRow{Record: rec}
 		row.Blocked = rec.KeyID != "" && rec.Status == http.StatusForbidden && rec.Verdict == ipallow.Denied
-		row.Reported = rec.KeyID != "" && rec.Verdict == ipallow.Denied && rec.Status != http.StatusForbidden && rec.Status != http.StatusUnauthorized
+		row.Reported = rec.KeyID != "" && rec.Verdict == ipallow.Denied &&
+			rec.Status != http.StatusForbidden && rec.Status != http.StatusUnauthorized && rec.Status != http.StatusServiceUnavailable
 		if key != nil {
 			row.Name = key.Name
 			if (row.Blocked || row.Reported) && rec.ClientAddr.IsValid() && key.Active() {

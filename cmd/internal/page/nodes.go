@@ -76,7 +76,17 @@ func tellNode(v *fleet.View, n fleet.Node, now time.Time) nodeRow {
 		note("From its checkpoint file.")
 	}
 	if n.Faults > 0 {
-		note("%s cannot be read and stay as they were.", count(n.Faults, "key", "keys"))
+		note("%s in the bucket that this node cannot use as they are:", count(n.Faults, "key has a value", "keys have values"))
+		for _, f := range n.Faulty {
+			kept := "its former list stays in force"
+			if f.Closed {
+				kept = "nobody is served with it"
+			}
+			note("%s: %s (%s).", visible(f.Key), visible(strings.TrimSuffix(f.Reason, ".")), kept)
+		}
+		if more := n.Faults - len(n.Faulty); more > 0 {
+			note("%d more.", more)
+		}
 	}
 	if n.Missing > 0 {
 		note("%s have disappeared from the bucket and are kept.", count(n.Missing, "key", "keys"))

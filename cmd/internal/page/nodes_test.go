@@ -36,7 +36,8 @@ func TestNodes(t *testing.T) {
 	view.Nodes = []fleet.Node{
 		{Report: fleet.Report{Name: "home", Role: fleet.Management, Ready: true, Revision: 1042, Listen: "http://10.0.0.1:8080", Staleness: fleet.Millis(0)}, Heard: now},
 		{Report: fleet.Report{Name: "gate\u202e<1>", Role: fleet.Gateway, Ready: true, Revision: 1040, Keys: 31, Limited: 29, Staleness: fleet.Millis(900 * time.Millisecond)}, Heard: now.Add(-2 * time.Second)},
-		{Report: fleet.Report{Name: "stale", Role: fleet.Gateway, Source: "checkpoint", Reason: "natsfeed: the lists may be out of date", Faults: 1, Missing: 2, Backlog: 3}, Heard: now.Add(-2 * time.Second), Twice: true},
+		{Report: fleet.Report{Name: "stale", Role: fleet.Gateway, Source: "checkpoint", Reason: "natsfeed: the lists may be out of date", Faults: 3, Missing: 2, Backlog: 3,
+			Faulty: []fleet.Fault{{Key: "4kq2m7xw3n5tzr6c", Closed: true, Reason: "its checksum <is> wrong"}, {Key: "4kq2m7xw3n5tzr6d", Reason: "too many."}}}, Heard: now.Add(-2 * time.Second), Twice: true},
 		{Report: fleet.Report{Name: "dead", Role: fleet.Gateway, Ready: true}, Heard: now.Add(-3 * time.Minute)},
 		{Report: fleet.Report{Name: "old", Role: fleet.Gateway, Ready: true}},
 	}
@@ -45,8 +46,9 @@ func TestNodes(t *testing.T) {
 	require.Len(t, rows, 5)
 	for i, want := range [][]string{
 		{"home", "management, http://10.0.0.1:8080", "Ready", "1042", "the database"},
-		{"gate[U&#43;202E]&lt;1&gt;", "Ready", "1040", "2 revisions behind", "at most 1 s old", "31", "29 with a list", "2 s ago"},
-		{"Not ready", "The lists may be out of date.", "checkpoint file", "1 key cannot", "2 keys have disappeared", "3 usage records", "--name", "age not known"},
+		{"gate[U&#43;202E]&lt;1&gt;", "Ready", "1040", "2 changes behind", "at most 1 s old", "31", "29 with a list", "2 s ago"},
+		{"Not ready", "The lists may be out of date.", "checkpoint file", "3 keys have values in the bucket that this node cannot use", "4kq2m7xw3n5tzr6c: its checksum &lt;is&gt; wrong (nobody is served with it).",
+			"4kq2m7xw3n5tzr6d: too many (its former list stays in force).", "1 more.", "2 keys have disappeared", "3 usage records", "--name", "age not known"},
 		{"Silent", "3 min ago"},
 		{"Silent", "not since the management node started"},
 	} {

@@ -50,6 +50,7 @@ type Config struct {
 	// Of a gateway without a database (StartNode).
 	StatusListen string        // address of healthz, readyz and metrics
 	MaxStale     time.Duration // what it knows may be this old until it is unready
+	RefuseStale  time.Duration // and this old until it refuses requests; 0: for ever
 
 	// For measuring, not offered as flags: the same handler with enforcement
 	// and logging off.
@@ -203,8 +204,15 @@ func (c *Config) validateNode() error {
 	if c.MaxStale <= 0 {
 		faults = append(faults, fmt.Errorf("--max-stale: %v: want a positive duration", c.MaxStale))
 	}
+	if c.RefuseStale != 0 && c.RefuseStale < minRefuseStale {
+		faults = append(faults, fmt.Errorf("--refuse-stale: %v: want %v or more, or 0 for ever", c.RefuseStale, minRefuseStale))
+	}
 	return errors.Join(faults...)
 }
+
+// minRefuseStale is the least Config.RefuseStale. A node asks for what it may have missed
+// four times in that time.
+const minRefuseStale = time.Second
 
 // maxName is the length of the longest name of a node, in bytes.
 const maxName = 200

@@ -39,7 +39,7 @@ func (s *Server) reporting(link *fleet.Link) func() fleet.Report {
 		r.Ready = s.ready.Load()
 		r.Keys, r.Limited = s.Ring.Len(), s.Engine.Snapshot().Len()
 		if s.fleet != nil {
-			r.Revision = s.fleet.Publisher.Revision()
+			r.Revision, r.Bucket = s.fleet.Publisher.Revision(), s.fleet.Publisher.Created()
 		}
 		if s.Log != nil {
 			r.Backlog = s.Log.Stats().Pending
@@ -56,9 +56,11 @@ func (n *Node) reporting() func() fleet.Report {
 		st := n.follower.Status()
 		err := n.isReady()
 		r.Ready, r.Reason = err == nil, fleet.Reason(err)
+		r.Bucket = st.Created
 		r.Revision, r.Staleness, r.Source, r.Connected = st.Revision, fleet.Millis(st.Staleness), string(st.Source), n.feed.Connected()
 		r.Keys, r.Limited, r.Missing = n.Ring.Len(), n.Engine.Snapshot().Len(), st.Missing
-		r.Faults, _, _ = n.follower.Faults()
+		faults, _, named := n.follower.Faults()
+		r.NameFaults(faults, named)
 		r.Backlog, r.Time = n.Log.Stats().Pending, time.Now().UTC()
 		return r
 	}

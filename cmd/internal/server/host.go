@@ -50,14 +50,14 @@ func newHost(cfg Config, logger *slog.Logger) host {
 	return host{cfg: cfg, logger: logger, failed: make(chan error, 4)}
 }
 
-// newGateway makes the gateway. Loaded is gateway.Options.Loaded.
-func (s *host) newGateway(engine *ipallow.Engine, ring *keyring.Ring, log *usagelog.Writer, loaded func() bool) error {
+// newGateway makes the gateway. Loaded and usable are gateway.Options'.
+func (s *host) newGateway(engine *ipallow.Engine, ring *keyring.Ring, log *usagelog.Writer, loaded, usable func() bool) error {
 	upstream, err := s.cfg.upstream()
 	if err != nil {
 		return err
 	}
 	s.gateway, err = gateway.New(gateway.Options{
-		Ring: ring, Engine: engine, Loaded: loaded, Source: s.source, Log: log, Upstream: upstream,
+		Ring: ring, Engine: engine, Loaded: loaded, Usable: usable, Source: s.source, Log: log, Upstream: upstream,
 		ReportOnly: s.cfg.ReportOnly, NoAllowlist: s.cfg.NoAllowlist, Logger: s.logger,
 		Observe: s.observe,
 	})

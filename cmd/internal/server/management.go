@@ -62,15 +62,24 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
+// A health is what healthz and readyz answer.
+type health struct {
+	Status string        `json:"status"`
+	Reason string        `json:"reason,omitempty"`
+	Faults int           `json:"faults,omitempty"` // keys whose value a gateway cannot use as it is
+	Faulty []fleet.Fault `json:"faulty,omitempty"` // some of them
+}
+
 func status(w http.ResponseWriter, code int, text, reason string) {
+	health{Status: text, Reason: reason}.write(w, code)
+}
+
+func (h health) write(w http.ResponseWriter, code int) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(struct {
-		Status string `json:"status"`
-		Reason string `json:"reason,omitempty"`
-	}{text, reason})
+	_ = json.NewEncoder(w).Encode(h)
 }
 
 // tryURL is what a client can ask the gateway for.

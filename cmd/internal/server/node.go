@@ -70,7 +70,7 @@ func (n *Node) start(ctx context.Context) error {
 			return err
 		}
 	}
-	policy := n.cfg.policy()
+	policy := fleet.NodePolicy()
 	n.Engine = ipallow.New(&ipallow.Options{Policy: &policy, DenyUntilLoaded: true})
 	n.Ring = new(keyring.Ring)
 	if n.feed, err = n.connect("gateway " + n.cfg.Name + " (keys)"); err != nil {
@@ -83,9 +83,10 @@ func (n *Node) start(ctx context.Context) error {
 		return err
 	}
 	n.follower = fleet.NewFollower(n.Engine, n.Ring, n.logger)
+	n.follower.RefuseStale = n.cfg.RefuseStale
 	n.metrics = newMetrics(n.Engine, n.Ring, n.Log)
 	n.metrics.registry.MustRegister(fleet.FeedCollector{Follower: n.follower, MaxStale: n.cfg.MaxStale})
-	if err := n.newGateway(n.Engine, n.Ring, n.Log, n.follower.Loaded); err != nil {
+	if err := n.newGateway(n.Engine, n.Ring, n.Log, n.follower.Loaded, n.follower.Usable); err != nil {
 		return err
 	}
 	if err := n.follow(ctx); err != nil {
@@ -172,18 +173,21 @@ func (n *Node) status() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { status(w, http.StatusOK, "ok", "") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		var r fleet.Report
+		faults, _, named := n.follower.Faults()
+		r.NameFaults(faults, named)
+		h, code := health{Status: "ready", Faults: r.Faults, Faulty: r.Faulty}, http.StatusOK
 		if err := n.isReady(); err != nil {
-			status(w, http.StatusServiceUnavailable, "not ready", err.Error())
-			return
+			h.Status, h.Reason, code = "not ready", err.Error(), http.StatusServiceUnavailable
 		}
-		status(w, http.StatusOK, "ready", "")
+		h.write(w, code)
 	})
 	mux.Handle("GET /metrics", n.metrics.handler())
 	return mux
 }
 
 // isReady returns why the node should get no requests now. It goes on to answer
-// those that it gets by what it last knew.
+// those that it gets by what it last knew, as long as RefuseStale permits.
 func (n *Node) isReady() error {
 	if !n.ready.Load() {
 		return errors.New("starting or stopping")

@@ -176,5 +176,5 @@ func (s *Server) openLogs(ctx context.Context) (*logstore.Store, error) {
 
 func (s *Server) openGateway() error {
 	s.metrics = newMetrics(s.Engine, s.Ring, s.Log)
-	return s.newGateway(s.Engine, s.Ring, s.Log, nil)
+	return s.newGateway(s.Engine, s.Ring, s.Log, nil, nil)
 }

@@ -69,6 +69,9 @@ func (n *NATS) Users(users ...*server.User) { n.opts.Users = users }
 // URL is where the server is.
 func (n *NATS) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", n.opts.Port) }
 
+// Addr is its address.
+func (n *NATS) Addr() string { return fmt.Sprintf("127.0.0.1:%d", n.opts.Port) }
+
 // As is where the server is, with a user's name and password.
 func (n *NATS) As(user, password string) string {
 	return fmt.Sprintf("nats://%s:%s@127.0.0.1:%d", user, password, n.opts.Port)
