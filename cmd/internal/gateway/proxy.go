@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -81,22 +82,29 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 	if p.preserveHost {
 		out.Host = in.Host
 	}
-	host, proto := in.Host, "http"
-	if in.TLS != nil {
-		proto = "https"
-	}
+	var f forwarded
 	if x.gate.trustsPeer(in) {
-		host = oneOr(in.Header["X-Forwarded-Host"], host)
-		if p := oneOr(in.Header["X-Forwarded-Proto"], proto); p == "http" || p == "https" {
-			proto = p
+		f = forwardedBy(in.Header, x.record.ClientAddr)
+	}
+	f.host = cmp.Or(f.host, in.Host)
+	if f.proto == "" {
+		f.proto = "http"
+		if in.TLS != nil {
+			f.proto = "https"
 		}
 	}
 
 	strip(out.Header)
 	out.Trailer = nil // some servers merge trailers into the header
 	h := out.Header
-	h["X-Forwarded-Host"] = []string{host}
-	h["X-Forwarded-Proto"] = []string{proto}
+	h["X-Forwarded-Host"] = []string{f.host}
+	h["X-Forwarded-Proto"] = []string{f.proto}
+	if f.port != "" {
+		h["X-Forwarded-Port"] = []string{f.port}
+	}
+	if f.prefix != "" {
+		h["X-Forwarded-Prefix"] = []string{f.prefix}
+	}
 	h["X-Request-Id"] = x.id[:]
 	h["X-Ipallow-Key-Id"] = []string{x.record.KeyID}
 	if addr := x.record.ClientAddr; addr.IsValid() {
@@ -113,14 +121,6 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 		x.body = &clientBody{ReadCloser: out.Body}
 		out.Body = x.body
 	}
-}
-
-// oneOr returns the value of a header that is there exactly once.
-func oneOr(values []string, otherwise string) string {
-	if len(values) == 1 && values[0] != "" && !strings.Contains(values[0], ",") {
-		return values[0]
-	}
-	return otherwise
 }
 
 // modifyResponse puts the gateway's name for the request in the place of the

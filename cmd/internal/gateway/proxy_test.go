@@ -165,6 +165,21 @@ func TestUpstreamHeaderBehindProxy(t *testing.T) {
 	require.Equal(t, []string{w.addr}, r.Header["X-Forwarded-Host"])
 	require.NotContains(t, r.Header, "X-Forwarded-For", "no address was found, and none is claimed")
 	require.NotContains(t, r.Header, "X-Ipallow-Client")
+
+	// Port and prefix pass from a trusted peer, and from nobody else; of several
+	// schemes counts the one of the proxy that the client reached.
+	more := []string{"X-API-Key", w.full.token, "X-Forwarded-For", outside + ", " + inside + ", " + trusted, "X-Forwarded-Proto", "http, WSS, http",
+		"X-Forwarded-Port", "8443", "X-Forwarded-Prefix", "/public"}
+	require.Equal(t, 200, w.do(trusted, "GET", "/", more...).status)
+	r = up.last(t)
+	require.Equal(t, []string{"https"}, r.Header["X-Forwarded-Proto"])
+	require.Equal(t, []string{"8443"}, r.Header["X-Forwarded-Port"])
+	require.Equal(t, []string{"/public"}, r.Header["X-Forwarded-Prefix"])
+	require.Equal(t, 200, w.do(inside, "GET", "/", more...).status)
+	r = up.last(t)
+	require.Equal(t, []string{"http"}, r.Header["X-Forwarded-Proto"])
+	require.NotContains(t, r.Header, "X-Forwarded-Port")
+	require.NotContains(t, r.Header, "X-Forwarded-Prefix")
 }
 
 func TestPreserveHost(t *testing.T) {
