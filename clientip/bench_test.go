@@ -67,6 +67,22 @@ func BenchmarkFromRequest(b *testing.B) {
 	}
 }
 
+// BenchmarkFromAddrPort measures the common paths with header lines as bytes.
+func BenchmarkFromAddrPort(b *testing.B) {
+	for _, c := range commonPaths {
+		b.Run(c.name, func(b *testing.B) {
+			src := mustNew(b, c.opts)
+			peer, values := addrPort(b, c.peer), byteValues(c.lines)
+			b.ReportAllocs()
+			for b.Loop() {
+				if got := src.FromAddrPort(peer, values); got.OK() == strings.HasPrefix(c.want, "none") {
+					b.Fatalf("got %v, want %s", got, c.want)
+				}
+			}
+		})
+	}
+}
+
 // serverContext is as deep as what a handler gets from net/http.
 func serverContext(b *testing.B) context.Context {
 	ctx := context.WithValue(context.Background(), http.ServerContextKey, &http.Server{})

@@ -22,8 +22,9 @@
 //	}
 //	verdict := engine.Check(key, res.Addr) // the zero Addr is denied
 //
-// [Source.From] and [Source.FromValues] do the same for callers that have no
-// *http.Request: gRPC, other HTTP frameworks, forward-auth endpoints.
+// [Source.From], [Source.FromValues] and [Source.FromAddrPort] do the same for
+// callers that have no *http.Request: gRPC, fasthttp, other HTTP frameworks,
+// forward-auth endpoints.
 //
 // # Trust rules
 //

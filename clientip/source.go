@@ -90,20 +90,48 @@ func (s *Source) FromValues(remoteAddr string, values []string) Result {
 	return s.fromHeader(values)
 }
 
+// FromAddrPort is FromValues for servers that hold the peer as an address and
+// header fields as bytes, as fasthttp does. The zero AddrPort is a peer without
+// an address, on a unix socket. It allocates nothing and keeps no part of
+// values, which may be used again when it has returned:
+//
+//	peer := ctx.RemoteAddr().(*net.TCPAddr).AddrPort()
+//	res := src.FromAddrPort(peer, ctx.Request.Header.PeekAll(src.Header()))
+func (s *Source) FromAddrPort(peer netip.AddrPort, values [][]byte) Result {
+	res := Result{Reason: PeerWithoutAddress}
+	if addr := peer.Addr(); addr.IsValid() {
+		res = Result{Addr: addr.Unmap().WithZone(""), Reason: Found}
+	}
+	if !s.trusts(res) {
+		return res
+	}
+	var lines [MaxElements + 1]string // one more than fromHeader takes
+	n := min(len(values), len(lines))
+	for i, value := range values[:n] {
+		lines[i] = textOf(value)
+	}
+	return s.fromHeader(lines[:n])
+}
+
 // fromPeer reports whether the peer is a trusted proxy, whose header counts,
 // and if it is not returns the final result.
 func (s *Source) fromPeer(remoteAddr string) (res Result, trusted bool) {
 	res = FromPeer(remoteAddr)
+	return res, s.trusts(res)
+}
+
+// trusts reports whether the peer is a trusted proxy, whose header counts.
+func (s *Source) trusts(peer Result) bool {
 	if s == nil || s.mode == Peer {
-		return res, false
+		return false
 	}
-	switch res.Reason {
+	switch peer.Reason {
 	case Found:
-		return res, s.anyPeer || s.trusted.contains(res.Addr)
+		return s.anyPeer || s.trusted.contains(peer.Addr)
 	case PeerWithoutAddress:
-		return res, s.unixPeer
+		return s.unixPeer
 	}
-	return res, false
+	return false
 }
 
 // fromHeader answers from the field lines of the chosen header, which came

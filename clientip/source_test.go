@@ -199,10 +199,12 @@ func TestNoAllocs(t *testing.T) {
 		if got := src.FromRequest(r).String(); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
 		}
+		peer, values := addrPort(t, c.peer), byteValues(c.lines)
 		for name, f := range map[string]func(){
-			"FromRequest": func() { src.FromRequest(r) },
-			"From":        func() { src.From(c.peer, header) },
-			"FromValues":  func() { src.FromValues(c.peer, c.lines) },
+			"FromRequest":  func() { src.FromRequest(r) },
+			"From":         func() { src.From(c.peer, header) },
+			"FromValues":   func() { src.FromValues(c.peer, c.lines) },
+			"FromAddrPort": func() { src.FromAddrPort(peer, values) },
 		} {
 			if n := testing.AllocsPerRun(100, f); n != 0 {
 				t.Errorf("%s: %s: %v allocations", c.name, name, n)

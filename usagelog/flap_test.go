@@ -16,19 +16,22 @@ import (
 // error that says nothing. No record is at fault, so none is lost.
 func TestFlappingStore(t *testing.T) {
 	t.Parallel()
-	every := func(n int) func(call int) bool { // the same calls succeed in each period
-		return func(call int) bool { return call%n != 0 }
+	type pattern func() func(call int) bool
+	every := func(n int) pattern { // the same calls succeed in each period
+		return func() func(int) bool { return func(call int) bool { return call%n != 0 } }
 	}
-	random := func(percent int) func(int) bool {
-		rnd := rand.New(rand.NewPCG(1, uint64(percent)))
-		return func(int) bool { return rnd.IntN(100) < percent }
+	random := func(percent int) pattern {
+		return func() func(int) bool {
+			rnd := rand.New(rand.NewPCG(1, uint64(percent)))
+			return func(int) bool { return rnd.IntN(100) < percent }
+		}
 	}
-	bursts := func(length int) func(int) bool { // down, then up, for as many calls each
-		return func(call int) bool { return call/length%2 == 0 }
+	bursts := func(length int) pattern { // down, then up, for as many calls each
+		return func() func(int) bool { return func(call int) bool { return call/length%2 == 0 } }
 	}
 	for _, c := range []struct {
 		name  string
-		fails func(call int) bool
+		fails pattern
 	}{
 		{"one of two in turn", every(2)},
 		{"three of four in turn", every(4)},
@@ -44,10 +47,10 @@ func TestFlappingStore(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) { // pauses cost no time
 					var store *faultyStore
-					call, failed := 0, 0
+					call, failed, fails := 0, 0, c.fails()
 					store = newFaultyStore(func(ctx context.Context, recs []Record) error {
 						call++
-						if !c.fails(call) {
+						if !fails(call) {
 							return nil
 						}
 						failed++

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/ipallow/ipallow/cmd/internal/audit"
-	"github.com/ipallow/ipallow/cmd/internal/listfile"
 	"github.com/ipallow/ipallow/cmd/internal/reqlog"
+	"github.com/ipallow/ipallow/listfile"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -203,7 +203,7 @@ func (o *auditOutput) print(w io.Writer, top int) error {
 		n    int64
 	}{
 		{"served, in the list", o.Allowed}, {"served, key without a list", o.Unrestricted},
-		{"DENIED", o.Denied}, {"in all", o.Requests},
+		{"DENIED", o.Denied}, {"without a key, for authentication", o.NoKey}, {"in all", o.Requests},
 	} {
 		fmt.Fprintf(t, "%s\t%d\t%.2f %%\t\n", row.name, row.n, percent(row.n))
 	}
@@ -238,11 +238,7 @@ func (o *auditOutput) print(w io.Writer, top int) error {
 			if open == 1 {
 				fmt.Fprintf(t, "\nkeys without a list\tserved\n")
 			}
-			name := fmt.Sprintf("%q", cut(k.Key))
-			if k.Key == "" {
-				name = "(requests without a key)"
-			}
-			fmt.Fprintf(t, "  %s\t%d\n", name, k.Unrestricted)
+			fmt.Fprintf(t, "  %q\t%d\n", cut(k.Key), k.Unrestricted)
 		}
 	}
 	if open > top {

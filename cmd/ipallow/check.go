@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/cmd/internal/listfile"
+	"github.com/ipallow/ipallow/listfile"
 	"github.com/spf13/cobra"
 )
 

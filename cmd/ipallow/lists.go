@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/cmd/internal/listfile"
+	"github.com/ipallow/ipallow/listfile"
 )
 
 // A loaded is the lists of a file, compiled.
@@ -17,12 +17,26 @@ type loaded struct {
 	Order  []string                  // the keys in the order of the file
 }
 
+// readLists reads the lists of the file at path, where - is the standard input.
+func readLists(path string, in io.Reader, opts listfile.Options) (lists []listfile.List, err error) {
+	if path == "-" {
+		lists, err = listfile.Read("standard input", in, &opts)
+	} else {
+		lists, err = listfile.ReadFile(path, &opts)
+	}
+	if errors.Is(err, listfile.ErrNoLists) {
+		err = fmt.Errorf("%w; write one such as {\"keys\": {\"key-1\": [\"203.0.113.0/24\"]}}, "+
+			"or an entry on a line of its own", err)
+	}
+	return lists, usage(err)
+}
+
 // loadLists reads and compiles the lists of the file at path. If a list has
 // faults, the error has a line for each, with file and line.
 func loadLists(path string, in io.Reader, opts listfile.Options, policy ipallow.Policy) (*loaded, error) {
-	lists, err := listfile.Open(path, in, opts)
+	lists, err := readLists(path, in, opts)
 	if err != nil {
-		return nil, usage(err)
+		return nil, err
 	}
 	l := &loaded{
 		Engine: ipallow.New(&ipallow.Options{Policy: &policy}),

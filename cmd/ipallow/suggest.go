@@ -14,9 +14,9 @@ import (
 	"text/tabwriter"
 
 	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/cmd/internal/listfile"
 	"github.com/ipallow/ipallow/cmd/internal/reqlog"
 	"github.com/ipallow/ipallow/cmd/internal/suggest"
+	"github.com/ipallow/ipallow/listfile"
 	"github.com/spf13/cobra"
 )
 

@@ -7,7 +7,7 @@ import (
 	"io"
 
 	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/cmd/internal/listfile"
+	"github.com/ipallow/ipallow/listfile"
 	"github.com/spf13/cobra"
 )
 
@@ -66,9 +66,9 @@ and no fault. The exit status is 0 if all lists are valid, 1 if one is not, and
 		}
 		v := validation{Faults: []finding{}, Warnings: []finding{}}
 		for _, file := range files {
-			lists, err := listfile.Open(file, cmd.InOrStdin(), opts)
+			lists, err := readLists(file, cmd.InOrStdin(), opts)
 			if err != nil {
-				return usage(err)
+				return err
 			}
 			for i := range lists {
 				v.add(&lists[i], *policy)

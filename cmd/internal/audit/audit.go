@@ -20,6 +20,7 @@ type Report struct {
 	Allowed      int64 `json:"allowed"`
 	Denied       int64 `json:"denied"`
 	Unrestricted int64 `json:"unrestricted"`
+	NoKey        int64 `json:"without_key"` // no list decides these; authentication refuses them
 
 	Keys []Key `json:"keys"` // with requests or a list; most denied first
 	// OtherKeys is the requests of keys without a list that are not in Keys,
@@ -129,6 +130,7 @@ func (a *Auditor) Report() *Report {
 		}
 		r.AddrsMissing += w.missing
 		r.OtherKeys += w.other
+		r.NoKey += w.noKey
 	}
 	for key, k := range keys {
 		r.Keys = append(r.Keys, *k)
@@ -143,7 +145,7 @@ func (a *Auditor) Report() *Report {
 		}
 	}
 	r.Unrestricted += r.OtherKeys
-	r.Requests = r.Allowed + r.Denied + r.Unrestricted
+	r.Requests = r.Allowed + r.Denied + r.Unrestricted + r.NoKey
 	for addr, n := range addrs {
 		r.DeniedAddrs = append(r.DeniedAddrs, Addr{addr, n})
 	}

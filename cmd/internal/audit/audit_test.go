@@ -45,6 +45,7 @@ func TestReportVsNaive(t *testing.T) {
 	want := map[string]*Key{}
 	denied := map[netip.Addr]int64{}
 	hits := map[string]int64{}
+	without := int64(0)
 	for range 20_000 {
 		key, addr := keys[rng.IntN(len(keys))], addr4(rng)
 		if rng.IntN(4) == 0 {
@@ -55,6 +56,10 @@ func TestReportVsNaive(t *testing.T) {
 			text = "::ffff:" + text
 		}
 		fmt.Fprintf(&log, "%s,%s\n", key, text)
+		if key == "" {
+			without++
+			continue
+		}
 		k := want[key]
 		if k == nil {
 			k = &Key{Key: key, Entries: len(lists[key])}
@@ -84,7 +89,9 @@ func TestReportVsNaive(t *testing.T) {
 	require.Zero(t, stats.BadLines)
 	r := a.Report()
 	require.EqualValues(t, 20_000, r.Requests)
-	require.Len(t, r.Keys, len(keys))
+	require.Equal(t, without, r.NoKey)
+	require.Positive(t, without)
+	require.Len(t, r.Keys, len(keys)-1)
 	for _, k := range r.Keys {
 		require.Equal(t, *want[k.Key], k)
 	}

@@ -96,6 +96,7 @@ type worker struct {
 	keys       map[string]*usage
 	others     int // keys without a list in keys
 	otherBytes int
+	noKey      int64 // requests without a key
 	other      int64 // requests of keys for which keys has no room
 
 	addrs   map[netip.Addr]int64
@@ -103,6 +104,10 @@ type worker struct {
 }
 
 func (w *worker) record(key []byte, addr netip.Addr) {
+	if len(key) == 0 {
+		w.noKey++
+		return
+	}
 	u := w.keys[string(key)]
 	if u == nil {
 		if u = w.usage(key); u == nil {

@@ -24,7 +24,7 @@ func FuzzRead(f *testing.F) {
 	f.Add("\xef\xbb\xbfentry\r\n1.2.3.4\r\n")                                                                        // a byte order mark, CRLF
 	f.Add("\x1f\x8b")                                                                                                // the beginning of a gzip stream
 	f.Fuzz(func(t *testing.T, text string) {
-		lists, err := Read("a file", strings.NewReader(text), Options{Key: "default"})
+		lists, err := Read("a file", strings.NewReader(text), &Options{Key: "default"})
 		if err != nil {
 			require.Contains(t, err.Error(), "a file")
 			return
@@ -51,7 +51,7 @@ func FuzzRead(f *testing.F) {
 		}
 		b, err := json.Marshal(map[string]any{"keys": object})
 		require.NoError(t, err)
-		again, err := Read("again.json", strings.NewReader(string(b)), Options{})
+		again, err := Read("again.json", strings.NewReader(string(b)), nil)
 		require.NoError(t, err, "%s", b)
 		require.Equal(t, object, texts(again))
 
@@ -68,7 +68,7 @@ func FuzzRead(f *testing.F) {
 		}
 		w.Flush()
 		if trimmed && !empty {
-			again, err = Read("again.csv", strings.NewReader(c.String()), Options{})
+			again, err = Read("again.csv", strings.NewReader(c.String()), nil)
 			require.NoError(t, err, "%q", c.String())
 			require.Equal(t, object, texts(again), "%q", c.String())
 		}

@@ -81,6 +81,10 @@ func IsSection(key string) bool {
 }
 
 func readCSV(c *collector, br *bufio.Reader) error {
+	if sep := otherSeparator(br); sep != "" {
+		return fmt.Errorf("%s:1: the columns are separated by %s; CSV has commas (RFC 4180): "+
+			"save the file with commas", c.file, sep)
+	}
 	r := csv.NewReader(&lineLimit{r: br})
 	r.FieldsPerRecord = -1
 	r.ReuseRecord = true
@@ -93,7 +97,11 @@ func readCSV(c *collector, br *bufio.Reader) error {
 	}
 	column := map[string]int{}
 	for i, name := range header {
-		column[strings.ToLower(strings.TrimSpace(name))] = i
+		name = strings.ToLower(strings.TrimSpace(name))
+		if _, ok := column[name]; ok && (name == "key" || name == "entry" || name == "label") {
+			return fmt.Errorf("%s:1: the header has two columns named %q; rename or remove one", c.file, name)
+		}
+		column[name] = i
 	}
 	entryAt, ok := column["entry"]
 	if !ok {
@@ -133,6 +141,22 @@ func readCSV(c *collector, br *bufio.Reader) error {
 			Pos:       Position{c.file, line},
 		})
 	}
+}
+
+// otherSeparator names what separates the columns of the header, where that is
+// not commas.
+func otherSeparator(br *bufio.Reader) string {
+	head, _ := br.Peek(512)
+	line, _, _ := strings.Cut(string(head), "\n")
+	if !hasEntryColumn(line, isSeparator) || hasEntryColumn(line, func(c rune) bool { return c == ',' }) {
+		return ""
+	}
+	for _, s := range []struct{ sep, name string }{{";", "semicolons"}, {"\t", "tabs"}, {"|", "vertical bars"}} {
+		if strings.Contains(line, s.sep) {
+			return s.name
+		}
+	}
+	return ""
 }
 
 // lineLimit fails where a line is longer than MaxLine, so that a file

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 
 	"github.com/ipallow/ipallow"
 )
@@ -29,6 +30,9 @@ func readJSON(c *collector, br *bufio.Reader) error {
 	if len(data) > MaxJSON {
 		return fmt.Errorf("%s: the file is larger than %d bytes; write CSV", c.file, MaxJSON)
 	}
+	if line := invalidLine(data); line > 0 {
+		return fmt.Errorf("%s:%d: the text is not UTF-8; save the file as UTF-8", c.file, line)
+	}
 	r := &jsonReader{c: c, data: data, dec: json.NewDecoder(bytes.NewReader(data)), line: 1}
 	for {
 		if err := r.top(); errors.Is(err, io.EOF) {
@@ -37,6 +41,18 @@ func readJSON(c *collector, br *bufio.Reader) error {
 			return err
 		}
 	}
+}
+
+// invalidLine returns the first line that is not UTF-8, or 0.
+func invalidLine(data []byte) int {
+	for line := 1; len(data) > 0; line++ {
+		text, rest, _ := bytes.Cut(data, []byte("\n"))
+		if !utf8.Valid(text) {
+			return line
+		}
+		data = rest
+	}
+	return 0
 }
 
 // pos is the line that the decoder has reached.
@@ -60,7 +76,15 @@ func (r *jsonReader) token() (json.Token, error) {
 	}
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
-		line := 1 + bytes.Count(r.data[:min(max(syntax.Offset-1, 0), int64(len(r.data)))], []byte("\n"))
+		// The error's own offset has several origins; what follows the last
+		// token is where a person has to look.
+		at := min(r.dec.InputOffset(), int64(len(r.data)))
+		at += int64(len(r.data[at:]) - len(bytes.TrimLeft(r.data[at:], " \t\r\n,:")))
+		line := 1 + bytes.Count(r.data[:at], []byte("\n"))
+		if rest := r.data[at:]; len(rest) > 0 && (rest[0] == '/' || rest[0] == '#') {
+			return nil, fmt.Errorf("%s:%d: this is a comment, and JSON has none (RFC 8259); "+
+				"remove it, or give entries a label", r.c.file, line)
+		}
 		return nil, fmt.Errorf("%s:%d: %w", r.c.file, line, err)
 	}
 	if err != nil {
@@ -97,7 +121,7 @@ func (r *jsonReader) top() error {
 
 // array reads lists, or the entries of one list.
 func (r *jsonReader) array() error {
-	var l *List
+	at := -1 // the list of the entries that are in the array itself
 	for r.dec.More() {
 		t, err := r.inner()
 		if err != nil {
@@ -116,16 +140,17 @@ func (r *jsonReader) array() error {
 			}
 			t = fields.item
 		}
-		if l == nil {
-			if l, err = r.c.begin("", r.pos()); err != nil {
+		if at < 0 {
+			if _, err = r.c.begin("", r.pos()); err != nil {
 				return err
 			}
+			at = len(r.c.lists) - 1
 		}
 		it, err := r.entry(t)
 		if err != nil {
 			return err
 		}
-		l.Items = append(l.Items, it)
+		r.c.lists[at].Items = append(r.c.lists[at].Items, it)
 	}
 	_, err := r.inner()
 	return err
