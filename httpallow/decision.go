@@ -24,6 +24,17 @@ type Decision struct {
 
 	// Outcome is what becomes of the request.
 	Outcome Outcome
+
+	// Revision is that of the snapshot that gave the verdict, 0 where the
+	// engine was not asked.
+	Revision uint64
+
+	// Entry is the most specific entry that let the address in, with its label,
+	// and Index its position in the list that was set, from 0. They are of the
+	// same snapshot as the verdict, and set only where Options.Explain is and
+	// Verdict is Allowed; otherwise Entry.Prefix is the zero Prefix.
+	Entry ipallow.Entry
+	Index int
 }
 
 // OK reports whether the request is handed on to the next handler.

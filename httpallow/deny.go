@@ -5,13 +5,26 @@ import (
 	"net/http"
 )
 
+// The default answers, for servers that are not net/http. All have the headers
+// Content-Type and Cache-Control; the one to a request without a key has
+// WWW-Authenticate too, and the one before the engine's first load Retry-After.
 const (
-	contentType  = "application/json; charset=utf-8"
-	cacheControl = "no-store"
+	ContentType  = "application/json; charset=utf-8"
+	CacheControl = "no-store"
 
-	deniedBody       = `{"error":{"code":"IP_NOT_ALLOWED","message":"Request IP address is not in the API key's allowlist"}}`
-	unauthorizedBody = `{"error":{"code":"UNAUTHENTICATED","message":"Request has no valid API key"}}`
-	unavailableBody  = `{"error":{"code":"NOT_READY","message":"The server has not loaded its IP allowlists yet; try again in a moment"}}`
+	// The answer of [Deny], for [Refused].
+	DeniedStatus = http.StatusForbidden
+	DeniedBody   = `{"error":{"code":"IP_NOT_ALLOWED","message":"Request IP address is not in the API key's allowlist"}}`
+
+	// The answer of [Unauthorized], for [NoKey].
+	UnauthorizedStatus = http.StatusUnauthorized
+	UnauthorizedBody   = `{"error":{"code":"UNAUTHENTICATED","message":"Request has no valid API key"}}`
+	WWWAuthenticate    = "Bearer"
+
+	// The answer of [Unavailable], for [NotReady].
+	UnavailableStatus = http.StatusServiceUnavailable
+	UnavailableBody   = `{"error":{"code":"NOT_READY","message":"The server has not loaded its IP allowlists yet; try again in a moment"}}`
+	RetryAfter        = "1" // seconds
 )
 
 // Deny answers 403 with Content-Type "application/json; charset=utf-8",
@@ -21,7 +34,7 @@ const (
 //
 // It is the default of Options.Deny, and may be called by another handler.
 func Deny(w http.ResponseWriter, _ *http.Request, _ Decision) {
-	answer(w, http.StatusForbidden, deniedBody)
+	answer(w, DeniedStatus, DeniedBody)
 }
 
 // Unauthorized answers 401 with the headers of [Deny], WWW-Authenticate "Bearer"
@@ -31,8 +44,8 @@ func Deny(w http.ResponseWriter, _ *http.Request, _ Decision) {
 //
 // It is the default of Options.Unauthenticated.
 func Unauthorized(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("WWW-Authenticate", "Bearer")
-	answer(w, http.StatusUnauthorized, unauthorizedBody)
+	w.Header().Set("WWW-Authenticate", WWWAuthenticate)
+	answer(w, UnauthorizedStatus, UnauthorizedBody)
 }
 
 // Unavailable answers 503 with the headers of [Deny], Retry-After "1" (seconds;
@@ -42,14 +55,14 @@ func Unauthorized(w http.ResponseWriter, _ *http.Request) {
 //
 // It is the default of Options.Unavailable.
 func Unavailable(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Retry-After", "1")
-	answer(w, http.StatusServiceUnavailable, unavailableBody)
+	w.Header().Set("Retry-After", RetryAfter)
+	answer(w, UnavailableStatus, UnavailableBody)
 }
 
 func answer(w http.ResponseWriter, status int, body string) {
 	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Cache-Control", cacheControl)
+	h.Set("Content-Type", ContentType)
+	h.Set("Cache-Control", CacheControl)
 	h.Del("Content-Length") // of another body, if a handler in front set it
 	w.WriteHeader(status)
 	// An error means that the client is gone. The server itself leaves out the

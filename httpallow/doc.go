@@ -43,6 +43,14 @@
 // that is still being written when the list changes, such as an event stream or
 // a WebSocket, goes on.
 //
+// # The decision
+//
+// Handlers after the middleware, a log, a trace span and a metric have the
+// decision by [FromContext]: outcome, verdict, revision and, with
+// Options.Explain, the entry that let the address in, all from one snapshot.
+// Servers that are not net/http find the default answers in constants such as
+// [DeniedBody].
+//
 // # Concurrency
 //
 // A Middleware is immutable. All methods may be called from any number of
@@ -52,7 +60,8 @@
 // # Cost
 //
 // A served request costs the engine's Check, the client address and the call of
-// Options.Key, a few hundred nanoseconds at most and no allocation. The
+// Options.Key, a few hundred nanoseconds at most and no allocation; Options.Explain
+// and Options.Context say what they add. The
 // ResponseWriter is handed on as it came, so that http.Flusher, http.Hijacker,
 // io.ReaderFrom and http.ResponseController work as without the middleware.
 package httpallow

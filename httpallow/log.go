@@ -26,13 +26,17 @@ func LogTo(logger *slog.Logger) func(*http.Request, Decision) {
 		if !logger.Enabled(ctx, level) {
 			return
 		}
-		logger.LogAttrs(ctx, level, "allowlist decision",
+		attrs := []slog.Attr{
 			slog.String("outcome", d.Outcome.String()),
 			slog.String("verdict", d.Verdict.String()),
 			slog.String("key", d.Key),
 			slog.String("client", d.Client.String()),
 			slog.String("method", r.Method),
 			slog.String("path", r.URL.Path),
-		)
+		}
+		if d.Entry.Prefix.IsValid() {
+			attrs = append(attrs, slog.String("entry", d.Entry.String()), slog.String("label", d.Entry.Label))
+		}
+		logger.LogAttrs(ctx, level, "allowlist decision", attrs...)
 	}
 }

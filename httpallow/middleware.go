@@ -23,6 +23,8 @@ type Middleware struct {
 	unready http.Handler
 	pass    bool
 	report  bool
+	explain bool
+	context bool
 	reports func(key string) bool
 	observe func(*http.Request, Decision)
 }
@@ -43,6 +45,8 @@ func New(engine *ipallow.Engine, opts *Options) (*Middleware, error) {
 		unready: opts.Unavailable,
 		pass:    opts.PassUnauthenticated,
 		report:  opts.ReportOnly,
+		explain: opts.Explain,
+		context: opts.Context,
 		reports: opts.ReportOnlyKey,
 		observe: opts.Observe,
 	}, nil
@@ -74,7 +78,13 @@ func (m *Middleware) decide(r *http.Request, d *Decision) {
 	}
 	d.Key = key
 	snapshot := m.engine.Snapshot()
-	d.Verdict = snapshot.Check(key, d.Client.Addr)
+	d.Revision = snapshot.Revision()
+	if m.explain {
+		x := snapshot.Explain(key, d.Client.Addr)
+		d.Verdict, d.Entry, d.Index = x.Verdict, x.Entry, x.Index
+	} else {
+		d.Verdict = snapshot.Check(key, d.Client.Addr)
+	}
 	switch {
 	case d.Verdict.OK():
 		d.Outcome = Served
@@ -95,12 +105,16 @@ func (m *Middleware) decide(r *http.Request, d *Decision) {
 //	}
 func (m *Middleware) Enforce(w http.ResponseWriter, r *http.Request) Decision {
 	var d Decision
+	m.decide(r, &d)
+	if c := carrierOf(r.Context()); c != nil {
+		c.set(&d)
+	}
 	m.enforce(w, r, &d)
 	return d
 }
 
+// enforce tells the observer of the decision and answers what is refused.
 func (m *Middleware) enforce(w http.ResponseWriter, r *http.Request, d *Decision) {
-	m.decide(r, d)
 	if m != nil && m.observe != nil {
 		m.observe(r, *d)
 	}
@@ -142,6 +156,14 @@ type handler struct {
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var d Decision
+	h.m.decide(r, &d)
+	if c := carrierOf(r.Context()); c != nil {
+		c.set(&d)
+	} else if h.m != nil && h.m.context {
+		c = &carrier{Context: r.Context(), key: d.Key}
+		c.set(&d)
+		r = r.WithContext(c)
+	}
 	h.m.enforce(w, r, &d)
 	if d.Outcome.OK() {
 		h.next.ServeHTTP(w, r)
