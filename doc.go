@@ -18,7 +18,7 @@
 // A key without an allowlist, or with an empty one, is [Unrestricted]: every
 // address is served. A key with entries is [Allowed] from the addresses that
 // at least one entry contains, and [Denied] from all others and where the
-// address is not known. An IPv4-mapped IPv6 address (RFC 4291, section
+// address is not known. A key that is empty or longer than [MaxKeyLen] is Denied. An IPv4-mapped IPv6 address (RFC 4291, section
 // 2.5.5.2) is the IPv4 address, in entries and in requests. A zone (RFC 4007)
 // on a client address is ignored; in an entry it is a fault.
 //

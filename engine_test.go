@@ -110,11 +110,11 @@ func TestExplain(t *testing.T) {
 		want int // -1: none
 		text string
 	}{
-		{"203.0.113.1", 0, `allowed: 203.0.113.1 matches entry 0, 203.0.113.0/24 ("site")`},
-		{"203.0.113.129", 1, `allowed: 203.0.113.129 matches entry 1, 203.0.113.128/25 ("floor")`},
-		{"::ffff:203.0.113.200", 2, `allowed: 203.0.113.200 matches entry 2, 203.0.113.200/32`},
-		{"2001:db8:0:1::%eth0", 3, `allowed: 2001:db8:0:1:: matches entry 3, 2001:db8::/48 ("six")`},
-		{"2001:db8::1", 4, `allowed: 2001:db8::1 matches entry 4, 2001:db8::/64`},
+		{"203.0.113.1", 0, `allowed: 203.0.113.1 matches entry 1, 203.0.113.0/24 ("site")`},
+		{"203.0.113.129", 1, `allowed: 203.0.113.129 matches entry 2, 203.0.113.128/25 ("floor")`},
+		{"::ffff:203.0.113.200", 2, `allowed: 203.0.113.200 matches entry 3, 203.0.113.200/32`},
+		{"2001:db8:0:1::%eth0", 3, `allowed: 2001:db8:0:1:: matches entry 4, 2001:db8::/48 ("six")`},
+		{"2001:db8::1", 4, `allowed: 2001:db8::1 matches entry 5, 2001:db8::/64`},
 		{"203.0.114.0", -1, `denied: 203.0.114.0 matches none of the 5 entries`},
 	} {
 		x := e.Explain("k", addr(c.addr))

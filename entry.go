@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // An Entry is one line of an allowlist: a network, or a single address
@@ -29,10 +31,10 @@ type EntryText struct {
 	Label string `json:"label,omitempty"`
 }
 
-// maxEntryText is longer than any text that can be an entry. The longest
-// valid one has 49 bytes: an IPv4-mapped address with all digits written and
-// a three-digit length.
-const maxEntryText = 64
+// maxEntryText is the length in bytes of the longest text that is read as an entry. The longest
+// valid one has 49: an IPv4-mapped address with all digits written and a three-digit length. One
+// with a zone, which is refused for its zone and with words, is longer.
+const maxEntryText = 128
 
 // ParseEntry reads one of the four text forms: an IPv4 address, an IPv4
 // network in CIDR notation (RFC 4632, section 3.1), an IPv6 address (RFC
@@ -40,15 +42,15 @@ const maxEntryText = 64
 // is canonical: a single address has length 32 or 128, and the IPv4-mapped
 // forms (RFC 4291, section 2.5.5.2) are IPv4.
 //
-// No policy is applied: 0.0.0.0/0 parses. The error is an [*EntryError] with
-// Index 0 and the code [CodeInvalidSyntax], [CodeZoneNotAllowed] or
-// [CodeHostBitsSet].
+// No policy is applied, neither to the entry (0.0.0.0/0 parses) nor to what the
+// error suggests. The error is an [*EntryError] with Index 0 and the code
+// [CodeInvalidSyntax], [CodeZoneNotAllowed] or [CodeHostBitsSet].
 //
 // ParseEntry allocates nothing unless it fails.
 func ParseEntry(s string) (Entry, error) {
-	p, e := parsePrefix(s)
-	if e != nil {
-		return Entry{}, e
+	p, r := parsePrefix(s)
+	if r != nil {
+		return Entry{}, r.fault(s, nil)
 	}
 	return Entry{Prefix: p}, nil
 }
@@ -96,39 +98,41 @@ func comparePrefixes(a, b netip.Prefix) int {
 // parsePrefix reads an entry's text. It splits at the slash first and refuses
 // zones itself, because netip.ParseAddr takes all that follows a % as the
 // zone: "fe80::1%eth0/64" is an address with the zone "eth0/64" to it.
-func parsePrefix(s string) (netip.Prefix, *EntryError) {
+func parsePrefix(s string) (netip.Prefix, *refusal) {
 	if len(s) > maxEntryText {
-		return netip.Prefix{}, syntaxError(s, "it is too long to be an address or network", "")
+		return netip.Prefix{}, explainSyntax(s)
 	}
 	text, length, isNet := strings.Cut(s, "/")
 	bare, zone, zoned := strings.Cut(text, "%")
 	addr, err := netip.ParseAddr(bare)
-	if err != nil || zoned && (!addr.Is6() || !plainZone(zone)) {
+	if err != nil || zoned && (!addr.Is6() || !isZone(zone)) {
 		return netip.Prefix{}, explainSyntax(s)
 	}
 	bits := addr.BitLen()
 	if isNet {
 		n, ok := parseLength(length)
 		if !ok || n > bits {
-			return netip.Prefix{}, explainLength(s, bare, length, bits)
+			return netip.Prefix{}, explainSyntax(s)
 		}
 		bits = n
 	}
 	if addr.Is4In6() {
 		if bits < 96 {
-			return netip.Prefix{}, syntaxError(s, "an IPv4-mapped network needs a length of /96 or longer", "")
+			return netip.Prefix{}, badSyntax(shortMapped)
 		}
 		addr, bits = addr.Unmap(), bits-96
 	}
 	p := netip.PrefixFrom(addr, bits)
 	if zoned {
-		return netip.Prefix{}, zoneError(s, p)
+		return netip.Prefix{}, zoneRefused(p.Masked())
 	}
 	if m := p.Masked(); m != p {
-		return netip.Prefix{}, hostBitsError(s, p)
+		return netip.Prefix{}, hostBitsSet(p)
 	}
 	return p, nil
 }
+
+const shortMapped = "an IPv4-mapped network needs a length of /96 or longer"
 
 // parseLength reads a prefix length as RFC 4632 writes it: decimal digits
 // only, no sign, no leading zero.
@@ -146,20 +150,11 @@ func parseLength(s string) (int, bool) {
 	return n, true
 }
 
-// plainZone reports whether a zone looks like an interface name or index,
-// so that an address with it is well-formed (RFC 4007, section 11.2) and
-// merely not wanted.
-func plainZone(z string) bool {
-	if z == "" {
-		return false
-	}
-	for i := range len(z) {
-		c := z[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`[]%,"'<>*`, c) >= 0 {
-			return false
-		}
-	}
-	return true
+// isZone reports whether z can be a zone, so that an address with it is well-formed and merely
+// not wanted. RFC 4007 leaves zones to the system: there are "eth0.100" and "vEthernet (Default
+// Switch)". Brackets are around addresses with zones in URLs and peers.
+func isZone(z string) bool {
+	return z != "" && utf8.ValidString(z) && !strings.ContainsAny(z, "[]") && !strings.ContainsFunc(z, unicode.IsControl)
 }
 
 // entryText is a canonical prefix as a person would type it: a single
@@ -171,19 +166,20 @@ func entryText(p netip.Prefix) string {
 	return p.String()
 }
 
-func zoneError(s string, p netip.Prefix) *EntryError {
-	return &EntryError{
-		Input: s, Code: CodeZoneNotAllowed,
-		Reason:     "a zone names an interface of one machine and means nothing to others; write the address without it",
-		Suggestion: entryText(p.Masked()),
+func zoneRefused(p netip.Prefix) *refusal {
+	return &refusal{
+		code:     CodeZoneNotAllowed,
+		reason:   "a zone names an interface of one machine and means nothing to others; write the address without it",
+		networks: []netip.Prefix{p},
 	}
 }
 
-func hostBitsError(s string, p netip.Prefix) *EntryError {
-	return &EntryError{
-		Input: s, Code: CodeHostBitsSet,
-		Reason: "the address has bits set beyond the length /" + strconv.Itoa(p.Bits()) +
+func hostBitsSet(p netip.Prefix) *refusal {
+	return &refusal{
+		code: CodeHostBitsSet,
+		reason: "the address has bits set beyond the length /" + strconv.Itoa(p.Bits()) +
 			"; write the network, or the single address without a length",
-		Suggestion: p.Masked().String() + " or " + p.Addr().String(),
+		networks: []netip.Prefix{p.Masked(), netip.PrefixFrom(p.Addr(), p.Addr().BitLen())},
+		either:   true,
 	}
 }

@@ -86,7 +86,7 @@ func TestParseEntryFaults(t *testing.T) {
 		{"203.0.*.*", CodeInvalidSyntax, "203.0.0.0/16", "wildcards"},
 		{"*", CodeInvalidSyntax, none, "a wildcard for everything suggests nothing"},
 		{"203.0.113.0-203.0.113.255", CodeInvalidSyntax, "203.0.113.0/24", "a range that is one network"},
-		{"203.0.113.1-203.0.113.9", CodeInvalidSyntax, none, "a range that is none"},
+		{"203.0.113.1-203.0.113.9", CodeInvalidSyntax, none, "a range of four networks"},
 		{"203.0.113.9-203.0.113.1", CodeInvalidSyntax, none, "a range backwards"},
 		{"203.0.113.0-2001:db8::", CodeInvalidSyntax, none, "a range across families"},
 		{"203.0.113.5,203.0.113.6", CodeInvalidSyntax, none, "two entries"},
@@ -124,11 +124,24 @@ func TestParseEntryFaults(t *testing.T) {
 		{"::ffff:203.0.113.5/24", CodeInvalidSyntax, none, "the length of the IPv4 form on the mapped one"},
 		{"203.0.113.5\xff", CodeInvalidSyntax, none, "not UTF-8"},
 		{strings.Repeat("1", 65), CodeInvalidSyntax, none, "longer than any entry"},
+		{strings.Repeat("1", 129), CodeInvalidSyntax, none, "longer than what is read"},
+		{"fe80::1%" + strings.Repeat("z", 121), CodeInvalidSyntax, none, "129 bytes"},
 		{"203.0.113.5%eth0", CodeInvalidSyntax, "203.0.113.5", "IPv4 has no zones"},
 		{"fe80::1%", CodeInvalidSyntax, "fe80::1", "no zone behind the %"},
-		{"fe80::1%a b", CodeInvalidSyntax, none, "white space is reported first"},
+		{"fe80::1%a\n", CodeInvalidSyntax, "fe80::1", "a control character in the zone"},
+		{"fe80::1%a\u0086b", CodeInvalidSyntax, "fe80::1", "a control character of the second block"},
+		{"fe80::1%a\xff", CodeInvalidSyntax, none, "a zone that is not UTF-8"},
+		{"fe80::1%a[1]", CodeInvalidSyntax, none, "brackets in the zone"},
 
 		{"fe80::1%eth0", CodeZoneNotAllowed, "fe80::1", "a zone"},
+		{"fe80::1%a b", CodeZoneNotAllowed, "fe80::1", "white space in a zone"},
+		{"fe80::1%Ethernet 2", CodeZoneNotAllowed, "fe80::1", "a zone of Windows"},
+		{"fe80::1%vEthernet (Default Switch)", CodeZoneNotAllowed, "fe80::1", "a zone of Windows"},
+		{"fe80::1%eth0.100", CodeZoneNotAllowed, "fe80::1", "a VLAN"},
+		{"fe80::1%br-ée", CodeZoneNotAllowed, "fe80::1", "a zone beyond ASCII"},
+		{"fe80::1%a%b", CodeZoneNotAllowed, "fe80::1", "a percent sign in the zone"},
+		{`fe80::1%"x",<*>`, CodeZoneNotAllowed, "fe80::1", "all that is printable"},
+		{"fe80::1%" + strings.Repeat("z", 120), CodeZoneNotAllowed, "fe80::1", "128 bytes"},
 		{"fe80::1%1", CodeZoneNotAllowed, "fe80::1", "a zone by its number"},
 		{"fe80::1%eth0/64", CodeZoneNotAllowed, "fe80::/64", "netip.ParseAddr takes this for the zone eth0/64"},
 		{"fe80::%eth0/64", CodeZoneNotAllowed, "fe80::/64", "a zone in a network"},
@@ -146,30 +159,67 @@ func TestParseEntryFaults(t *testing.T) {
 		var f *EntryError
 		require.ErrorAs(t, err, &f, "%q: %s", c.text, c.reason)
 		require.Equal(t, c.code, f.Code, "%q: %s", c.text, c.reason)
-		if c.reason != "white space is reported first" {
-			require.Equal(t, c.suggestion, f.Suggestion, "%q: %s", c.text, c.reason)
-		}
+		require.Equal(t, c.suggestion, f.Suggestion, "%q: %s", c.text, c.reason)
 		require.Equal(t, c.text, f.Input)
 		require.Zero(t, f.Index)
 		require.NotEmpty(t, f.Reason, "%q has no sentence", c.text)
-		requireSuggestionParses(t, f)
+		requireSuggestions(t, f, nil)
 	}
 }
 
-// requireSuggestionParses holds a fault to its promise: what it suggests can
-// be typed in.
-func requireSuggestionParses(t testing.TB, f *EntryError) {
+// requireSuggestions holds a fault to its promises: what it suggests can be taken as it stands
+// under the same policy, at most as many as a list may have, and is canonical. policy may be nil.
+func requireSuggestions(t testing.TB, f *EntryError, policy *Policy) {
 	t.Helper()
-	if f.Suggestion == "" {
+	switch f.Code {
+	case CodeInvalidSyntax, CodeZoneNotAllowed, CodeHostBitsSet, CodeNotPublic:
+	default:
+		if f.Suggestions != nil {
+			t.Fatalf("%s suggests %q for %q", f.Code, f.Suggestions, f.Input)
+		}
 		return
 	}
-	for s := range strings.SplitSeq(f.Suggestion, " or ") {
-		if _, code := naive.Parse(s); code != naive.OK {
+	if policy != nil && len(f.Suggestions) > max(policy.MaxEntries, 0) && (f.Suggestion == "" || policy.MaxEntries < 1) {
+		t.Fatalf("%d suggestions for %q, and %d may be taken", len(f.Suggestions), f.Input, policy.MaxEntries)
+	}
+	limits := toNaive(*widest())
+	if policy != nil {
+		limits = toNaive(*policy)
+	}
+	var texts []naive.Text
+	for _, s := range f.Suggestions {
+		texts = append(texts, naive.Text{Entry: s})
+		p, code := naive.Parse(s)
+		if code != naive.OK {
 			t.Fatalf("the suggestion %q for %q is %s", s, f.Input, code)
 		}
-		if _, err := ParseEntry(s); err != nil {
-			t.Fatalf("the suggestion %q for %q: %v", s, f.Input, err)
+		if want := strings.TrimSuffix(strings.TrimSuffix(p.String(), "/32"), "/128"); p.IsSingleIP() && s != want || !p.IsSingleIP() && s != p.String() {
+			t.Fatalf("the suggestion %q for %q is not canonical", s, f.Input)
 		}
+		if policy != nil {
+			if _, err := policy.ParseList([]string{s}); err != nil {
+				t.Fatalf("the policy %+v refuses the suggestion %q for %q: %v", *policy, s, f.Input, err)
+			}
+		}
+	}
+	// Together too, but for the readings of one text, of which one is taken.
+	if f.Suggestion != "" {
+		texts = texts[:min(len(texts), 1)]
+	}
+	if _, faults := limits.ParseList(texts); len(faults) > 0 && !(policy == nil && len(texts) > limits.MaxEntries) {
+		t.Fatalf("the suggestions %q for %q are faulty together: %v", f.Suggestions, f.Input, faults)
+	}
+	switch {
+	case len(f.Suggestions) == 0:
+		if f.Suggestion != "" && f.Code != CodeNotPublic {
+			t.Fatalf("%q for %q is not among the suggestions", f.Suggestion, f.Input)
+		}
+	case len(f.Suggestions) == 1:
+		if f.Suggestion != f.Suggestions[0] {
+			t.Fatalf("%q for %q and not %q", f.Suggestion, f.Input, f.Suggestions[0])
+		}
+	case f.Suggestion != "" && f.Suggestion != strings.Join(f.Suggestions, " or "):
+		t.Fatalf("%q for %q and not one of %q", f.Suggestion, f.Input, f.Suggestions)
 	}
 }
 
@@ -198,7 +248,7 @@ func requireParse(t testing.TB, text string) (code string) {
 	if len(f.Error()) > maxFaultText {
 		t.Fatalf("ParseEntry(%q): a message of %d bytes", text, len(f.Error()))
 	}
-	requireSuggestionParses(t, f)
+	requireSuggestions(t, f, nil)
 	return code
 }
 
@@ -264,7 +314,7 @@ func TestEntryErrorText(t *testing.T) {
 	require.Contains(t, err.Error(), `"...`, "and the cut is shown")
 
 	_, err = ParseEntry("203.0.113.5/24")
-	require.Equal(t, `entry 0 "203.0.113.5/24": host_bits_set: the address has bits set beyond the length /24; `+
+	require.Equal(t, `entry 1 "203.0.113.5/24": host_bits_set: the address has bits set beyond the length /24; `+
 		`write the network, or the single address without a length (suggestion: 203.0.113.0/24 or 203.0.113.5)`, err.Error())
 
 	var none *EntryError

@@ -32,8 +32,8 @@ func TestErrorsAs(t *testing.T) {
 		for _, f := range v.Entries {
 			require.ErrorIs(t, err, f, name)
 		}
-		require.Contains(t, err.Error(), `entry 1 "10.0.0.1/32": not_public: `, name)
-		require.Contains(t, err.Error(), `entry 2 "8.0.0.0/8": too_broad: `, name)
+		require.Contains(t, err.Error(), `entry 2 "10.0.0.1/32": not_public: `, name)
+		require.Contains(t, err.Error(), `entry 3 "8.0.0.0/8": too_broad: `, name)
 	}
 }
 

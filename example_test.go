@@ -101,7 +101,7 @@ func ExampleEngine_Explain() {
 	fmt.Println(engine.Explain("key-2", netip.MustParseAddr("198.51.100.7")))
 	// Output:
 	// <nil>
-	// allowed: 203.0.113.200 matches entry 1, 203.0.113.128/25 ("office, second floor")
+	// allowed: 203.0.113.200 matches entry 2, 203.0.113.128/25 ("office, second floor")
 	// denied: 198.51.100.7 matches none of the 2 entries
 	// unrestricted: the key has no allowlist
 }
@@ -141,5 +141,5 @@ func ExampleWarnings() {
 	}
 	// Output:
 	// <nil>
-	// entry 0 "203.0.113.5/32": redundant: entry 1, 203.0.113.0/24, already covers it; it can be removed
+	// entry 1 "203.0.113.5/32": redundant: entry 2, 203.0.113.0/24, already covers it; it can be removed
 }

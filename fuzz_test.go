@@ -22,10 +22,20 @@ func FuzzParseEntry(f *testing.F) {
 		"1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "1:2:3:4:5:6:1.2.3.4", // zeros and dots where parsers disagree
 		"::fffe:0:0/95", "::fffe:ffff:ffff", "::1:0:0:0", // beside the mapped range
 		"203.0.113.5/24%eth0", "fe80::1/64%eth0", // the zone behind the length
+		"2001:db8::1%\ufffd", "2001:db8::1%\xef\xbf", // a replacement character that was written, and half of one
 	} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) { requireParse(t, text) })
+}
+
+// FuzzSuggestions compares what each of several policies says of a text with what the naive one
+// says, and takes all that is suggested.
+func FuzzSuggestions(f *testing.F) {
+	for _, text := range gen.Traps {
+		f.Add(text) // each says in gen.Traps why it is there
+	}
+	f.Fuzz(func(t *testing.T, text string) { requireFault(t, text) })
 }
 
 // FuzzCheckVsNaive compares a list's table, an engine that holds it, and

@@ -4,264 +4,406 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
-// This file finds words for a text that is not an entry: what is wrong with
-// it, and the form that was probably meant. It runs only after parsePrefix
-// has refused the text, so nothing here can let an entry through; a
-// suggestion is given only if parsePrefix accepts it.
+// This file finds words for a text that is not an entry: what is wrong with it, and what was
+// probably meant. It runs only after parsePrefix has refused the text, so nothing here can let an
+// entry through, and it looks into decorations by reading what is inside them as an entry.
 
-func syntaxError(s, reason, suggestion string) *EntryError {
-	return &EntryError{Input: s, Code: CodeInvalidSyntax, Reason: reason, Suggestion: suggestion}
+// A refusal says why a text or a prefix is not an entry, before a policy is applied to what is
+// suggested in its place.
+type refusal struct {
+	code     Code
+	reason   string
+	networks []netip.Prefix // canonical: what was probably meant; none where nothing is evident
+	either   bool           // one of networks was meant; otherwise all of them together
+}
+
+// fault is the refusal of input under a policy, which may be nil for none: what the policy
+// refuses is not suggested. Networks that belong together are suggested all or not at all.
+func (r *refusal) fault(input string, policy *Policy) *EntryError {
+	e := &EntryError{Input: input, Code: r.code, Reason: r.reason}
+	var texts []string
+	for _, p := range r.networks {
+		if policy == nil || policy.refuses(p) == "" {
+			texts = append(texts, entryText(p))
+		}
+	}
+	switch {
+	case policy != nil && policy.MaxEntries < 1:
+		return e
+	case r.either:
+		e.Suggestion = strings.Join(texts, " or ")
+	case len(texts) < len(r.networks):
+		return e
+	case policy != nil && len(texts) > policy.MaxEntries:
+		e.Reason += "; it stands for " + strconv.Itoa(len(texts)) + " networks, and a list may have " +
+			strconv.Itoa(policy.MaxEntries) + " entries"
+		return e
+	case len(texts) == 1:
+		e.Suggestion = texts[0]
+	}
+	e.Suggestions = texts
+	return e
+}
+
+func badSyntax(reason string, networks ...netip.Prefix) *refusal {
+	return &refusal{code: CodeInvalidSyntax, reason: reason, networks: networks}
 }
 
 const fourForms = "write an IPv4 address (203.0.113.5), an IPv4 network (203.0.113.0/24), " +
 	"an IPv6 address (2001:db8::1) or an IPv6 network (2001:db8::/48)"
 
+// maxExplained is the length of the longest text that is searched for several entries.
+const maxExplained = 4096
+
 // explainSyntax says why s is none of the four forms.
-func explainSyntax(s string) *EntryError {
-	if s == "" {
-		return syntaxError(s, "it is empty; "+fourForms, "")
-	}
-	if !utf8.ValidString(s) {
-		return syntaxError(s, "it is not text in UTF-8; "+fourForms, "")
-	}
-	for _, try := range []func(string) (reason, suggestion string){
-		tryNetmask, trySpace, tryQuotes, tryURL, tryBrackets, tryRange, tryWildcard, trySeparator, tryZone, tryPort, tryNumbers,
-	} {
-		if reason, suggestion := try(s); reason != "" {
-			return syntaxError(s, reason, checked(suggestion))
-		}
-	}
-	if strings.ContainsFunc(s, func(r rune) bool { return r >= 'g' && r <= 'z' || r >= 'G' && r <= 'Z' }) {
-		return syntaxError(s, "it looks like a host name, and names are not looked up; write the addresses it stands for", "")
-	}
-	return syntaxError(s, "it is not an address or network; "+fourForms, "")
-}
-
-// explainLength says why length is not a prefix length for the address addr,
-// which has been read without fault.
-func explainLength(s, addr, length string, max int) *EntryError {
-	limit := strconv.Itoa(max)
+func explainSyntax(s string) *refusal {
 	switch {
-	case strings.ContainsAny(length, ",;|"):
-		reason, suggestion := trySeparator(s)
-		return syntaxError(s, reason, checked(suggestion))
-	case length == "":
-		return syntaxError(s, "the length after the slash is missing; write one from /0 to /"+limit+", or no slash", checked(addr))
-	case strings.ContainsAny(length, ".:") && isAddr(length):
-		if n, ok := maskLength(length); ok {
-			return syntaxError(s, "netmasks are not read; write the length in bits",
-				checked(maskedText(addr, n)))
+	case s == "":
+		return badSyntax("it is empty; " + fourForms)
+	case len(s) > maxExplained:
+		return badSyntax("it is too long to be an address or network")
+	case !utf8.ValidString(s):
+		return badSyntax("it is not text in UTF-8; " + fourForms)
+	case len(s) > maxEntryText:
+		for _, try := range []func(string) *refusal{tryLines, trySeparated, trySpaced} {
+			if r := try(s); r != nil && len(r.networks) > 0 {
+				return r
+			}
 		}
-		return syntaxError(s, "netmasks are not read; write the length in bits, from /0 to /"+limit, "")
+		return badSyntax("it is too long to be an address or network")
 	}
-	trimmed := strings.TrimLeft(strings.TrimPrefix(strings.TrimSpace(length), "+"), "0")
-	if trimmed == "" && strings.Contains(length, "0") {
-		trimmed = "0"
+	for _, try := range []func(string) *refusal{
+		tryMask, tryLines, tryComment, trySeparated, tryRange, tryQuotes, trySpaced, trySpace, tryURL,
+		tryBrackets, tryKind, tryWildcard, tryZone, tryPort, tryNumbers, tryLength,
+	} {
+		if r := try(s); r != nil {
+			return r
+		}
 	}
-	if n, ok := parseLength(trimmed); ok && n <= max && trimmed != length {
-		return syntaxError(s, "the length must be plain digits, without sign, spaces or leading zeros",
-			checked(maskedText(addr, n)))
+	if hasNameLetter(s) {
+		return badSyntax("it looks like a host name, and names are not looked up; write the addresses it stands for")
 	}
-	if n, ok := parseLength(length); ok && n > max {
-		return syntaxError(s, "the length is at most /"+limit+" for this kind of address", "")
-	}
-	return syntaxError(s, "the length after the slash must be digits from 0 to "+limit, "")
+	return badSyntax("it is not an address or network; " + fourForms)
 }
 
-func trySpace(s string) (reason, suggestion string) {
-	t := strings.Map(func(r rune) rune {
-		if r <= ' ' || r == 0x7f || r == 0xa0 || r >= 0x2000 && r <= 0x200f || r == 0x3000 || r == 0xfeff {
-			return -1
-		}
+// within is the refusal of a text s of which only inside was meant. What is not shorter is not
+// read, so that no text is explained by itself.
+func within(reason, s, inside string) *refusal {
+	r := badSyntax(reason)
+	if len(inside) >= len(s) {
 		return r
-	}, s)
-	if t == s {
-		return "", ""
 	}
-	return "it contains white space or invisible characters", t
+	p, inner := parsePrefix(inside)
+	if inner == nil {
+		r.networks = []netip.Prefix{p}
+	} else {
+		r.networks, r.either = inner.networks, inner.either
+	}
+	return r
+}
+
+// network is the refusal of a text that stands for the network of n bits around addr.
+func network(reason, addr string, n int) *refusal {
+	r := badSyntax(reason)
+	a, err := netip.ParseAddr(addr)
+	if p, ok := canonicalPrefix(netip.PrefixFrom(a, n)); ok && err == nil {
+		r.networks = []netip.Prefix{p}
+	}
+	return r
+}
+
+// tryLines reads a few lines of a file, those that are a comment left out.
+func tryLines(s string) *refusal {
+	var lines []string
+	for line := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == '\n' || r == '\r' }) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			lines = append(lines, line)
+		}
+	}
+	return several(s, lines)
+}
+
+// trySeparated reads entries with separators between them. A separator at the end alone belongs to
+// the file that one entry was copied from.
+func trySeparated(s string) *refusal {
+	list := s
+	if s[0] == '[' && s[len(s)-1] == ']' && strings.Count(s, "]") == 1 && strings.ContainsAny(s, `"',`) {
+		list = s[1 : len(s)-1] // a JSON array
+	}
+	parts := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ';' || r == '|' })
+	switch {
+	case len(parts) == 1 && parts[0] == s:
+		return nil
+	case len(parts) == 1:
+		return within("it holds a separator or the brackets of a list; write the entry without", s, strings.TrimSpace(parts[0]))
+	case len(parts) == 0:
+		return badSyntax("it holds separators and no entry; " + fourForms)
+	}
+	if r := several(s, parts); r != nil {
+		return r
+	}
+	return badSyntax("it holds several entries, and not all of them can be read; write one at a time")
+}
+
+// trySpaced reads entries with white space between them.
+func trySpaced(s string) *refusal { return several(s, strings.Fields(s)) }
+
+// several is the refusal of a text that is made of two parts or more and could be read if each was
+// written alone. It is nil for others.
+func several(s string, parts []string) *refusal {
+	if len(parts) < 2 {
+		return nil
+	}
+	r := badSyntax("it holds several entries; write one at a time")
+	seen := make(map[netip.Prefix]bool)
+	for _, part := range parts {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		inner := within("", s, part)
+		if len(inner.networks) == 0 || inner.either {
+			return nil
+		}
+		for _, p := range inner.networks {
+			if !seen[p] {
+				seen[p] = true
+				r.networks = append(r.networks, p)
+			}
+		}
+	}
+	return r
+}
+
+// tryComment reads what a line of a file has around an entry.
+func tryComment(s string) *refusal {
+	if inside, ok := strings.CutPrefix(s, "- "); ok {
+		return within("the mark of a list is not part of an entry; write it without", s, strings.TrimSpace(inside))
+	}
+	for _, mark := range []string{" #", "\t#", " //", "\t//"} {
+		if entry, _, ok := strings.Cut(s, mark); ok && !strings.Contains(s, "\n") {
+			return within("it holds a comment; write the entry alone, and the comment as its label", s, strings.TrimSpace(entry))
+		}
+	}
+	return nil
 }
 
 // tryQuotes reads an entry copied with the marks around it.
-func tryQuotes(s string) (reason, suggestion string) {
-	t := strings.TrimRight(s, ",;")
+func tryQuotes(s string) *refusal {
+	t := strings.TrimRight(strings.TrimSpace(s), ",;")
 	n := len(t) - 1
 	if n < 1 {
-		return "", ""
+		return nil
 	}
 	switch t[:1] + t[n:] {
 	case `""`, "''", "``", "<>":
-		return "quotation marks are not part of an entry; write it without them", t[1:n]
+		if strings.Count(t, t[:1]) > 2 {
+			return nil // several, each in its own
+		}
+		return within("quotation marks are not part of an entry; write it without them", s, t[1:n])
 	}
-	return "", ""
+	return nil
 }
+
+// trySpace reads an entry with white space or invisible characters in it, but not where they
+// separate digits: "203.0.113.5 6" does not stand for 203.0.113.56.
+func trySpace(s string) *refusal {
+	var b strings.Builder
+	joins := false
+	last, blank := rune(' '), false
+	for _, r := range s {
+		switch {
+		case unicode.IsSpace(r):
+			blank = true
+			continue
+		case unicode.IsControl(r), unicode.Is(unicode.Cf, r):
+			continue
+		}
+		joins = joins || blank && isWord(last) && isWord(r)
+		b.WriteRune(r)
+		last, blank = r, false
+	}
+	switch t := b.String(); {
+	case t == s:
+		return nil
+	case joins:
+		return badSyntax("it contains white space; write one address or network without it")
+	default:
+		return within("it contains white space or invisible characters; write it without them", s, t)
+	}
+}
+
+func isWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 // tryURL reads the host of a URL.
-func tryURL(s string) (reason, suggestion string) {
+func tryURL(s string) *refusal {
 	_, rest, ok := strings.Cut(s, "://")
 	if !ok {
-		return "", ""
+		return nil
 	}
-	host, _, _ := strings.Cut(rest, "/")
-	reason = "it is a URL; write only the address of the host"
+	host := rest
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		host = rest[:i]
+	}
+	const reason = "it is a URL; write only the address of the host"
 	if ap, err := netip.ParseAddrPort(host); err == nil {
-		return reason, ap.Addr().String()
+		host = ap.Addr().String()
 	}
-	return reason, strings.Trim(host, "[]")
+	return within(reason, s, strings.Trim(host, "[]"))
 }
 
-func tryBrackets(s string) (reason, suggestion string) {
+func tryBrackets(s string) *refusal {
 	if !strings.ContainsAny(s, "[]") {
-		return "", ""
+		return nil
 	}
-	t := strings.TrimPrefix(s, "[")
-	inside, after, _ := strings.Cut(t, "]")
+	inside, after, _ := strings.Cut(strings.TrimPrefix(s, "["), "]")
 	if rest, ok := strings.CutPrefix(after, "/"); ok {
 		inside += "/" + rest
+	} else if port, ok := strings.CutPrefix(after, ":"); after != "" && !(ok && isNumber(port)) {
+		return badSyntax("brackets belong to URLs, not to entries; " + fourForms)
 	}
-	return "brackets belong to URLs, not to entries", inside
+	return within("brackets and ports belong to URLs, not to entries; write the address alone", s, inside)
 }
 
-// tryRange reads a-b, and suggests the one network that is exactly a to b.
-func tryRange(s string) (reason, suggestion string) {
-	from, to, ok := strings.Cut(s, "-")
+// kinds are the words with which other products name what is not an address.
+var kinds = map[string]string{
+	"country": countries, "countries": countries, "geo": countries, "geoip": countries, "geoip2": countries,
+	"region": countries, "continent": countries, "city": countries, "location": countries,
+	"as": systems, "asn": systems,
+}
+
+const (
+	countries = "countries and places are not looked up; write the networks that requests come from"
+	systems   = "AS numbers are not looked up; write the networks that requests come from"
+)
+
+// tryKind reads what other products put in the place of an address: a country, an AS number, the
+// address of a network card, or a word in front of an address.
+func tryKind(s string) *refusal {
+	word, rest, ok := strings.Cut(strings.ToLower(s), ":")
 	if !ok {
-		return "", ""
+		word, rest, ok = strings.Cut(strings.ToLower(s), "=")
 	}
-	a, err := netip.ParseAddr(from)
-	if err != nil {
-		return "", ""
+	switch number := strings.TrimLeft(word, "asn"); {
+	case ok && kinds[word] != "":
+		return badSyntax(kinds[word])
+	case ok && (word == "ip" || word == "ip4" || word == "ip6" || word == "ipv4" || word == "ipv6" || word == "cidr"):
+		return within("the word in front of it is not part of an entry; write the address or network alone", s, strings.TrimSpace(rest))
+	case !ok && len(s) == 2 && isLetter(s[0]) && isLetter(s[1]):
+		return badSyntax("it looks like a country code; " + countries)
+	case !ok && isNumber(number) && (word == "as"+number || word == "asn"+number):
+		return badSyntax(systems)
 	}
-	reason = "ranges are not read; write the networks that make it up"
-	b, err := netip.ParseAddr(to)
-	if err != nil || a.BitLen() != b.BitLen() || b.Less(a) {
-		return reason, ""
-	}
-	for n := 0; n <= a.BitLen(); n++ {
-		p := netip.PrefixFrom(a, n)
-		if p.Masked().Addr() == a && lastAddr(p) == b {
-			return reason, entryText(p)
+	if pairs := strings.FieldsFunc(s, func(r rune) bool { return r == ':' || r == '-' }); len(pairs) == 6 && len(s) == 17 {
+		for _, p := range pairs {
+			if _, err := strconv.ParseUint(p, 16, 8); err != nil || len(p) != 2 {
+				return nil
+			}
 		}
+		return badSyntax("it is the hardware address of a network card (MAC), which no server sees; " + fourForms)
 	}
-	return reason, ""
+	return nil
 }
 
-// tryWildcard reads 203.0.113.* and the like.
-func tryWildcard(s string) (reason, suggestion string) {
-	if !strings.ContainsAny(s, "*xX?") || strings.Contains(s, ":") && !strings.ContainsAny(s, "*?") {
-		return "", ""
-	}
-	parts := strings.Split(s, ".")
-	wild := func(p string) bool { return p == "*" || p == "x" || p == "X" || p == "?" }
-	if strings.ContainsAny(s, "xX") && !wild(parts[len(parts)-1]) {
-		return "", "" // a hexadecimal number or a host name
-	}
-	reason = "wildcards are not read; write a network"
-	if len(parts) > 4 {
-		return reason, ""
-	}
-	fixed := 0
-	for fixed < len(parts) && !wild(parts[fixed]) {
-		fixed++
-	}
-	for _, p := range parts[fixed:] {
-		if !wild(p) {
-			return reason, ""
-		}
-	}
-	if fixed == 0 || fixed == 4 {
-		return reason, ""
-	}
-	quad := append(append([]string{}, parts[:fixed]...), "0", "0", "0", "0")[:4]
-	return reason, strings.Join(quad, ".") + "/" + strconv.Itoa(8*fixed)
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+
+// hasNameLetter reports whether a letter of s is in no address.
+func hasNameLetter(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r|0x20 >= 'g' && r|0x20 <= 'z' || r > 0x7f && unicode.IsLetter(r) })
 }
 
-// tryNetmask reads an address and a mask with a space between them, as
-// routers print them.
-func tryNetmask(s string) (reason, suggestion string) {
-	f := strings.Fields(s)
-	if len(f) != 2 || !isAddr(f[0]) {
-		return "", ""
-	}
-	n, ok := maskLength(f[1])
-	if !ok {
-		return "", ""
-	}
-	return "netmasks are not read; write the length in bits", maskedText(f[0], n)
-}
-
-func trySeparator(s string) (reason, suggestion string) {
-	if strings.ContainsAny(s, ",;|") {
-		return "it holds a separator; write one entry at a time", strings.TrimRight(s, ",;|")
-	}
-	return "", ""
-}
-
-func tryZone(s string) (reason, suggestion string) {
+func tryZone(s string) *refusal {
 	text, length, isNet := strings.Cut(s, "/")
 	bare, _, zoned := strings.Cut(text, "%")
 	if !zoned {
-		return "", ""
+		if length, _, zoned = strings.Cut(length, "%"); !zoned {
+			return nil
+		}
 	}
 	if isNet {
 		bare += "/" + length
 	}
-	return "what follows the % is not a zone, and zones are not allowed", bare
+	return within("what follows the % is not a zone, and zones are not allowed", s, bare)
 }
 
-func tryPort(s string) (reason, suggestion string) {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return "an entry has no port", ap.Addr().String()
+func tryPort(s string) *refusal {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 || strings.Count(s, ":") > 1 || s[i+1:] != "*" && !isNumber(s[i+1:]) {
+		return nil
 	}
-	// 203.0.113.0/24:443
-	if i := strings.LastIndexByte(s, ':'); i > 0 && strings.Count(s, ":") == 1 {
-		return "an entry has no port", s[:i]
+	r := within("an entry has no port; write the address or network alone", s, s[:i])
+	if len(r.networks) == 0 {
+		return nil // a name, or worse
 	}
-	return "", ""
+	return r
 }
 
-// tryNumbers reads dotted numbers that are not an IPv4 address: short ones,
-// padded ones, and those written in octal or hexadecimal.
-func tryNumbers(s string) (reason, suggestion string) {
+// tryNumbers reads dotted numbers that are not an IPv4 address: short ones, padded ones, and those
+// written in octal or hexadecimal.
+func tryNumbers(s string) *refusal {
 	text, length, isNet := strings.Cut(s, "/")
-	suffix := ""
-	if isNet {
-		suffix = "/" + length
-	}
 	parts := strings.Split(text, ".")
 	for _, p := range parts {
-		if len(p) > 1 && (p[0] == '0' && (p[1] == 'x' || p[1] == 'X')) {
-			return "hexadecimal numbers are not read; write four decimal numbers", ""
+		if len(p) > 1 && p[0] == '0' && p[1]|0x20 == 'x' {
+			return badSyntax("hexadecimal numbers are not read; write four decimal numbers")
 		}
 	}
 	if text == "" || strings.Trim(text, "0123456789.") != "" {
-		return "", ""
+		return nil
 	}
 	for _, p := range parts {
 		if p == "" {
-			return "a number of the IPv4 address is missing", ""
+			return badSyntax("a number of the IPv4 address is missing")
 		}
 	}
-	if len(parts) > 4 {
-		return "an IPv4 address has four numbers", ""
-	}
-	if len(parts) < 4 {
-		quad := append(parts, "0", "0", "0")[:4]
-		if isNet {
-			return "an IPv4 address has four numbers", strings.Join(quad, ".") + suffix
+	switch {
+	case len(parts) < 4 && isNet:
+		n, ok := parseLength(length)
+		if !ok {
+			n = -1
 		}
-		return "an IPv4 address has four numbers", ""
+		return network("an IPv4 address has four numbers", strings.Join(append(parts, "0", "0", "0")[:4], "."), n)
+	case len(parts) != 4:
+		return badSyntax("an IPv4 address has four numbers with dots between them")
 	}
 	for i, p := range parts {
 		if len(p) > 1 && p[0] == '0' {
 			// 010 is 8 to one reader and 10 to another: no suggestion.
-			return "numbers with leading zeros are read as octal by some programs; write them without", ""
+			return badSyntax("numbers with leading zeros are read as octal by some programs; write them without")
 		}
 		if n, err := strconv.Atoi(p); err != nil || n > 255 {
-			return "number " + strconv.Itoa(i+1) + " of the IPv4 address is over 255", ""
+			return badSyntax("number " + strconv.Itoa(i+1) + " of the IPv4 address is over 255")
 		}
 	}
-	return "", ""
+	return nil
+}
+
+// tryLength says why what follows the slash is not a prefix length, if the address before it is one.
+func tryLength(s string) *refusal {
+	text, length, isNet := strings.Cut(s, "/")
+	addr, err := netip.ParseAddr(text)
+	if err != nil || !isNet || addr.Zone() != "" {
+		return nil
+	}
+	limit := strconv.Itoa(addr.BitLen())
+	if length == "" {
+		return within("the length after the slash is missing; write one from /0 to /"+limit+", or no slash", s, text)
+	}
+	trimmed := strings.TrimLeft(strings.TrimPrefix(length, "+"), "0")
+	if trimmed == "" && strings.Contains(length, "0") {
+		trimmed = "0"
+	}
+	n, ok := parseLength(trimmed)
+	switch {
+	case ok && n > addr.BitLen():
+		return badSyntax("the length is at most /" + limit + " for this kind of address")
+	case ok && trimmed != length:
+		return network("the length must be plain digits, without sign or leading zeros", text, n)
+	}
+	return badSyntax("the length after the slash must be digits from 0 to " + limit)
 }

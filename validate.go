@@ -57,8 +57,8 @@ const (
 	CodeInvalidSyntax  Code = "invalid_syntax"
 	CodeZoneNotAllowed Code = "zone_not_allowed"
 	CodeHostBitsSet    Code = "host_bits_set"
-	CodeTooBroad       Code = "too_broad"
 	CodeNotPublic      Code = "not_public"
+	CodeTooBroad       Code = "too_broad"
 	CodeDuplicate      Code = "duplicate"
 	CodeTooManyEntries Code = "too_many_entries"
 	CodeLabelTooLong   Code = "label_too_long"
@@ -69,6 +69,9 @@ const (
 const CodeRedundant Code = "redundant"
 
 // An EntryError is one fault of one entry. Its pointer is an error.
+//
+// Index and First are indexes of the slice that was validated, and so begin at 0.
+// Texts for people (Error, Reason, Suggestion) count entries from 1.
 type EntryError struct {
 	// Index is the entry's place in the list, from 0. It is -1 for
 	// CodeTooManyEntries, which is a fault of the list.
@@ -80,27 +83,44 @@ type EntryError struct {
 	Code Code
 	// Reason is a sentence for people: what is wrong and what to write.
 	Reason string
-	// Suggestion is what was probably meant, or the limit, or the index of
-	// the entry that is repeated; it is empty where none is evident.
+	// Suggestion is what was probably meant: an entry, or two of which one was
+	// ("203.0.113.0/24 or 203.0.113.5"), or words: the limit, or the entry that is
+	// repeated. It is empty where nothing is evident, and where several entries
+	// are needed.
 	Suggestion string
+	// Suggestions are entries to take as they stand; the policy accepts each of
+	// them. Where Suggestion is not empty, one of them was meant. Where it is, they
+	// are together what the input stands for (a range, a wildcard, several
+	// addresses in one text), and at most as many as a list may have.
+	Suggestions []string
+	// First is the index of the entry that is repeated, with CodeDuplicate.
+	First int
 }
 
-// Error returns the place, the input quoted (cut after 64 bytes), the code,
-// the reason and the suggestion in one line.
+// Error returns the place counted from 1, the input quoted (cut after 64 bytes),
+// the code, the reason and the suggestion in one line.
 func (e *EntryError) Error() string {
 	if e == nil {
 		return "<nil>"
 	}
 	var b strings.Builder
 	if e.Index >= 0 {
-		fmt.Fprintf(&b, "entry %d %s: ", e.Index, quote(e.Input))
+		fmt.Fprintf(&b, "entry %d %s: ", e.Index+1, quote(e.Input))
 	}
 	fmt.Fprintf(&b, "%s: %s", e.Code, e.Reason)
-	if e.Suggestion != "" {
+	switch n := len(e.Suggestions); {
+	case e.Suggestion != "":
 		fmt.Fprintf(&b, " (suggestion: %s)", e.Suggestion)
+	case n > maxShown:
+		fmt.Fprintf(&b, " (suggestions: %s and %d more)", strings.Join(e.Suggestions[:maxShown], ", "), n-maxShown)
+	case n > 0:
+		fmt.Fprintf(&b, " (suggestions: %s)", strings.Join(e.Suggestions, ", "))
 	}
 	return b.String()
 }
+
+// maxShown is how many suggestions stand in the text of an error.
+const maxShown = 8
 
 // quote quotes an input so that it can stand in a log or on a terminal.
 func quote(s string) string {
@@ -169,9 +189,9 @@ func (p Policy) parse(n int, at func(int) EntryText) ([]Entry, error) {
 	entries := make([]Entry, n)
 	for i := range n {
 		t := at(i)
-		prefix, fault := parsePrefix(t.Entry)
-		if fault != nil {
-			c.fail(i, fault)
+		prefix, r := parsePrefix(t.Entry)
+		if r != nil {
+			c.fail(i, r.fault(t.Entry, &c.policy))
 		} else {
 			c.prefix(i, n, prefix, t.Entry)
 		}
@@ -200,9 +220,9 @@ func (p Policy) canonical(entries []Entry, dst []Entry) ([]Entry, error) {
 	c := checker{policy: p, entries: entries}
 	for i := range entries {
 		e := &entries[i]
-		prefix, fault := checkPrefix(e.Prefix)
-		if fault != nil {
-			c.fail(i, fault)
+		prefix, r := checkPrefix(e.Prefix)
+		if r != nil {
+			c.fail(i, r.fault(e.Prefix.String(), &c.policy))
 		} else {
 			c.prefix(i, len(entries), prefix, "")
 		}
@@ -215,21 +235,39 @@ func (p Policy) canonical(entries []Entry, dst []Entry) ([]Entry, error) {
 }
 
 // checkPrefix is to a netip.Prefix what parsePrefix is to a text.
-func checkPrefix(given netip.Prefix) (netip.Prefix, *EntryError) {
-	p := given
+func checkPrefix(p netip.Prefix) (netip.Prefix, *refusal) {
 	if !p.IsValid() {
-		return p, syntaxError(p.String(), "it is not a valid prefix; "+fourForms, "")
+		return p, badSyntax("it is not a valid prefix; " + fourForms)
 	}
 	if p.Addr().Is4In6() {
 		if p.Bits() < 96 {
-			return p, syntaxError(p.String(), "an IPv4-mapped network needs a length of /96 or longer", "")
+			return p, badSyntax(shortMapped)
 		}
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	if p.Masked() != p {
-		return p, hostBitsError(given.String(), p)
+		return p, hostBitsSet(p)
 	}
 	return p, nil
+}
+
+// refuses returns why the policy refuses the canonical prefix, or "".
+func (p *Policy) refuses(prefix netip.Prefix) Code {
+	switch {
+	case !p.AllowNonPublic && isNonPublic(prefix):
+		return CodeNotPublic
+	case prefix.Bits() < p.minBits(prefix.Addr()):
+		return CodeTooBroad
+	}
+	return ""
+}
+
+// minBits is the limit for networks of the family of addr.
+func (p *Policy) minBits(addr netip.Addr) int {
+	if addr.Is4() {
+		return p.MinBits4
+	}
+	return p.MinBits6
 }
 
 // A checker collects the faults of one list.
@@ -263,37 +301,68 @@ func (c *checker) input(i int, text string) string {
 
 // prefix applies the policy to the canonical prefix of entry i of n.
 func (c *checker) prefix(i, n int, p netip.Prefix, text string) {
-	limit := c.policy.MinBits6
-	if p.Addr().Is4() {
-		limit = c.policy.MinBits4
-	}
-	switch {
-	case p.Bits() < limit:
-		c.fail(i, &EntryError{
-			Input: c.input(i, text), Code: CodeTooBroad,
-			Reason: fmt.Sprintf("the network is too large: its length is /%d and the limit is /%d or longer; "+
-				"write smaller networks, or let the operator widen the policy", p.Bits(), limit),
-			Suggestion: "/" + strconv.Itoa(limit) + " or longer",
-		})
+	switch c.policy.refuses(p) {
+	case CodeNotPublic:
+		c.fail(i, c.notPublic(p, c.input(i, text)))
 		return
-	case !c.policy.AllowNonPublic:
-		if what := nonPublic(p); what != "" {
-			c.fail(i, &EntryError{
-				Input: c.input(i, text), Code: CodeNotPublic,
-				Reason: "it is " + what + ", which no client on the public Internet has; " +
-					"write the public address that requests leave your network from",
-				Suggestion: "use the public egress address of the NAT gateway or load balancer",
-			})
-			return
-		}
+	case CodeTooBroad:
+		c.fail(i, c.tooBroad(p, c.input(i, text)))
+		return
 	}
 	if first, dup := c.seen(i, n, p); dup {
-		c.fail(i, &EntryError{
-			Input: c.input(i, text), Code: CodeDuplicate,
-			Reason:     fmt.Sprintf("it is the same network as entry %d, %s; remove one of them", first, p),
-			Suggestion: "entry " + strconv.Itoa(first),
-		})
+		f := &EntryError{
+			Input: c.input(i, text), Code: CodeDuplicate, First: first,
+			Reason:     fmt.Sprintf("it is the same network as entry %d, %s; remove one of them", first+1, p),
+			Suggestion: "entry " + strconv.Itoa(first+1),
+		}
+		c.fail(i, f)
 	}
+}
+
+func (c *checker) notPublic(p netip.Prefix, input string) *EntryError {
+	r := &refusal{code: CodeNotPublic, reason: "it is " + nonPublicName(p) + ", which no client on the public Internet has; "}
+	if v4, ok := carried(p); ok && c.policy.refuses(v4) == "" {
+		r.reason += "write the IPv4 address or network that it carries"
+		r.networks = []netip.Prefix{v4}
+		return r.fault(input, &c.policy)
+	}
+	r.reason += "write the public address that requests leave your network from"
+	f := r.fault(input, &c.policy)
+	f.Suggestion = "use the public egress address of the NAT gateway or load balancer"
+	return f
+}
+
+func (c *checker) tooBroad(p netip.Prefix, input string) *EntryError {
+	limit := c.policy.minBits(p.Addr())
+	f := &EntryError{Input: input, Code: CodeTooBroad}
+	if most := networkSize(limit, p.Addr().BitLen()); most != "" {
+		f.Suggestion = fmt.Sprintf("/%d or longer, %s", limit, most)
+		f.Reason = fmt.Sprintf("the network is too large: /%d has %s, and the limit is /%d or longer, %s; "+
+			"write smaller networks, or let the operator widen the policy",
+			p.Bits(), networkSize(p.Bits(), p.Addr().BitLen()), limit, most)
+	} else {
+		f.Reason = "the policy allows no network of this kind; write one of the other kind, or let the operator widen the policy"
+	}
+	return f
+}
+
+// networkSize says how many addresses a network of a length has, in a family of max bits, or "" if
+// there is none so long.
+func networkSize(length, max int) string {
+	n := max - length
+	switch {
+	case n < 0:
+		return ""
+	case n == 0:
+		return "1 address"
+	case n > 32:
+		return "2^" + strconv.Itoa(n) + " addresses"
+	}
+	text := strconv.FormatUint(1<<n, 10)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text + " addresses"
 }
 
 // seen records p and returns the index of its first occurrence.

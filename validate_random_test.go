@@ -59,7 +59,7 @@ func requireFaults(t testing.TB, want []naive.Fault, err error, seen tally, form
 	var v *ValidationError
 	if errors.As(err, &v) {
 		for i, f := range want {
-			if f.Code == naive.Duplicate && v.Entries[i].Suggestion != fmt.Sprintf("entry %d", f.First) {
+			if f.Code == naive.Duplicate && (v.Entries[i].First != f.First || v.Entries[i].Suggestion != fmt.Sprintf("entry %d", f.First+1)) {
 				t.Fatalf("%s: %v, want the duplicate of %d", fmt.Sprintf(format, args...), v.Entries[i], f.First)
 			}
 		}

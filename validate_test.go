@@ -40,8 +40,9 @@ func TestPolicyCodes(t *testing.T) {
 		{"::ffff:0:0/96", CodeTooBroad, "all of IPv4, mapped: unmapped before the limit is checked"},
 		{"::ffff:8.0.0.0/104", CodeTooBroad, "mapped /8"},
 		{"::ffff:8.0.0.0/105", "", "mapped /9"},
-		{"10.0.0.0/8", CodeTooBroad, "too_broad stands before not_public"},
-		{"fc00::/7", CodeTooBroad, "too_broad stands before not_public"},
+		{"10.0.0.0/8", CodeNotPublic, "not_public comes before too_broad"},
+		{"fc00::/7", CodeNotPublic, "not_public comes before too_broad"},
+		{"224.0.0.0/3", CodeNotPublic, "multicast and reserved, and no more"},
 
 		// Each range that is not public: its first and last address, and the
 		// ones before and after.
@@ -54,20 +55,33 @@ func TestPolicyCodes(t *testing.T) {
 		{"169.253.255.255", "", "before link-local"}, {"169.254.0.0", CodeNotPublic, "link-local"}, {"169.254.255.255", CodeNotPublic, "link-local"}, {"169.255.0.0", "", "after it"},
 		{"223.255.255.255", "", "before multicast"}, {"224.0.0.0", CodeNotPublic, "multicast"}, {"239.255.255.255", CodeNotPublic, "multicast"},
 		{"240.0.0.0", CodeNotPublic, "reserved"}, {"255.255.255.255", CodeNotPublic, "broadcast"},
-		{"::", CodeNotPublic, "unspecified"}, {"::1", CodeNotPublic, "loopback"}, {"::2", "", "after it"}, {"::/127", CodeNotPublic, "both and no more"}, {"::/126", "", "not wholly"},
+		{"::", CodeNotPublic, "unspecified"}, {"::1", CodeNotPublic, "loopback"}, {"::2", CodeNotPublic, "IPv4-compatible"}, {"::/127", CodeNotPublic, "both and no more"}, {"::/95", "", "not wholly"},
 		{"fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "", "before unique local"}, {"fc00::", CodeNotPublic, "unique local"},
-		{"fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", CodeNotPublic, "unique local"}, {"fe00::", "", "after it"},
+		{"fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", CodeNotPublic, "unique local"}, {"fe00::", "", "after it"}, {"fe00::/8", CodeTooBroad, "not wholly"},
 		{"fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "", "before link-local"}, {"fe80::", CodeNotPublic, "link-local"},
-		{"febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", CodeNotPublic, "link-local"}, {"fec0::", "", "after it"},
-		{"feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "", "before multicast"}, {"ff00::", CodeNotPublic, "multicast"},
+		{"febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", CodeNotPublic, "link-local"}, {"fec0::", CodeNotPublic, "site-local"}, {"fe80::/9", CodeNotPublic, "link-local and site-local"},
+		{"feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", CodeNotPublic, "site-local"}, {"ff00::", CodeNotPublic, "multicast"},
 		{"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", CodeNotPublic, "multicast"},
 		{"::ffff:10.0.0.1", CodeNotPublic, "mapped and private"},
+		{"191.255.255.255", "", "before protocol assignments"}, {"192.0.0.0", CodeNotPublic, "protocol assignments"}, {"192.0.0.255", CodeNotPublic, "protocol assignments"}, {"192.0.1.0", "", "after it"},
+		{"198.17.255.255", "", "before benchmarking"}, {"198.18.0.0", CodeNotPublic, "benchmarking"}, {"198.19.255.255", CodeNotPublic, "benchmarking"}, {"198.20.0.0", "", "after it"},
+		{"::ffff:ffff", CodeNotPublic, "the last IPv4-compatible one"}, {"::1:0:0", "", "after it"}, {"::/96", CodeNotPublic, "IPv4-compatible"},
+		{"::fffe:ffff:ffff:ffff", "", "before IPv4-translated"}, {"::ffff:0:0:0", CodeNotPublic, "IPv4-translated"}, {"::ffff:0:ffff:ffff", CodeNotPublic, "IPv4-translated"}, {"::ffff:1:0:0", "", "after it"},
+		{"64:ff9a:ffff:ffff:ffff:ffff:ffff:ffff", "", "before translated"}, {"64:ff9b::", CodeNotPublic, "translated"}, {"64:ff9b::ffff:ffff", CodeNotPublic, "translated"}, {"64:ff9b::1:0:0", "", "after it"},
+		{"64:ff9b:0:ffff:ffff:ffff:ffff:ffff", "", "before locally translated"}, {"64:ff9b:1::", CodeNotPublic, "locally translated"},
+		{"64:ff9b:1:ffff:ffff:ffff:ffff:ffff", CodeNotPublic, "locally translated"}, {"64:ff9b:2::", "", "after it"},
+		{"ff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "", "before discard"}, {"100::", CodeNotPublic, "discard"}, {"100::ffff:ffff:ffff:ffff", CodeNotPublic, "discard"}, {"100:0:0:1::", "", "after it"},
+		{"2001:1:ffff:ffff:ffff:ffff:ffff:ffff", "", "before benchmarking"}, {"2001:2::", CodeNotPublic, "benchmarking"}, {"2001:2:0:ffff:ffff:ffff:ffff:ffff", CodeNotPublic, "benchmarking"}, {"2001:2:1::", "", "after it"},
+		{"5eff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "", "before segment routing"}, {"5f00::", CodeNotPublic, "segment routing"}, {"5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff", CodeNotPublic, "segment routing"}, {"5f01::", "", "after it"},
 		{"100.0.0.0/9", "", "holds 100.64.0.0/10, and public addresses beside it: not wholly"},
 		{"172.0.0.0/9", "", "holds 172.16.0.0/12, not wholly"},
 
 		// Documentation ranges pass, so that examples can be typed.
 		{"192.0.2.0/24", "", "documentation"}, {"198.51.100.0/24", "", "documentation"},
-		{"203.0.113.0/24", "", "documentation"}, {"2001:db8:1::/48", "", "documentation"},
+		{"203.0.113.0/24", "", "documentation"}, {"2001:db8:1::/48", "", "documentation"}, {"3fff::/48", "", "documentation (RFC 9637)"},
+
+		// Of these, some clients come from there.
+		{"2002:cb00:7105::/48", "", "6to4"}, {"2001:0:cb00:7105::/64", "", "Teredo"}, {"192.31.196.0/24", "", "AS112"}, {"2620:4f:8000::/48", "", "AS112"},
 	} {
 		_, err := DefaultPolicy().ParseList([]string{c.text})
 		var want []string
@@ -87,11 +101,11 @@ func TestPolicyCodes(t *testing.T) {
 // wants it.
 func TestSuggestions(t *testing.T) {
 	for _, c := range []struct{ texts, suggestion, reason string }{
-		{"8.0.0.0/8", "/9 or longer", "the limit"},
-		{"2001:db8::/32", "/33 or longer", "the limit"},
+		{"8.0.0.0/8", "/9 or longer, 8,388,608 addresses", "the limit"},
+		{"2001:db8::/32", "/33 or longer, 2^95 addresses", "the limit"},
 		{"10.0.0.1", "use the public egress address of the NAT gateway or load balancer", "the way out"},
-		{"203.0.113.5 198.51.100.1 203.0.113.5/32", "entry 0", "the index of the first"},
-		{"198.51.100.1 203.0.113.5 2001:db8::1 ::ffff:203.0.113.5", "entry 1", "the index of the first"},
+		{"203.0.113.5 198.51.100.1 203.0.113.5/32", "entry 1", "the place of the first, as a person counts"},
+		{"198.51.100.1 203.0.113.5 2001:db8::1 ::ffff:203.0.113.5", "entry 2", "the place of the first, as a person counts"},
 	} {
 		_, err := DefaultPolicy().ParseList(strings.Fields(c.texts))
 		var v *ValidationError
@@ -110,7 +124,9 @@ func TestOrderOfCodes(t *testing.T) {
 		{"fe80::1%eth0/129", "0 invalid_syntax", "invalid_syntax before zone_not_allowed"},
 		{"fe80::1%eth0/64", "0 zone_not_allowed", "zone_not_allowed before host_bits_set"},
 		{"10.0.0.1/7", "0 host_bits_set", "host_bits_set before too_broad"},
-		{"10.0.0.0/7", "0 too_broad", "too_broad before not_public"},
+		{"10.0.0.1/9", "0 host_bits_set", "host_bits_set before not_public"},
+		{"10.0.0.0/7", "0 too_broad", "half of it is public"},
+		{"10.0.0.0/8", "0 not_public", "not_public before too_broad"},
 	} {
 		_, err := DefaultPolicy().ParseList([]string{c.text})
 		require.Equal(t, []string{c.code}, codes(t, err), c.reason)
@@ -149,11 +165,11 @@ func TestDuplicates(t *testing.T) {
 			dup := append([]Entry(nil), list...)
 			dup[n-1] = dup[first]
 			require.Equal(t, []string{fmt.Sprintf("%d duplicate", n-1)}, codes(t, wide.Validate(dup)), "%d entries", n)
-			require.ErrorContains(t, wide.Validate(dup), fmt.Sprintf("(suggestion: entry %d)", first))
+			require.ErrorContains(t, wide.Validate(dup), fmt.Sprintf("(suggestion: entry %d)", first+1))
 		}
 		triple := append(append([]Entry(nil), list...), list[0], list[0])
 		require.Equal(t, []string{fmt.Sprintf("%d duplicate", n), fmt.Sprintf("%d duplicate", n+1)}, codes(t, wide.Validate(triple)))
-		require.Equal(t, 2, strings.Count(wide.Validate(triple).Error(), "(suggestion: entry 0)"), "the first, not the last")
+		require.Equal(t, 2, strings.Count(wide.Validate(triple).Error(), "(suggestion: entry 1)"), "the first, not the last")
 	}
 }
 

@@ -93,7 +93,7 @@ type Explanation struct {
 	Revision uint64
 }
 
-// String returns the explanation in one sentence.
+// String returns the explanation in one sentence, which counts entries from 1.
 func (x Explanation) String() string {
 	switch {
 	case !x.Loaded:
@@ -103,9 +103,9 @@ func (x Explanation) String() string {
 	case x.Verdict == Unrestricted:
 		return "unrestricted: the key has no allowlist"
 	case x.Matched && x.Entry.Label != "":
-		return fmt.Sprintf("%s: %s matches entry %d, %s (%q)", x.Verdict, x.Addr, x.Index, x.Entry, x.Entry.Label)
+		return fmt.Sprintf("%s: %s matches entry %d, %s (%q)", x.Verdict, x.Addr, x.Index+1, x.Entry, x.Entry.Label)
 	case x.Matched:
-		return fmt.Sprintf("%s: %s matches entry %d, %s", x.Verdict, x.Addr, x.Index, x.Entry)
+		return fmt.Sprintf("%s: %s matches entry %d, %s", x.Verdict, x.Addr, x.Index+1, x.Entry)
 	case !x.Addr.IsValid():
 		return "denied: the request has no client address"
 	}

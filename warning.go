@@ -22,9 +22,9 @@ type Warning struct {
 	Reason string
 }
 
-// String returns the warning in one line.
+// String returns the warning in one line, with the place counted from 1.
 func (w Warning) String() string {
-	return fmt.Sprintf("entry %d %q: %s: %s", w.Index, w.Input, w.Code, w.Reason)
+	return fmt.Sprintf("entry %d %q: %s: %s", w.Index+1, w.Input, w.Code, w.Reason)
 }
 
 // Warnings returns a warning for each entry that another entry of the list
@@ -58,7 +58,7 @@ func Warnings(entries []Entry) []Warning {
 		}
 		warnings = append(warnings, Warning{
 			Index: it.index, By: top.index, Input: it.prefix.String(), Code: CodeRedundant,
-			Reason: fmt.Sprintf("entry %d, %s, already covers it; it can be removed", top.index, top.prefix),
+			Reason: fmt.Sprintf("entry %d, %s, already covers it; it can be removed", top.index+1, top.prefix),
 		})
 	}
 	slices.SortFunc(warnings, func(a, b Warning) int { return cmp.Compare(a.Index, b.Index) })

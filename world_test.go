@@ -262,7 +262,7 @@ func TestRedundantIsLegal(t *testing.T) {
 	require.NoError(t, DefaultPolicy().Validate(list))
 	got := Warnings(list)
 	require.Len(t, got, 2)
-	require.Equal(t, `entry 1 "203.0.113.5/32": redundant: entry 0, 203.0.113.0/24, already covers it; it can be removed`, got[0].String())
+	require.Equal(t, `entry 2 "203.0.113.5/32": redundant: entry 1, 203.0.113.0/24, already covers it; it can be removed`, got[0].String())
 	require.Nil(t, Warnings(list[:1]))
 	require.Nil(t, Warnings(nil))
 }

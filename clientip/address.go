@@ -3,6 +3,8 @@ package clientip
 import (
 	"net/netip"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // maxAddrText is the length of the longest text of an IP address: IPv6 with
@@ -31,6 +33,9 @@ func FromPeer(remoteAddr string) Result {
 // header. "unknown" is what some proxies write to hide the client.
 func readListElement(s string) (netip.Addr, Reason) {
 	s = trimSpace(s)
+	if strings.IndexByte(s, ',') >= 0 {
+		return netip.Addr{}, ElementUnreadable // also in a zone: it is two values joined
+	}
 	if addr, ok := parseAddrPort(s); ok {
 		return addr, Found
 	}
@@ -99,15 +104,11 @@ func parseIPv6(s string) (netip.Addr, bool) {
 	return addr.Unmap(), true
 }
 
-// isZone reports whether s can be a zone (RFC 4007, section 11.2): visible
-// ASCII, at least one character, no second percent sign.
+// isZone reports whether s can be a zone. RFC 4007 leaves their names to the
+// system, and Windows has "Ethernet 2": any UTF-8 without control characters,
+// and without the brackets that are around an address with a zone and a port.
 func isZone(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == '%' {
-			return false
-		}
-	}
-	return s != ""
+	return s != "" && utf8.ValidString(s) && !strings.ContainsAny(s, "[]") && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // isPort reports whether s is a port: one to five digits (RFC 7239, section

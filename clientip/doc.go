@@ -69,7 +69,8 @@
 // 4291, section 2.2. A port, from 0 to 65535 in one to five digits, may
 // follow IPv4 and bracketed IPv6. IPv4-mapped IPv6 addresses become IPv4
 // before anything is compared. A zone on an IPv6 address is ignored, on the
-// peer and in elements alike.
+// peer and in elements alike; it is whatever the system calls an interface,
+// "Ethernet 2" too.
 //
 // Forwarded is read by the grammar of RFC 7239, sections 4 and 6: quoted
 // strings with escapes, IPv6 in brackets and quotes, parameter names in any

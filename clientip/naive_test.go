@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // The slow and obvious reference. It shares no helper with the package: it
@@ -22,13 +23,13 @@ type naiveConfig struct {
 }
 
 const (
-	naiveIPv6Text = `([0-9A-Fa-f:.]+)(?:%[!-$&-\\^-~]+)?` // no "]" in a zone
+	naiveIPv6Text = `([0-9A-Fa-f:.]+)(?:%[^\[\]\p{Cc}]+)?`
 	naivePort     = `(?::([0-9]{1,5}))?`
 )
 
 var (
 	naiveIPv4      = regexp.MustCompile(`^([0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3})` + naivePort + `$`)
-	naiveBare      = regexp.MustCompile(`^([0-9A-Fa-f:.]+)(?:%[!-$&-~]+)?$`)
+	naiveBare      = regexp.MustCompile(`^` + naiveIPv6Text + `$`)
 	naiveBracketed = regexp.MustCompile(`^\[` + naiveIPv6Text + `\]` + naivePort + `$`)
 
 	naiveNode4   = regexp.MustCompile(`^([0-9.]+)(?::(?:([0-9]{1,5})|_[A-Za-z0-9._-]+))?$`)
@@ -45,7 +46,7 @@ var (
 
 // naiveIP turns the matches of one of the address expressions into an address.
 func naiveIP(m []string, wantColon bool) (netip.Addr, bool) {
-	if m == nil || strings.Contains(m[1], ":") != wantColon {
+	if m == nil || strings.Contains(m[1], ":") != wantColon || !utf8.ValidString(m[0]) {
 		return netip.Addr{}, false
 	}
 	if len(m) > 2 && m[2] != "" {
@@ -114,7 +115,7 @@ func naiveElements(mode, line string) []string {
 func naiveRead(mode, elem string) (netip.Addr, Reason) {
 	elem = strings.Trim(elem, " \t")
 	if mode != "forwarded" {
-		if a, ok := naivePlain(elem); ok {
+		if a, ok := naivePlain(elem); ok && !strings.Contains(elem, ",") {
 			return a, Found
 		}
 		if regexp.MustCompile(`^[uU][nN][kK][nN][oO][wW][nN]$`).MatchString(elem) {

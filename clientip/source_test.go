@@ -225,3 +225,21 @@ func removeAll(t *testing.T, names ...string) {
 		}
 	}
 }
+
+// A zone is what the system calls an interface, and is text.
+func TestZonesOfPeers(t *testing.T) {
+	for peer, want := range map[string]Reason{
+		"[fe80::1%Ethernet 2]:443":                 Found,
+		"[fe80::1%vEthernet (Default Switch)]:443": Found,
+		"[fe80::1%\ufffd]:443":                     Found,
+		"[fe80::1%\xff]:443":                       PeerUnreadable,
+		"[fe80::1%a\xe2\x82]:443":                  PeerUnreadable,
+		"fe80::1%\xff":                             PeerUnreadable,
+		"[fe80::1%]:443":                           PeerUnreadable,
+		"[fe80::1% ]:443":                          Found,
+	} {
+		if got := FromPeer(peer).Reason; got != want {
+			t.Errorf("FromPeer(%q) is %v, want %v", peer, got, want)
+		}
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"github.com/ipallow/ipallow"
@@ -49,10 +48,7 @@ func answerEntry(policy ipallow.Policy, text string) Answer {
 		return Answer{Error: err.Error()}
 	}
 	a := Answer{Code: string(fault.Code)}
-	switch fault.Code {
-	case ipallow.CodeHostBitsSet, ipallow.CodeZoneNotAllowed:
-		a.Suggest = strings.Split(fault.Suggestion, " or ")
-	}
+	a.Suggest = fault.Suggestions
 	return a
 }
 
@@ -64,11 +60,7 @@ func answerList(policy ipallow.Policy, list []EntryText) (Answer, error) {
 		for _, e := range invalid.Entries {
 			f := Fault{Index: e.Index, Code: string(e.Code)}
 			if e.Code == ipallow.CodeDuplicate {
-				first, err := strconv.Atoi(strings.TrimPrefix(e.Suggestion, "entry "))
-				if err != nil {
-					return Answer{}, err
-				}
-				f.First = &first
+				f.First = &e.First
 			}
 			a.Faults = append(a.Faults, f)
 		}

@@ -163,7 +163,7 @@ func TestTolerated(t *testing.T) {
 		if len(a.Warnings) == 0 {
 			a.Warnings = nil
 		}
-		if a.Code == "invalid_syntax" {
+		if a.Code == "too_broad" {
 			a.Suggest = []string{"anything"}
 		}
 	})

@@ -168,9 +168,11 @@ func (o *Options) withDefaults() (Options, error) {
 }
 
 // Nobody is the entry of a key that must not be served because its value
-// cannot be read: one address of the discard-only block of RFC 6666, from
-// which no connection can come.
-var Nobody = ipallow.Entry{Prefix: netip.MustParsePrefix("100::ffff:ffff:ffff:ffff/128")}
+// cannot be read: one address of the documentation block of RFC 3849, which is
+// routed nowhere, so that no connection can come from it. Every policy that
+// accepts an IPv6 address accepts it, unlike one of the ranges that are no
+// client's, such as the discard-only block.
+var Nobody = ipallow.Entry{Prefix: netip.MustParsePrefix("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff/128")}
 
 // ConnOptions are options for a connection that a feed can live with: it never
 // gives up reconnecting, the first attempt included, tries again within a

@@ -85,8 +85,11 @@ func faultLine(list *listfile.List, f *ipallow.EntryError) string {
 		pos, input = list.Items[f.Index].Pos, fmt.Sprintf("%q: ", cut(list.Items[f.Index].Entry))
 	}
 	line := fmt.Sprintf("%s: %s%s: %s", pos, input, f.Code, f.Reason)
-	if f.Suggestion != "" {
+	switch {
+	case f.Suggestion != "":
 		line += fmt.Sprintf(" (%s)", f.Suggestion)
+	case len(f.Suggestions) > 0:
+		line += fmt.Sprintf(" (%s)", strings.Join(f.Suggestions, ", "))
 	}
 	return line
 }

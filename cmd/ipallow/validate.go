@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/listfile"
@@ -23,6 +24,8 @@ type finding struct {
 	Code       ipallow.Code `json:"code"`
 	Reason     string       `json:"reason"`
 	Suggestion string       `json:"suggestion,omitempty"`
+	// Suggestions are entries to take as they stand, as in ipallow.EntryError.
+	Suggestions []string `json:"suggestions,omitempty"`
 }
 
 // A validation is the answer of --json.
@@ -99,7 +102,7 @@ func (v *validation) add(l *listfile.List, policy ipallow.Policy) {
 			entries[i], _ = ipallow.ParseEntry(it.Entry)
 		}
 		for _, f := range invalid.Entries {
-			v.Faults = append(v.Faults, place(l, f.Index, finding{Code: f.Code, Reason: f.Reason, Suggestion: f.Suggestion}))
+			v.Faults = append(v.Faults, place(l, f.Index, finding{Code: f.Code, Reason: f.Reason, Suggestion: f.Suggestion, Suggestions: f.Suggestions}))
 			if f.Index >= 0 {
 				entries[f.Index] = ipallow.Entry{}
 			}
@@ -152,8 +155,11 @@ func (f *finding) print(w io.Writer, kind string) {
 		fmt.Fprintf(w, "%q: ", cut(f.Entry))
 	}
 	fmt.Fprintf(w, "%s: %s\n", f.Code, f.Reason)
-	if f.Suggestion != "" {
+	switch {
+	case f.Suggestion != "":
 		fmt.Fprintf(w, "    suggestion: %s\n", f.Suggestion)
+	case len(f.Suggestions) > 0:
+		fmt.Fprintf(w, "    suggestions: %s\n", strings.Join(f.Suggestions, ", "))
 	}
 }
 

@@ -117,6 +117,7 @@ func TestValidateJSON(t *testing.T) {
 		"faults": []any{map[string]any{
 			"file": path, "line": 2.0, "key": "k", "index": 0.0, "entry": "203.0.113.5/24",
 			"code": "host_bits_set", "reason": reason, "suggestion": "203.0.113.0/24 or 203.0.113.5",
+			"suggestions": []any{"203.0.113.0/24", "203.0.113.5"},
 		}},
 	}, got)
 }

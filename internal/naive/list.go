@@ -72,7 +72,7 @@ func (p Policy) judge(prefixes []netip.Prefix, codes, labels []string) ([]Entry,
 	for i, prefix := range prefixes {
 		f := Fault{Index: i, Code: codes[i]}
 		if f.Code == OK {
-			f.Code = p.broadOrPrivate(prefix)
+			f.Code = p.privateOrBroad(prefix)
 		}
 		if f.Code == OK {
 			for j := i - 1; j >= 0; j-- {
@@ -98,16 +98,16 @@ func (p Policy) judge(prefixes []netip.Prefix, codes, labels []string) ([]Entry,
 	return entries, nil
 }
 
-func (p Policy) broadOrPrivate(prefix netip.Prefix) string {
+func (p Policy) privateOrBroad(prefix netip.Prefix) string {
 	shortest := p.MinBits6
 	if prefix.Addr().Is4() {
 		shortest = p.MinBits4
 	}
 	switch {
-	case prefix.Bits() < shortest:
-		return TooBroad
 	case !p.AllowNonPublic && neverPublic(prefix):
 		return NotPublic
+	case prefix.Bits() < shortest:
+		return TooBroad
 	}
 	return OK
 }
@@ -136,27 +136,77 @@ var notPublic = [][2]string{
 	{"127.0.0.0", "127.255.255.255"},
 	{"169.254.0.0", "169.254.255.255"},
 	{"172.16.0.0", "172.31.255.255"},
+	{"192.0.0.0", "192.0.0.255"},
 	{"192.168.0.0", "192.168.255.255"},
-	{"224.0.0.0", "255.255.255.255"}, // multicast and reserved, side by side
-	{"::", "::1"},
+	{"198.18.0.0", "198.19.255.255"},
+	{"224.0.0.0", "239.255.255.255"},
+	{"240.0.0.0", "255.255.255.255"},
+	{"::", "::"},
+	{"::1", "::1"},
+	{"::", "::ffff:ffff"},
+	{"::ffff:0:0:0", "::ffff:0:ffff:ffff"},
+	{"64:ff9b::", "64:ff9b::ffff:ffff"},
+	{"64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff"},
+	{"100::", "100::ffff:ffff:ffff:ffff"},
+	{"2001:2::", "2001:2:0:ffff:ffff:ffff:ffff:ffff"},
+	{"5f00::", "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
 	{"fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
 	{"fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+	{"fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
 	{"ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
 }
 
+// neverPublic walks through p: from its first address to the end of a range
+// that holds it, from the next address to the end of a range that holds that,
+// until p is left or an address is in no range.
 func neverPublic(p netip.Prefix) bool {
 	b := p.Addr().AsSlice()
 	for i := p.Bits(); i < 8*len(b); i++ {
 		b[i/8] |= 0x80 >> (i % 8)
 	}
 	last, _ := netip.AddrFromSlice(b)
-	for _, r := range notPublic {
-		from, to := netip.MustParseAddr(r[0]), netip.MustParseAddr(r[1])
-		if from.BitLen() == last.BitLen() && !p.Addr().Less(from) && !to.Less(last) {
-			return true
+	at := p.Addr()
+	for at.IsValid() && !last.Less(at) {
+		end := at.Prev()
+		for _, r := range notPublic {
+			from, to := netip.MustParseAddr(r[0]), netip.MustParseAddr(r[1])
+			if from.BitLen() == at.BitLen() && !at.Less(from) && !to.Less(at) {
+				end = to
+			}
 		}
+		if end == at.Prev() {
+			return false
+		}
+		at = end.Next() // not valid behind the last address of all
 	}
-	return false
+	return true
+}
+
+// Cover returns the fewest networks that hold the addresses from first to last
+// and no others, in order. It goes down from the network of all addresses.
+func Cover(first, last netip.Addr) []netip.Prefix {
+	if first.BitLen() != last.BitLen() {
+		return nil
+	}
+	var down func(b []byte, length int) []netip.Prefix
+	down = func(b []byte, length int) []netip.Prefix {
+		low, _ := netip.AddrFromSlice(b)
+		top := append([]byte(nil), b...)
+		for i := length; i < 8*len(b); i++ {
+			top[i/8] |= 0x80 >> (i % 8)
+		}
+		high, _ := netip.AddrFromSlice(top)
+		switch {
+		case high.Less(first), last.Less(low):
+			return nil
+		case !low.Less(first) && !last.Less(high):
+			return []netip.Prefix{netip.PrefixFrom(low, length)}
+		}
+		right := append([]byte(nil), b...)
+		right[length/8] |= 0x80 >> (length % 8)
+		return append(down(b, length+1), down(right, length+1)...)
+	}
+	return down(make([]byte, first.BitLen()/8), 0)
 }
 
 // Lookup returns the index of the most specific entry that contains addr,

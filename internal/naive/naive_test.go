@@ -33,7 +33,10 @@ func TestParse(t *testing.T) {
 		{"fe80::1%eth0/64", Zone},
 		{"fe80::1%eth0/129", InvalidSyntax},
 		{"fe80::1%", InvalidSyntax},
-		{"fe80::1%a%b", InvalidSyntax},
+		{"fe80::1%a%b", Zone}, {"fe80::1%Ethernet 2", Zone}, {"fe80::1%\u00e9", Zone}, {"fe80::1%eth0.100", Zone},
+		{"fe80::1%a\x00", InvalidSyntax}, {"fe80::1%a\u0085", InvalidSyntax}, {"fe80::1%a\xff", InvalidSyntax}, {"fe80::1%\ufffd", Zone},
+		{"fe80::1%a]", InvalidSyntax}, {"fe80::1%[", InvalidSyntax},
+		{"fe80::1%" + strings.Repeat("z", 120), Zone}, {"fe80::1%" + strings.Repeat("z", 121), InvalidSyntax},
 		{"203.0.113.5%eth0", InvalidSyntax},
 		{"", InvalidSyntax}, {"/", InvalidSyntax}, {"::/", InvalidSyntax}, {":", InvalidSyntax},
 		{"10.1", InvalidSyntax}, {"010.0.0.1", InvalidSyntax}, {"0x0a.0.0.1", InvalidSyntax},
@@ -119,7 +122,7 @@ func TestValidate(t *testing.T) {
 	}
 	_, faults := Default.ParseList(texts)
 	require.Equal(t, []Fault{
-		{Index: 1, Code: HostBits}, {Index: 2, Code: TooBroad}, {Index: 3, Code: NotPublic},
+		{Index: 1, Code: HostBits}, {Index: 2, Code: NotPublic}, {Index: 3, Code: NotPublic},
 		{Index: 4, Code: Duplicate}, {Index: 4, Code: LabelTooLong},
 		{Index: 5, Code: TooBroad}, {Index: 5, Code: LabelInvalid},
 		{Index: 6, Code: Zone}, {Index: 6, Code: LabelInvalid},
@@ -131,6 +134,26 @@ func TestValidate(t *testing.T) {
 	require.Equal(t, []Fault{{Index: 0, Code: InvalidSyntax}, {Index: 1, Code: HostBits}}, faults)
 	_, faults = Policy{}.Validate([]Entry{{Prefix: netip.MustParsePrefix("203.0.113.5/32")}})
 	require.Equal(t, []Fault{{Index: -1, Code: TooManyEntries}}, faults)
+}
+
+func TestNeverPublic(t *testing.T) {
+	for text, want := range map[string]bool{
+		"10.0.0.0/8": true, "10.0.0.0/7": false, "224.0.0.0/3": true, "240.0.0.0/4": true, "0.0.0.0/0": false,
+		"::/127": true, "::/96": true, "::/95": false, "fe80::/9": true, "fec0::/10": true, "fe00::/8": false, "fe00::/7": false,
+		"255.255.255.255/32": true, "::/0": false, "ff00::/8": true, "fe80::/8": false,
+	} {
+		p := netip.MustParsePrefix(text).Masked()
+		require.Equal(t, want, neverPublic(p), text)
+	}
+}
+
+func TestCover(t *testing.T) {
+	a := netip.MustParseAddr
+	require.Equal(t, "[203.0.113.1/32 203.0.113.2/31 203.0.113.4/30 203.0.113.8/31]", fmt.Sprint(Cover(a("203.0.113.1"), a("203.0.113.9"))))
+	require.Equal(t, "[0.0.0.0/0]", fmt.Sprint(Cover(a("0.0.0.0"), a("255.255.255.255"))))
+	require.Equal(t, "[2001:db8::1/128 2001:db8::2/127]", fmt.Sprint(Cover(a("2001:db8::1"), a("2001:db8::3"))))
+	require.Empty(t, Cover(a("203.0.113.9"), a("203.0.113.1")))
+	require.Len(t, Cover(a("::1"), a("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe")), 254)
 }
 
 func TestEngine(t *testing.T) {
@@ -149,6 +172,9 @@ func TestEngine(t *testing.T) {
 	require.False(t, e.Replace([]Change{{Key: "a"}, {Key: "a"}}))
 	require.False(t, e.Update([]Change{{Key: "b", Entries: home}, {Key: "c", Entries: home}}), "three keys")
 	require.False(t, e.Set("", home))
+	require.Equal(t, Denied, e.Check("", in))
+	require.Equal(t, Denied, e.Check(strings.Repeat("k", MaxKeyLen+1), in))
+	require.Equal(t, Unrestricted, e.Check(strings.Repeat("k", MaxKeyLen), in))
 	require.False(t, e.Set(strings.Repeat("k", MaxKeyLen+1), home))
 	e.Delete("a")
 	require.Equal(t, Unrestricted, e.Check("a", out))

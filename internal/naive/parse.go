@@ -10,6 +10,7 @@ package naive
 import (
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 )
 
 // The codes of faults, by their names in the specification.
@@ -26,8 +27,8 @@ const (
 	LabelInvalid   = "label_invalid"
 )
 
-// MaxText is the length of the longest text that is read at all.
-const MaxText = 64
+// MaxText is the length in bytes of the longest text that is read at all.
+const MaxText = 128
 
 // Parse reads an entry's text. It returns the canonical prefix and OK, or
 // the first code that fits.
@@ -50,8 +51,12 @@ func Parse(text string) (netip.Prefix, string) {
 		if zone == "" || !strings.Contains(addrText, ":") {
 			return none, InvalidSyntax
 		}
-		for _, r := range zone {
-			if r < '!' || r > '~' || strings.ContainsRune(`[]%,"'<>*`, r) {
+		for i, r := range zone {
+			_, size := utf8.DecodeRuneInString(zone[i:])
+			switch {
+			case r == utf8.RuneError && size == 1, // not UTF-8
+				r < 0x20, r >= 0x7f && r < 0xa0, // control characters
+				r == '[', r == ']':
 				return none, InvalidSyntax
 			}
 		}

@@ -190,7 +190,12 @@ func TestAllowlistFaults(t *testing.T) {
 		"invalid_syntax": 5, "zone_not_allowed": 1, "host_bits_set": 1, "too_broad": 1, "not_public": 1, "duplicate": 11,
 		"label_too_long": 1, "label_invalid": 1, "too_many_entries": 1,
 	}, codes)
-	require.Equal(t, "fe80::1", e.Faults[1].Suggestion)
+	require.Empty(t, e.Faults[1].Suggestion, "fe80::1 is link-local, so it is not suggested")
+	for _, f := range e.Faults {
+		if f.Input == "203.0.113.1-203.0.113.9" {
+			require.Equal(t, []string{"203.0.113.1", "203.0.113.2/31", "203.0.113.4/30", "203.0.113.8/31"}, f.Suggestions)
+		}
+	}
 	last := e.Faults[len(e.Faults)-1]
 	require.Equal(t, fault{Field: "entries", Index: -1, Code: "too_many_entries", Reason: last.Reason, Suggestion: "at most 20 entries"}, last)
 

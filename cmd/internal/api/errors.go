@@ -41,6 +41,8 @@ type fault struct {
 	Code       string `json:"code"`
 	Reason     string `json:"reason"`
 	Suggestion string `json:"suggestion"`
+	// Suggestions are entries to take as they stand, as in ipallow.EntryError.
+	Suggestions []string `json:"suggestions,omitempty"`
 }
 
 // Codes of faults that are not an ipallow.Code.
@@ -150,7 +152,7 @@ func faultsOf(err error, listField string) []fault {
 		for _, f := range list.Entries {
 			faults = append(faults, fault{
 				Field: listField, Index: f.Index, Input: f.Input,
-				Code: string(f.Code), Reason: f.Reason, Suggestion: f.Suggestion,
+				Code: string(f.Code), Reason: f.Reason, Suggestion: f.Suggestion, Suggestions: f.Suggestions,
 			})
 		}
 	}

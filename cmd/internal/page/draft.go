@@ -154,15 +154,13 @@ func (d *draft) blame(err error, at []int) bool {
 			// The engine counts entries from 0, the page rows from 1, and
 			// passes over empty ones.
 			f.Text = "It is in the list already. Remove one of the two."
-			if n, err := strconv.Atoi(strings.TrimPrefix(e.Suggestion, "entry ")); err == nil && n >= 0 && n < len(at) {
-				f.Text = "It is in the list already, in row " + strconv.Itoa(at[n]+1) + ". Remove one of the two."
+			if e.First < len(at) {
+				f.Text = "It is in the list already, in row " + strconv.Itoa(at[e.First]+1) + ". Remove one of the two."
 			}
 		case ipallow.CodeLabelInvalid, ipallow.CodeLabelTooLong:
 		default:
-			for _, s := range strings.Split(e.Suggestion, " or ") {
-				if _, err := ipallow.ParseEntry(s); err == nil {
-					f.Try = append(f.Try, s)
-				}
+			if e.Suggestion != "" { // or else they belong together
+				f.Try = e.Suggestions
 			}
 		}
 		r := &d.Rows[at[e.Index]]

@@ -19,25 +19,19 @@ import sys
 
 VERSION = 1
 
-# The ranges that can never be a client's public address, as first and last
-# address. Ranges side by side are one, so that a network over both is inside.
+# The ranges that can never be a client's public address.
 NOT_PUBLIC = [
-    (ipaddress.ip_address(first), ipaddress.ip_address(last))
-    for first, last in [
-        ("0.0.0.0", "0.255.255.255"),
-        ("10.0.0.0", "10.255.255.255"),
-        ("100.64.0.0", "100.127.255.255"),
-        ("127.0.0.0", "127.255.255.255"),
-        ("169.254.0.0", "169.254.255.255"),
-        ("172.16.0.0", "172.31.255.255"),
-        ("192.168.0.0", "192.168.255.255"),
-        ("224.0.0.0", "255.255.255.255"),
-        ("::", "::1"),
-        ("fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-        ("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-        ("ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-    ]
+    ipaddress.ip_network(text)
+    for text in """
+        0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
+        192.168.0.0/16 198.18.0.0/15 224.0.0.0/4 240.0.0.0/4
+        ::/96 ::ffff:0:0:0/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 2001:2::/48 5f00::/16
+        fc00::/7 fe80::/10 fec0::/10 ff00::/8
+    """.split()
 ]
+
+# The forms that carry an IPv4 address in their last 32 bits.
+CARRIERS = [ipaddress.ip_network(text) for text in ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")]
 
 # [0-9] and not \d, which takes the digits of all scripts; fullmatch and not
 # $, which lets a line feed pass behind it.
@@ -45,17 +39,25 @@ NUMBER = r"(?:0|[1-9][0-9]{0,2})"
 IPV4 = re.compile(NUMBER + r"(?:\." + NUMBER + r"){3}")
 IPV6 = re.compile(r"[0-9A-Fa-f:]+(?:" + IPV4.pattern + r")?")
 LENGTH = re.compile(NUMBER)
-ZONE = re.compile(r"""[!-~]+""")
-NOT_IN_ZONE = set("[]%,\"'<>*")
+ZONE = re.compile(r"[^\x00-\x1f\x7f-\x9f\[\]]+")
 
 
 class Refused(Exception):
-    """An entry that is not accepted."""
+    """An entry that is not accepted, with the networks that were meant: all
+    of them together, or one of them if either."""
 
-    def __init__(self, code, suggest=None):
+    def __init__(self, code, networks=(), either=False):
         super().__init__(code)
         self.code = code
-        self.suggest = suggest
+        self.networks = list(networks)
+        self.either = either
+
+    def suggest(self, policy):
+        """What may be written instead: nothing that the policy refuses."""
+        accepted = [n for n in self.networks if not refusal(n, policy)]
+        if not self.either and (len(accepted) < len(self.networks) or len(accepted) > policy["max_entries"]):
+            return []
+        return [str(n[0]) if n.num_addresses == 1 else str(n) for n in accepted]
 
 
 def read_address(text):
@@ -72,40 +74,122 @@ def read_address(text):
 
 def read_entry(text):
     """The network of an entry's text, with no policy applied."""
+    if len(text.encode("utf-8", "surrogatepass")) > 128:
+        raise Refused("invalid_syntax", meaning(text))
     # Split at the slash first: a zone would swallow it.
     address_text, slash, length_text = text.partition("/")
     bare, percent, zone = address_text.partition("%")
     address = read_address(bare)
     if address is None:
-        raise Refused("invalid_syntax")
-    if percent and (address.version == 4 or not ZONE.fullmatch(zone) or NOT_IN_ZONE & set(zone)):
+        raise Refused("invalid_syntax", meaning(text))
+    if percent and (address.version == 4 or not ZONE.fullmatch(zone)):
         raise Refused("invalid_syntax")
     length = address.max_prefixlen
     if slash:
         if not LENGTH.fullmatch(length_text) or int(length_text) > length:
-            raise Refused("invalid_syntax")
+            raise Refused("invalid_syntax", meaning(text))
         length = int(length_text)
     # Unmap before anything is judged.
     if address.version == 6 and address.ipv4_mapped is not None:
         if length < 96:
             raise Refused("invalid_syntax")
         address, length = address.ipv4_mapped, length - 96
-    if percent:
-        raise Refused("zone_not_allowed", None if slash else [str(address)])
     network = ipaddress.ip_network((address, length), strict=False)
+    if percent:
+        raise Refused("zone_not_allowed", [network])
     if network.network_address != address:
-        raise Refused("host_bits_set", [str(network), str(address)])
+        raise Refused("host_bits_set", [network, ipaddress.ip_network(address)], either=True)
     return network
 
 
-def check_policy(network, policy):
+def meaning(text):
+    """The networks that a text stands for which is no entry, or none. The
+    cases ask for ranges, wildcards, netmasks and several in one text."""
+    parts = [part.strip() for part in re.split(r"[,;|\r\n]", text) if part.strip()]
+    if len(parts) < 2:
+        text = text.strip()
+        for read in (read_mask, read_range, read_wildcard):
+            networks = read(text)
+            if networks:
+                return networks
+        parts = text.split()
+        if len(parts) < 2:
+            return []
+    networks = []
+    for part in parts:
+        try:
+            found = [read_entry(part)]
+        except Refused as refused:
+            found = [] if refused.either else refused.networks
+        if not found:
+            return []
+        networks += [n for n in found if n not in networks]
+    return networks
+
+
+def read_mask(text):
+    address, _, mask = text.partition("/") if "/" in text else text.partition(" ")
+    address, mask = read_address(address), read_address(mask)
+    if address is None or mask is None or address.version != 4 or mask.version != 4:
+        return []
+    bits = "{:032b}".format(int(mask))
+    if bits[0] == "0" and "1" in bits:  # inverted
+        bits = bits.translate(str.maketrans("01", "10"))
+    ones = bits.rstrip("0")
+    if not ones or "0" in ones:
+        return []
+    return [ipaddress.ip_network((address, len(ones)), strict=False)]
+
+
+def read_range(text):
+    first, hyphen, last = [part.strip() for part in text.partition("-")]
+    first = read_address(first)
+    if not hyphen or first is None:
+        return []
+    if first.version == 4 and LENGTH.fullmatch(last):
+        last = str(first).rpartition(".")[0] + "." + last
+    last = read_address(last)
+    if last is None or last.version != first.version or last < first:
+        return []
+    return list(ipaddress.summarize_address_range(first, last))
+
+
+def read_wildcard(text):
+    dot, size, most = (":", 16, 8) if ":" in text else (".", 8, 4)
+    parts = text.split(dot)
+    fixed = parts.index("*") if "*" in parts else 0
+    if not 0 < fixed < most or len(parts) > most or "" in parts or set(parts[fixed:]) != {"*"}:
+        return []
+    address = read_address(dot.join(parts[:fixed] + ["0"] * (most - fixed)))
+    return [] if address is None else [ipaddress.ip_network((address, size * fixed), strict=False)]
+
+
+def refusal(network, policy):
+    """The code with which the policy refuses a network, or None."""
+    if not policy["allow_non_public"] and not_public(network):
+        return "not_public"
     if network.prefixlen < policy["min_bits%d" % network.version]:
-        raise Refused("too_broad")
-    if policy["allow_non_public"]:
+        return "too_broad"
+    return None
+
+
+def not_public(network):
+    """Whether the network is wholly in the ranges, one or several."""
+    if any(covers(r, network) for r in NOT_PUBLIC):
+        return True
+    if not any(covers(network, r) for r in NOT_PUBLIC):
+        return False
+    return all(not_public(half) for half in network.subnets())
+
+
+def check_policy(network, policy):
+    code = refusal(network, policy)
+    if code is None:
         return
-    for first, last in NOT_PUBLIC:
-        if first.version == network.version and first <= network[0] and network[-1] <= last:
-            raise Refused("not_public")
+    carried = []
+    if code == "not_public" and network.prefixlen >= 96 and any(covers(c, network) for c in CARRIERS):
+        carried = [ipaddress.ip_network((int(network[0]) & 0xFFFFFFFF, network.prefixlen - 96))]
+    raise Refused(code, carried)
 
 
 def read_label(entry):
@@ -255,10 +339,7 @@ def answer_entry(question):
         network = read_entry(question["entry"])
         check_policy(network, question["policy"])
     except Refused as refused:
-        answer = {"code": refused.code}
-        if refused.suggest:
-            answer["suggest"] = refused.suggest
-        return answer
+        return {"code": refused.code, "suggest": refused.suggest(question["policy"])}
     return {"canonical": str(network)}
 
 

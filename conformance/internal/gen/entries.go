@@ -6,7 +6,7 @@ func entryCases() []entryCase {
 	return slices.Concat(
 		formCases(), mappedCases(), hostBitCases(), zoneCases(),
 		numberCases(), lengthCases(), decorationCases(), ipv6SyntaxCases(),
-		limitCases(), rangeCases(), orderCases(),
+		limitCases(), rangeCases(), orderCases(), suggestCases(),
 	)
 }
 
@@ -23,8 +23,9 @@ func (c entryCase) with(p policy) entryCase {
 	return c
 }
 
+// suggest is what may be written instead, or that there is nothing.
 func (c entryCase) suggest(s ...string) entryCase {
-	c.Want.Suggest = s
+	c.Want.Suggest = append([]string{}, s...)
 	return c
 }
 
@@ -60,7 +61,7 @@ func formCases() []entryCase {
 		accept("rfc5952: equal runs", "2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1/128", "of equal runs the first is shortened (4.2.3)"),
 		accept("rfc5952: the later of equal runs shortened", "2001:db8:0:0:1::1", "2001:db8::1:0:0:1/128", "the writer chose the other run (4.2.3)"),
 		accept("rfc5952: run at the end", "2001:db8:1:2:0:0:0:0/64", "2001:db8:1:2::/64", "the run is the last four groups"),
-		accept("rfc5952: run at the start", "0:0:0:0:0:0:0:2", "::2/128", "the run is the first seven groups"),
+		accept("rfc5952: run at the start", "0:0:0:0:0:0:0:2", "::2/128", "the run is the first seven groups").with(policy{"allow_non_public": true}),
 		accept("rfc5952: no zero group", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6/128", "nothing to shorten"),
 		accept("rfc5952: zeros inside a group", "2001:db8::1000:10", "2001:db8::1000:10/128", "only leading zeros are dropped, not trailing ones"),
 		accept("rfc5952: embedded ipv4", "2001:db8::192.0.2.33", "2001:db8::c000:221/128", "the last 32 bits may be written as IPv4 (RFC 4291, 2.2); canonical text is hexadecimal"),
@@ -93,15 +94,15 @@ func mappedCases() []entryCase {
 		refuse("mapped: host bits", "::ffff:203.0.113.5/120", hostBitsSet, "host bits are judged after unmapping; both readings are IPv4").suggest("203.0.113.0/24", "203.0.113.5"),
 		refuse("mapped: private", "::ffff:10.0.0.1", notPublic, "unmapped before the ranges are checked"),
 		refuse("mapped: loopback in hexadecimal", "::ffff:7f00:1", notPublic, "unmapped before the ranges are checked"),
-		refuse("mapped: private /104", "::ffff:10.0.0.0/104", tooBroad, "an IPv4 /8, and too_broad comes before not_public"),
+		refuse("mapped: private /104", "::ffff:10.0.0.0/104", notPublic, "an IPv4 /8, and not_public comes before too_broad"),
 		refuse("mapped: length 129", "::ffff:203.0.113.5/129", invalidSyntax, "too long by one"),
 		accept("mapped: the limit of ipv6 does not apply", "::ffff:8.0.0.0/105", "8.0.0.0/9", "it is IPv4, so only the limit on IPv4 counts").with(policy{"min_bits6": 128}),
 		refuse("mapped: host bits in an earlier number", "::ffff:203.0.113.0/119", hostBitsSet, "an IPv4 /23 that begins at an odd third number").suggest("203.0.112.0/23", "203.0.113.0"),
 		refuse("mapped: the limit of ipv4 applies", "::ffff:203.0.112.0/119", tooBroad, "an IPv4 /23 where /24 is the limit").with(policy{"min_bits4": 24}),
 		accept("unmapped: one group below", "::fffe:203.0.113.5", "::fffe:cb00:7105/128", "the group before the last 32 bits must be ffff"),
-		accept("unmapped: ffff one group earlier", "::ffff:0:203.0.113.5", "::ffff:0:cb00:7105/128", "the IPv4-translated form of RFC 2765 is not IPv4-mapped"),
+		accept("unmapped: ffff one group earlier", "::ffff:0:203.0.113.5", "::ffff:0:cb00:7105/128", "the IPv4-translated form of RFC 2765 is not IPv4-mapped").with(policy{"allow_non_public": true}),
 		accept("unmapped: a bit above", "::1:ffff:203.0.113.5", "::1:ffff:cb00:7105/128", "all of the first 80 bits must be zero"),
-		accept("unmapped: right after the mapped range", "::1:0:0", "::1:0:0/128", "one after ::ffff:ffff:ffff"),
+		accept("unmapped: right after the mapped range", "::1:0:0:0", "::1:0:0:0/128", "one after ::ffff:ffff:ffff"),
 		accept("unmapped: right before the mapped range", "::fffe:ffff:ffff", "::fffe:ffff:ffff/128", "one before ::ffff:0:0"),
 		accept("unmapped: network over the mapped range", "::/80", "::/80", "it does not begin as a mapped address does, so it is plain IPv6"),
 	}
@@ -126,17 +127,17 @@ func hostBitCases() []entryCase {
 
 func zoneCases() []entryCase {
 	return []entryCase{
-		refuse("zone: interface name", "fe80::1%eth0", zoneNotAllowed, "a zone means something on one machine only").suggest("fe80::1"),
-		refuse("zone: interface number", "fe80::1%1", zoneNotAllowed, "numbers are zones too").suggest("fe80::1"),
+		refuse("zone: interface name", "fe80::1%eth0", zoneNotAllowed, "a zone means something on one machine only").suggest(),
+		refuse("zone: interface number", "fe80::1%1", zoneNotAllowed, "numbers are zones too, and fe80::1 is suggested where the policy accepts it").with(policy{"allow_non_public": true}).suggest("fe80::1"),
 		refuse("zone: with a length", "fe80::1%eth0/64", zoneNotAllowed, "split at the slash first: netip.ParseAddr takes eth0/64 for the zone; and the zone comes before the host bits"),
 		refuse("zone: network", "fe80::%eth0/10", zoneNotAllowed, "the zone comes before too_broad and not_public"),
 		refuse("zone: global address", "2001:db8::1%eth0", zoneNotAllowed, "also where the address is public").suggest("2001:db8::1"),
-		refuse("zone: global network", "2001:db8::%eth0/48", zoneNotAllowed, "also where the network is public"),
-		refuse("zone: full length", "2001:db8::1%eth0/128", zoneNotAllowed, "a length of 128 changes nothing"),
-		refuse("zone: loopback", "::1%lo", zoneNotAllowed, "the zone comes before not_public").suggest("::1"),
-		refuse("zone: multicast", "ff02::1%en0", zoneNotAllowed, "the zone comes before not_public").suggest("ff02::1"),
-		refuse("zone: upper case address", "FE80::A%eth0", zoneNotAllowed, "the suggestion is canonical text").suggest("fe80::a"),
-		refuse("zone: percent-encoded", "fe80::1%25eth0", zoneNotAllowed, "the URL form of RFC 6874 is a zone named 25eth0 here").suggest("fe80::1"),
+		refuse("zone: global network", "2001:db8::%eth0/48", zoneNotAllowed, "also where the network is public").suggest("2001:db8::/48"),
+		refuse("zone: full length", "2001:db8::1%eth0/128", zoneNotAllowed, "a length of 128 changes nothing").suggest("2001:db8::1"),
+		refuse("zone: loopback", "::1%lo", zoneNotAllowed, "the zone comes before not_public, and ::1 is not suggested, since the policy refuses it").suggest(),
+		refuse("zone: multicast", "ff02::1%en0", zoneNotAllowed, "the zone comes before not_public").suggest(),
+		refuse("zone: upper case address", "FE80::A%eth0", zoneNotAllowed, "the suggestion is canonical text").with(policy{"allow_non_public": true}).suggest("fe80::a"),
+		refuse("zone: percent-encoded", "fe80::1%25eth0", zoneNotAllowed, "the URL form of RFC 6874 is a zone named 25eth0 here"),
 		refuse("zone: length too long", "fe80::1%eth0/129", invalidSyntax, "invalid_syntax comes before the zone"),
 		refuse("zone: length padded", "fe80::1%eth0/064", invalidSyntax, "invalid_syntax comes before the zone"),
 		refuse("zone: length missing", "fe80::1%eth0/", invalidSyntax, "invalid_syntax comes before the zone"),
@@ -147,6 +148,26 @@ func zoneCases() []entryCase {
 		refuse("zone: in brackets", "[fe80::1%eth0]", invalidSyntax, "brackets make it invalid before the zone is looked at"),
 		refuse("zone: behind a bad address", "fe80::g%eth0", invalidSyntax, "the address is not one"),
 		refuse("zone: mapped network too short", "::ffff:203.0.113.0%eth0/95", invalidSyntax, "invalid_syntax comes before the zone"),
-		refuse("zone: white space in it", "fe80::1% eth0", invalidSyntax, "white space is invalid_syntax, which comes before the zone"),
+		refuse("zone: begins with white space", "fe80::1% eth0", zoneNotAllowed, "a zone is what the system calls the interface"),
+		refuse("zone: of Windows", "fe80::1%Ethernet 2", zoneNotAllowed, "RFC 4007 leaves zones to the system, and Windows has spaces in them").suggest(),
+		refuse("zone: of Hyper-V", "2001:db8::1%vEthernet (Default Switch)", zoneNotAllowed, "spaces and brackets that are round").suggest("2001:db8::1"),
+		refuse("zone: a VLAN", "2001:db8::1%eth0.100", zoneNotAllowed, "a dot").suggest("2001:db8::1"),
+		refuse("zone: beyond ASCII", "2001:db8::1%br\u00fccke", zoneNotAllowed, "any valid UTF-8").suggest("2001:db8::1"),
+		refuse("zone: a replacement character", "2001:db8::1%\ufffd", zoneNotAllowed, "U+FFFD that was written is valid UTF-8").suggest("2001:db8::1"),
+		refuse("zone: percent sign in it", "2001:db8::1%a%b", zoneNotAllowed, "the zone begins at the first percent sign").suggest("2001:db8::1"),
+		refuse("zone: punctuation", `2001:db8::1%"a",<b>*`, zoneNotAllowed, "only control characters and brackets are no zone").suggest("2001:db8::1"),
+		refuse("zone: white space only", "2001:db8::1% ", zoneNotAllowed, "one character is enough").suggest("2001:db8::1"),
+		refuse("zone: colon in it", "2001:db8::1%a:b", zoneNotAllowed, "the address ends at the percent sign").suggest("2001:db8::1"),
+		refuse("zone: line feed in it", "2001:db8::1%a\nb", invalidSyntax, "a control character (U+000A)"),
+		refuse("zone: nul in it", "2001:db8::1%a\u0000", invalidSyntax, "a control character (U+0000)"),
+		refuse("zone: delete in it", "2001:db8::1%a\u007fb", invalidSyntax, "a control character (U+007F)"),
+		refuse("zone: next line in it", "2001:db8::1%a\u0085b", invalidSyntax, "a control character of the second block (U+0085)"),
+		refuse("zone: opening bracket in it", "2001:db8::1%a[b", invalidSyntax, "brackets are around the address in URLs and peers"),
+		refuse("zone: closing bracket in it", "2001:db8::1%a]b", invalidSyntax, "brackets are around the address in URLs and peers"),
+		refuse("zone: 128 bytes in all", "2001:db8::1%"+times("z", 116), zoneNotAllowed, "exactly the limit on a text").suggest("2001:db8::1"),
+		refuse("zone: 129 bytes in all", "2001:db8::1%"+times("z", 117), invalidSyntax, "one byte over the limit on a text"),
+		refuse("zone: 128 bytes of two each", "2001:db8::1%"+times("\u00e9", 58), zoneNotAllowed, "the limit counts bytes").suggest("2001:db8::1"),
+		refuse("zone: 130 bytes of two each", "2001:db8::1%"+times("\u00e9", 59), invalidSyntax, "the limit counts bytes, and there are 71 characters"),
+		refuse("zone: network without it too broad", "2001:db8::%eth0/16", zoneNotAllowed, "what the policy refuses is not suggested").suggest(),
 	}
 }

@@ -128,7 +128,7 @@ func faultCases() []listCase {
 		reject("faults: one in twenty", "one faulty entry refuses the list", append(hosts(19, ""), text{Entry: "198.51.100.256"}), at(19, invalidSyntax)),
 		reject("faults: empty text", "an entry without text is a fault, not nothing", texts("203.0.113.5", ""), at(1, invalidSyntax)),
 		reject("faults: a single empty text", "a list with one empty entry is not the empty list, which would open the key", texts(""), at(0, invalidSyntax)),
-		reject("faults: only bad ones", "a list that loses all its entries is not an empty list", texts("10.0.0.1", "8.0.0.0/8"), at(0, notPublic), at(1, tooBroad)),
+		reject("faults: only bad ones", "a list that loses all its entries is not an empty list", texts("10.0.0.1", "8.0.0.0/8", "10.0.0.0/8"), at(0, notPublic), at(1, tooBroad), at(2, notPublic)),
 		reject("faults: entry and label", "the label's fault stands beside that of the entry", []text{{Entry: "10.1", Label: "a\u0000b"}}, at(0, invalidSyntax), at(0, labelInvalid)),
 		reject("faults: duplicate and label", "the label's fault stands beside that of the entry", []text{{Entry: "203.0.113.5"}, {Entry: "203.0.113.5", Label: times("x", 101)}}, again(1, 0), at(1, labelTooLong)),
 		reject("faults: covered and private", "a warning never stands in place of a fault", texts("203.0.113.0/24", "203.0.113.5", "192.168.0.1"), at(2, notPublic)),

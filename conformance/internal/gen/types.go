@@ -38,7 +38,7 @@ type entryCase struct {
 type entryWant struct {
 	Canonical string   `json:"canonical,omitempty"`
 	Code      string   `json:"code,omitempty"`
-	Suggest   []string `json:"suggest,omitempty"`
+	Suggest   []string `json:"suggest,omitzero"`
 }
 
 type listCase struct {
