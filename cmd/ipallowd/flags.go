@@ -33,7 +33,7 @@ func gatewayFlags(f *pflag.FlagSet, cfg *server.Config) {
 
 // policyFlags adds the flags of whatever validates lists.
 func policyFlags(f *pflag.FlagSet, cfg *server.Config) {
-	f.BoolVar(&cfg.AllowNonPublic, "allow-non-public", false, "accept private, loopback and other entries that are no public addresses")
+	f.BoolVar(&cfg.AllowNonPublic, "allow-non-public", false, "accept private, loopback and other entries that are no public addresses; this and the limits below are kept with the data")
 	f.IntVar(&cfg.MaxEntries, "max-entries", cfg.MaxEntries, "entries an allowlist may have")
 	f.IntVar(&cfg.MinBits4, "min-bits4", cfg.MinBits4, "shortest IPv4 prefix length an entry may have")
 	f.IntVar(&cfg.MinBits6, "min-bits6", cfg.MinBits6, "shortest IPv6 prefix length an entry may have")

@@ -45,6 +45,7 @@ IPALLOWD_ADMIN_TOKEN, or is made at the first start into DATA/admin-token.`,
 			if err != nil {
 				return err
 			}
+			cfg.Given = cmd.Flags().Changed
 			cfg.AdminToken = os.Getenv(envPrefix + "ADMIN_TOKEN")
 			cfg.Fleet.Password = os.Getenv(envPrefix + "NATS_PASSWORD")
 			if err := managementKey(&cfg); err != nil {

@@ -38,7 +38,7 @@ func (s *Service) load(ctx context.Context) error {
 	})
 	var fault *ipallow.KeyError
 	if errors.As(err, &fault) {
-		return fmt.Errorf("the policy refuses allowlists that it accepted before; widen it, or correct them under the old one: %w", err)
+		return fmt.Errorf("the policy refuses allowlists that are stored: %w", err)
 	}
 	if err != nil {
 		return err

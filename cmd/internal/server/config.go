@@ -41,6 +41,10 @@ type Config struct {
 	MinBits4       int
 	MinBits6       int
 
+	// Given tells whether the operator gave the flag of this name. A policy flag
+	// that was not given has the value of the start before. Nil: all were given.
+	Given func(flag string) bool
+
 	// Fleet is where the gateways of a fleet are told of the keys, or where a
 	// gateway learns of them.
 	Fleet fleet.Config

@@ -124,6 +124,9 @@ func (s *Server) openToken() error {
 
 // openStores opens what is kept, and brings engine and ring in step with it.
 func (s *Server) openStores(ctx context.Context) error {
+	if err := s.cfg.recallPolicy(); err != nil {
+		return err
+	}
 	policy := s.cfg.policy()
 	s.Engine = ipallow.New(&ipallow.Options{Policy: &policy, DenyUntilLoaded: true})
 	s.Ring = new(keyring.Ring)
@@ -136,9 +139,12 @@ func (s *Server) openStores(ctx context.Context) error {
 		Outbox: s.cfg.Fleet.On(),
 	})
 	if err != nil {
-		return err
+		return nameFlags(err)
 	}
 	s.onClose(func(context.Context) error { return s.Manager.Close() })
+	if err := s.cfg.keepPolicy(); err != nil {
+		return err
+	}
 	if s.Logs, err = s.openLogs(ctx); err != nil {
 		return err
 	}
