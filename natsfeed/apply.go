@@ -112,10 +112,12 @@ func (f *Feed) apply(s *session, msgs []message) error {
 		var k kind
 		data := m.data
 		switch {
-		case m.name != reservedConfirm:
+		case !isReserved(m.name):
 			k, data = st.add(f, m)
 		case m.deleted:
 			k = kindDeleted
+		case m.name != reservedConfirm:
+			k = kindLive
 		default:
 			// The bucket holds all keys there are. If fewer than were seen, a
 			// load finds out which; it meets this message again.
@@ -216,7 +218,7 @@ func encoded(entries []ipallow.Entry, meta []byte) []byte {
 // save returns what the checkpoint keeps of a message.
 func (st *step) save(m message, k kind, data []byte) saved {
 	s := saved{name: m.name, rev: m.seq, kind: k}
-	if m.name != reservedConfirm {
+	if !isReserved(m.name) {
 		s.data = data
 	}
 	if k == kindFaulty || k == kindForeign {

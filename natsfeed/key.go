@@ -13,9 +13,15 @@ import (
 // passes a server's default limit of 4096 bytes for a protocol line.
 const MaxName = 3 * ipallow.MaxKeyLen
 
-// reserved are the names that are no key's. They cannot be the name of a key,
-// because behind an equals sign a key's name has two hexadecimal digits.
-const reservedConfirm = "=confirm"
+// Reserved names are no key's: in a key's name, two hexadecimal digits in upper
+// case follow an equals sign. Confirm writes under the one; under the other a
+// publisher may say who it is, which feeds count and do not read.
+const (
+	reservedConfirm = "=confirm"
+	reservedOwner   = "=owner"
+)
+
+func isReserved(name string) bool { return name == reservedConfirm || name == reservedOwner }
 
 // ErrName says that a name in a bucket is not one that [KeyName] makes.
 var ErrName = errors.New("natsfeed: the name is not that of a key; write values with Publish, which names them")

@@ -52,6 +52,8 @@ func (l *load) add(f *Feed, m message) {
 	delete(l.refused, name)
 	if m.deleted {
 		rec.kind, rec.data = kindDeleted, ""
+	} else if isReserved(name) {
+		rec.data = ""
 	} else if key, v, err := f.read(name, data); err != nil {
 		rec.kind, rec.data = kindFaulty, restricting(l.recs[name].data)
 		if isRefused(err) {

@@ -15,7 +15,7 @@ import (
 func newFleetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fleet",
-		Short: "Make the NATS configuration and the keys of a fleet",
+		Short: "Make the NATS configuration of a fleet, and decide whose keys it has",
 		Long: `Make the NATS configuration and the keys of a fleet in which no gateway can
 harm another one.
 
@@ -29,7 +29,7 @@ It needs nats-server 2.14 or later.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newFleetInitCommand(), newFleetAddCommand(), newFleetRemoveCommand())
+	cmd.AddCommand(newFleetInitCommand(), newFleetAddCommand(), newFleetRemoveCommand(), newFleetAdoptCommand())
 	return cmd
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -181,6 +182,11 @@ func TestFleetKill(t *testing.T) {
 		}
 		m = startManagement(t, nats, data)
 		began := time.Now()
+		// What was stored and not acknowledged may be published as late as now.
+		fleettest.Eventually(t, func() bool {
+			text := m.metrics(testToken)
+			return strings.Contains(text, "ipallowd_fleet_in_step 1\n") && strings.Contains(text, "ipallowd_outbox_rows 0\n")
+		}, m.said)
 		w.check(gate)
 		took := time.Since(began)
 		require.Less(t, took, 10*time.Second)

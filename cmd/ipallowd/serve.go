@@ -66,8 +66,7 @@ IPALLOWD_ADMIN_TOKEN, or is made at the first start into DATA/admin-token.`,
 	f.BoolVar(&cfg.SecureCookies, "secure-cookies", false, "a proxy before the settings page has TLS: have its cookies sent over TLS only")
 	f.StringSliceVar(&cfg.Fleet.URLs, "nats", nil, "`URLs` of the NATS servers of a fleet, such as nats://10.20.0.5:4222; none by default")
 	natsFlags(f, &cfg)
-	f.IntVar(&cfg.Fleet.Replicas, "nats-replicas", cfg.Fleet.Replicas, "NATS servers that keep a copy of what is made there; 3 for a cluster")
-	f.BoolVar(&cfg.Fleet.TakeOver, "nats-take-over", false, "publish to a fleet that belongs to another database; keys that this one does not have are refused from then on")
+	f.IntVar(&cfg.Fleet.Replicas, "nats-replicas", cfg.Fleet.Replicas, "NATS servers that keep a copy of buckets and stream, 1 to 5; 3 for a cluster; 0 leaves what exists as it is")
 	log.add(f)
 	return cmd
 }

@@ -97,6 +97,10 @@ func translate(err error, listField string) *apiError {
 	if errors.As(err, &lockout) {
 		return lockedOut(lockout)
 	}
+	var refused *manage.RefusedError
+	if errors.As(err, &refused) {
+		return &apiError{status: http.StatusConflict, Code: "NOT_THE_OWNER", Message: "Nothing was changed. " + refused.Reason}
+	}
 	if faults := faultsOf(err, listField); faults != nil {
 		return invalid(faults...)
 	}

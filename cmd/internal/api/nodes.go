@@ -55,6 +55,8 @@ type publisherView struct {
 	Oldest    int64  `json:"oldest_ms"`
 	Published uint64 `json:"published"`
 	Conflicts uint64 `json:"conflicts"`
+	Epoch     uint64 `json:"epoch"`
+	Fenced    string `json:"fenced"`
 	Error     string `json:"error"`
 }
 
@@ -102,7 +104,8 @@ func viewFleet(v *fleet.View, now time.Time) fleetView {
 	view := fleetView{
 		Fleet: true, Bucket: v.Bucket, Connected: v.Connected, Newest: p.Revision, Rival: v.Rival,
 		Publisher: publisherView{
-			InStep: p.InStep, Outbox: p.Outbox, Published: p.Published, Conflicts: p.Conflicts, Error: text(p.Err),
+			InStep: p.InStep, Outbox: p.Outbox, Published: p.Published, Conflicts: p.Conflicts,
+			Epoch: p.Epoch, Fenced: p.Fenced, Error: text(p.Err),
 		},
 		Usage: usageView{Records: u.Records, Waiting: u.Waiting, Damaged: u.Damaged, Error: text(u.Err)},
 		Nodes: make([]nodeView, len(v.Nodes)),

@@ -3,10 +3,10 @@ package fleet
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -21,15 +21,28 @@ var (
 	foreignPause = 5 * time.Second
 )
 
-// landPause is how often is looked whether own writes have ended.
-const landPause = 10 * time.Millisecond
-
 // watch looks at the bucket until it is not as it was left.
 func (p *Publisher) watch(ctx context.Context, confirmed *atomic.Bool) error {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
+	rival := make(chan struct{}, 1)
+	// Another owner is heard of at once where the message passes by; the tick
+	// finds it too.
+	sub, err := p.link.nc.Subscribe(p.link.cfg.keysSubject(ownerName), func(m *nats.Msg) {
+		if m.Header.Get(claimHeader) != p.line.claim {
+			signal(rival)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone
 	for {
 		select {
+		case <-rival:
+			if err := p.check(ctx, confirmed.Load()); err != nil {
+				return err
+			}
 		case <-tick.C:
 			if err := p.check(ctx, confirmed.Load()); err != nil {
 				return err
@@ -52,7 +65,7 @@ func (p *Publisher) check(ctx context.Context, confirmed bool) error {
 	p.mu.Lock()
 	left, last := p.st.Revision, p.last
 	p.mu.Unlock()
-	names, _ := p.ledger.state()
+	names := p.line.count()
 	info, err := p.link.keysInfo(ctx)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
@@ -62,23 +75,19 @@ func (p *Publisher) check(ctx context.Context, confirmed bool) error {
 		return nil // whoever publishes tries again
 	case !info.Created.Equal(p.created):
 		return errors.New("the bucket of keys was made anew")
-	case info.Config.Metadata[ownerKey] != p.src.Identity():
-		return fmt.Errorf("%w (another management node has taken it over)", ErrOwner)
 	case info.State.LastSeq < left:
 		return errors.New("the bucket of keys was rolled back")
 	}
-	// What the bucket had then is known when all own writes of that time have
-	// ended, one way or the other.
-	_, writes := p.ledger.state()
-	for !p.ledger.landed(writes) && ctx.Err() == nil {
-		sleep(ctx, landPause)
-	}
+	err = p.line.look(ctx, info.State.LastSeq)
 	switch {
 	case ctx.Err() != nil:
 		return nil
+	case isFenced(err):
+		return err
+	case err != nil:
 	case info.State.NumSubjects < uint64(names):
 		err = errLost
-	case !p.ledger.covers(info.State.LastSeq):
+	case p.line.doubted():
 		err = errForeign
 	}
 	if err != nil {

@@ -60,14 +60,7 @@ func (p *Publisher) compare(ctx context.Context, atLeast uint64) error {
 		}
 	}
 	_, p.hasConfirm = others[confirmName]
-	p.ledger.reset(last, len(have)+len(others))
-	for _, id := range p.work.ids() {
-		// A process that was killed, or a session that was cut off, may have
-		// written for a row that is still in the outbox.
-		v := have[id]
-		v.force = true
-		have[id] = v
-	}
+	p.line.reset(len(have)+len(others), last)
 	p.mu.Lock()
 	p.known = have
 	p.st.Revision, p.last = last, time.Now()
@@ -167,13 +160,13 @@ func (p *Publisher) clear(ctx context.Context, others map[string]version) error 
 	for range min(publishers, len(others)) {
 		workers.Go(func() {
 			for name := range names {
-				p.unname(ctx, name, others[name].rev)
+				p.unname(ctx, name)
 			}
 		})
 	}
 	n := 0
 	for name, v := range others {
-		if !v.value || name == confirmName {
+		if !v.value || name == confirmName || name == ownerName {
 			continue
 		}
 		if !p.link.Connected() || ctx.Err() != nil {
@@ -193,10 +186,13 @@ func (p *Publisher) clear(ctx context.Context, others map[string]version) error 
 	return ctx.Err()
 }
 
-func (p *Publisher) unname(ctx context.Context, name string, rev uint64) {
+func (p *Publisher) unname(ctx context.Context, name string) {
 	ctx, cancel := p.link.request(ctx)
 	defer cancel()
-	_, err := p.ledger.write(false, func() (uint64, error) { return p.link.mark(ctx, name, rev) })
+	err := p.line.repair(ctx)
+	if err == nil {
+		_, err = p.line.write(ctx, message{name: name, delete: true})
+	}
 	if err != nil {
 		p.link.logger.Warn("a name in the bucket of keys is no key's and cannot be deleted", "name", fmt.Sprintf("%.80q", name), "error", err)
 	}

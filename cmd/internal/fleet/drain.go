@@ -43,8 +43,18 @@ const (
 	laterAgain = 30 * time.Second
 )
 
-// consumerName is the name of the consumer that the log is.
+// consumerName is the name of the consumer that the log is. Where the fleet has
+// an owner, its claim follows.
 const consumerName = "management"
+
+// An Ownership says whether this server may take the fleet's records. A
+// *Publisher is one.
+type Ownership interface {
+	Owned() <-chan struct{}
+	Lost() <-chan struct{}
+	Verify(ctx context.Context) error
+	Claim() string
+}
 
 // A DrainStatus is the state of a Drain at one moment.
 type DrainStatus struct {
@@ -59,6 +69,7 @@ type DrainStatus struct {
 // A Drain brings the records of the fleet's stream into the log.
 type Drain struct {
 	link  *Link
+	owner Ownership
 	store usagelog.Store
 	ring  *keyring.Ring
 	dir   string // of messages that cannot be read
@@ -69,11 +80,11 @@ type Drain struct {
 	st DrainStatus
 }
 
-// NewDrain begins to bring records into the store, and marks the ring's keys
-// as used. Messages that cannot be read are kept in the directory, which is
+// NewDrain begins to bring records into the store as soon as the server is the
+// fleet's owner, and until it is not any more, and marks the ring's keys as used. Messages that cannot be read are kept in the directory, which is
 // made when it is needed.
-func NewDrain(link *Link, store usagelog.Store, ring *keyring.Ring, dir string) *Drain {
-	d := &Drain{link: link, store: store, ring: ring, dir: dir}
+func NewDrain(link *Link, owner Ownership, store usagelog.Store, ring *keyring.Ring, dir string) *Drain {
+	d := &Drain{link: link, owner: owner, store: store, ring: ring, dir: dir}
 	d.loop = loop{link: link, name: "the usage stream", session: d.session, note: d.note}
 	d.loop.start()
 	return d
@@ -97,22 +108,27 @@ func (d *Drain) with(fn func(*DrainStatus)) {
 	fn(&d.st)
 }
 
+// errNotOwner says that another server takes the records.
+var errNotOwner = errors.New("this server is not the fleet's management node")
+
 // session has one consumer's messages until something is wrong.
 func (d *Drain) session(ctx context.Context) error {
-	rctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
-	defer cancel()
-	stream, err := d.link.openUsage(rctx)
+	select {
+	case <-d.owner.Owned():
+	case <-d.owner.Lost():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-d.owner.Lost():
+		d.note(errNotOwner)
+		<-ctx.Done()
+		return ctx.Err()
+	default:
+	}
+	cons, err := d.consumer(ctx)
 	if err != nil {
 		return err
-	}
-	cons, err := stream.CreateOrUpdateConsumer(rctx, jetstream.ConsumerConfig{
-		Durable: consumerName, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1,
-		// Messages that wait for a later program count as delivered; a limit would
-		// let those of one node hold up all others. The pulls bound what is sent.
-		MaxAckPending: -1,
-	})
-	if err != nil {
-		return fmt.Errorf("consumer %s of stream %s: %w", consumerName, d.link.cfg.usageStream(), err)
 	}
 	in := make(chan jetstream.Msg, drainMessages)
 	quit := make(chan struct{})
@@ -151,10 +167,55 @@ func (d *Drain) session(ctx context.Context) error {
 			}
 		case err := <-faults:
 			return fmt.Errorf("consume: %w", err)
+		case <-d.owner.Lost():
+			return errNotOwner
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// consumer makes the owner's consumer in the place of an earlier owner's, which
+// gets nothing from then on. The server is asked again whether it is the owner
+// when the consumer is there: if it is not, the consumer is one that the true
+// owner deletes, or has yet to.
+func (d *Drain) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
+	defer cancel()
+	stream, err := d.link.openUsage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.owner.Verify(ctx); err != nil {
+		return nil, err
+	}
+	name := consumerName + "-" + d.owner.Claim()
+	names := stream.ConsumerNames(ctx)
+	for other := range names.Name() {
+		if other == name {
+			continue
+		}
+		if err := stream.DeleteConsumer(ctx, other); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return nil, fmt.Errorf("delete consumer %s of stream %s: %w", other, d.link.cfg.usageStream(), err)
+		}
+	}
+	if err := names.Err(); err != nil {
+		return nil, fmt.Errorf("consumers of stream %s: %w", d.link.cfg.usageStream(), err)
+	}
+	cons, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+		Durable: name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1,
+		// Messages that wait for a later program count as delivered; a limit would
+		// let those of one node hold up all others. The pulls bound what is sent.
+		MaxAckPending: -1,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("consumer %s of stream %s: %w", name, d.link.cfg.usageStream(), err)
+	}
+	if err := d.owner.Verify(ctx); err != nil {
+		_ = stream.DeleteConsumer(ctx, name) // the owner does, or has
+		return nil, err
+	}
+	return cons, nil
 }
 
 // more returns the message and those that have come meanwhile.

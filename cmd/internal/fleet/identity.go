@@ -150,11 +150,11 @@ func (id *Identity) options() (opts []nats.Option, err error) {
 // jetStream returns the JetStream that the node sees: its own account's, or what
 // the management's account lets it ask.
 func (c *Config) jetStream(nc *nats.Conn) (jetstream.JetStream, error) {
-	timeout := jetstream.WithDefaultTimeout(requestTimeout)
+	timeout, async := jetstream.WithDefaultTimeout(requestTimeout), jetstream.WithPublishAsyncTimeout(requestTimeout)
 	if c.Gateway != "" {
-		return jetstream.NewWithAPIPrefix(nc, APIPrefix(c.Prefix), timeout)
+		return jetstream.NewWithAPIPrefix(nc, APIPrefix(c.Prefix), timeout, async)
 	}
-	return jetstream.New(nc, timeout)
+	return jetstream.New(nc, timeout, async)
 }
 
 // APIPrefix is where a gateway with an account of its own finds JetStream's API.

@@ -3,13 +3,9 @@ package fleet
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/ipallow/ipallow/natsfeed"
 )
 
 // A stored message is one as the keys' stream has it.
@@ -19,13 +15,22 @@ type stored struct {
 	Head []byte `json:"hdrs"`
 }
 
-// marker reports whether the message says that its name has no value.
-func (m *stored) marker() bool {
+// header returns the message's header, which is empty if there is none.
+func (m *stored) header() nats.Header {
 	if len(m.Head) == 0 {
-		return false
+		return nil
 	}
 	h, err := nats.DecodeHeadersMsg(m.Head)
-	return err == nil && (h.Get(operationHeader) != "" || h.Get(jetstream.MarkerReasonHeader) != "")
+	if err != nil {
+		return nil
+	}
+	return h
+}
+
+// marker reports whether the message says that its name has no value.
+func (m *stored) marker() bool {
+	h := m.header()
+	return h.Get(operationHeader) != "" || h.Get(jetstream.MarkerReasonHeader) != ""
 }
 
 const (
@@ -64,21 +69,4 @@ func (l *Link) keysMessage(ctx context.Context, req map[string]any) (*stored, er
 		return nil, jetstream.ErrInvalidJetStreamResponse
 	}
 	return answer.Message, nil
-}
-
-// mark writes a deletion marker for a name, and returns its revision. The name
-// must have the revision in the bucket; 0: nothing, not even a marker. Unlike
-// jetstream.KeyValue.Delete it takes 0 for a condition, and any name.
-func (l *Link) mark(ctx context.Context, name string, expect uint64) (uint64, error) {
-	m := nats.NewMsg(l.cfg.keysSubject(name))
-	m.Header.Set(operationHeader, operationDelete)
-	ack, err := l.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(expect))
-	var api *jetstream.APIError
-	switch {
-	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
-		return 0, fmt.Errorf("%w (%w)", natsfeed.ErrConflict, err)
-	case err != nil:
-		return 0, err
-	}
-	return ack.Sequence, nil
 }

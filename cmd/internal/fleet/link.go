@@ -22,12 +22,8 @@ type Config struct {
 	URLs     []string // of the servers; a dead one is passed over
 	Prefix   string   // of the names of buckets and stream
 	Identity          // who this node is to NATS
-	Replicas int      // of what is made
-
-	// TakeOver has the publisher take a bucket over that belongs to another
-	// database. Danger: keys that this database does not have are refused on
-	// every gateway from then on.
-	TakeOver bool
+	Replicas int      // of buckets and stream; 0: as they are, and 1 of what is made
+	Server   string   // the management node's name, for people
 }
 
 // DefaultPrefix is the default of Config.Prefix.
@@ -57,8 +53,8 @@ func (c *Config) Validate() error {
 		strings.ContainsAny(c.Prefix, ". ") {
 		add("--nats-prefix: %.80q: want up to 64 letters, digits, hyphens and underscores", c.Prefix)
 	}
-	if c.Replicas < 1 || c.Replicas > 5 {
-		add("--nats-replicas: %d: want 1 to 5", c.Replicas)
+	if c.Replicas < 0 || c.Replicas > 5 {
+		add("--nats-replicas: %d: want 1 to 5, or 0 to leave what exists as it is", c.Replicas)
 	}
 	return errors.Join(faults...)
 }
@@ -73,6 +69,9 @@ func (c *Config) usageSubject() string {
 
 // nodesSubject is where the stream has a name of the nodes' bucket.
 func (c *Config) nodesSubject(name string) string { return "$KV." + c.nodesBucket() + "." + name }
+
+// ownerSubject is where the owner answers that it is there.
+func (c *Config) ownerSubject() string { return c.Prefix + ".owner" }
 
 // A Link is a connection to the fleet's NATS. It never gives up.
 type Link struct {
@@ -184,8 +183,8 @@ type loop struct {
 	link    *Link
 	name    string
 	outlive bool
-	session func(context.Context) error
-	note    func(error) // of each session's end, and nil when one is to begin
+	session func(context.Context) error // the last one returns a *FencedError
+	note    func(error)                 // of each session's end, and nil when one is to begin
 	stop    context.CancelFunc
 	done    chan struct{}
 }
@@ -219,11 +218,15 @@ func (l *loop) run(ctx context.Context) {
 			sctx, cancel = l.link.online(ctx)
 		}
 		err := l.session(sctx)
-		if sctx.Err() != nil {
+		if sctx.Err() != nil && !isFenced(err) {
 			err = errNotConnected
 		}
 		cancel()
 		if ctx.Err() != nil {
+			return
+		}
+		if isFenced(err) {
+			l.note(err)
 			return
 		}
 		if time.Since(began) > 10*time.Second {

@@ -87,6 +87,8 @@ var (
 	centerRevision   = desc("ipallowd_fleet_revision", "The newest revision of the bucket of keys.")
 	centerLag        = desc("ipallowd_fleet_lag", "Changes that the gateway furthest behind has not got, those included that are not published yet.")
 	centerRivals     = desc("ipallowd_fleet_rivals", "Other management nodes of the same fleet; there should be none.")
+	centerEpoch      = desc("ipallowd_fleet_epoch", "Number of this server as the fleet's management node, counted over all there were; 0 while it is none.")
+	centerFenced     = desc("ipallowd_fleet_fenced", "1 if this server must not be the fleet's management node: it publishes nothing and accepts no changes.")
 	outboxRows       = desc("ipallowd_outbox_rows", "Changes that the bucket of keys does not have yet.")
 	outboxOldest     = desc("ipallowd_outbox_oldest_seconds", "How long ago the oldest of these was made.")
 	publishedTotal   = desc("ipallowd_published_total", "Values that were published.")
@@ -119,6 +121,8 @@ func (c CenterCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(centerRevision, float64(p.Revision))
 	gauge(centerLag, float64(v.MaxLag()))
 	gauge(centerRivals, truth(v.Rival != ""))
+	gauge(centerEpoch, float64(p.Epoch))
+	gauge(centerFenced, truth(p.Fenced != ""))
 	gauge(outboxRows, float64(p.Outbox))
 	oldest := 0.0
 	if !p.Oldest.IsZero() {

@@ -114,7 +114,7 @@ func TestConfig(t *testing.T) {
 		"cannot be read":  func(c *Config) { c.URLs = []string{"nats://user:secret@x:%"} },
 		"--nats-creds":    func(c *Config) { c.Creds = "/no/such/file" },
 		"--nats-prefix":   func(c *Config) { c.Prefix = "a.b" },
-		"--nats-replicas": func(c *Config) { c.Replicas = 0 },
+		"--nats-replicas": func(c *Config) { c.Replicas = 6 },
 	} {
 		c := good
 		change(&c)

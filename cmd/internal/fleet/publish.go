@@ -17,7 +17,7 @@ import (
 // worker publishes one key after the other until taking ends. What it has begun
 // then is brought to its end: a write that is cut off may be stored, and the
 // bucket would have to be compared once more for it.
-func (p *Publisher) worker(ctx, taking context.Context) {
+func (p *Publisher) worker(ctx, taking context.Context, faults chan<- error) {
 	pause := minPause
 	for taking.Err() == nil {
 		id, more := p.work.next()
@@ -37,6 +37,10 @@ func (p *Publisher) worker(ctx, taking context.Context) {
 			pause = minPause
 			p.setStuck(id, nil)
 		case ctx.Err() != nil:
+		case isFenced(err):
+			faults <- err // ends the session
+			p.work.finish(id, false)
+			return
 		case isFinal(err):
 			// Its rows stay in the outbox; the others need not wait for it.
 			p.setStuck(id, err)
@@ -59,6 +63,11 @@ func (p *Publisher) worker(ctx, taking context.Context) {
 	}
 }
 
+func isFenced(err error) bool {
+	var f *FencedError
+	return errors.As(err, &f)
+}
+
 // isFinal reports whether a value is at fault, and not NATS.
 func isFinal(err error) bool {
 	var faulty *ipallow.ValidationError
@@ -78,19 +87,20 @@ func (p *Publisher) setStuck(id string, err error) {
 	p.stuck[id] = err
 }
 
-// maxConflicts is how often in a row a key may turn out to be another than the
-// publisher thinks.
+// maxConflicts is how often in a row the stream's last message may turn out to
+// be another than the publisher thinks.
 const maxConflicts = 10
 
-// publish brings the key's present state into the bucket.
-//
-// What it writes is conditional: the key must have the revision there that the
-// publisher knows. A message that was held up on the way, also one of a process
-// that was killed, comes too late to do harm.
+// publish brings the key's present state into the bucket. The line that it goes
+// by sees to it that nobody else has written since: not another server, nor an
+// earlier process whose message was held up on the way.
 func (p *Publisher) publish(ctx context.Context, id string) error {
 	ctx, cancel := p.link.request(ctx)
 	defer cancel()
 	for range maxConflicts {
+		if err := p.line.repair(ctx); err != nil {
+			return err
+		}
 		was := p.version(id)
 		if was.rev == unsure {
 			var err error
@@ -103,22 +113,24 @@ func (p *Publisher) publish(ctx context.Context, id string) error {
 			return err
 		}
 		if pub.Key == nil {
-			err = p.remove(ctx, id, was)
+			err = p.remove(ctx, pub, was)
 		} else {
 			err = p.put(ctx, pub, was)
 		}
-		if err == nil || isFinal(err) {
+		switch {
+		case err == nil || isFinal(err):
 			return err
+		case errors.Is(err, errBroken): // nothing was sent
+			continue
 		}
 		// It may be stored all the same.
 		p.setVersion(id, version{rev: unsure})
 		if !errors.Is(err, natsfeed.ErrConflict) {
 			return err
 		}
-		p.ledger.suspect()
 		p.with(func(s *PublisherStatus) { s.Conflicts++ })
 	}
-	return fmt.Errorf("%w: somebody else writes key %s all the time; is there a second management node?", natsfeed.ErrConflict, id)
+	return fmt.Errorf("%w: somebody else writes to the bucket all the time", natsfeed.ErrConflict)
 }
 
 func (p *Publisher) put(ctx context.Context, pub manage.Publication, was version) error {
@@ -127,13 +139,11 @@ func (p *Publisher) put(ctx context.Context, pub manage.Publication, was version
 	if err != nil {
 		return err
 	}
-	if was.sum == sum && !was.force {
+	if was.sum == sum {
 		return nil // such as another name
 	}
-	opts := natsfeed.PublishOptions{Create: was.rev == 0, ExpectRevision: was.rev, Meta: meta, Policy: &p.policy}
-	rev, err := p.ledger.write(was.rev == 0, func() (uint64, error) {
-		return natsfeed.Publish(ctx, p.kv, pub.ID, pub.Entries, &opts)
-	})
+	kv := lineBucket{KeyValue: p.kv, line: p.line, change: pub.Change, fresh: was.rev == 0}
+	rev, err := natsfeed.Publish(ctx, kv, pub.ID, pub.Entries, &natsfeed.PublishOptions{Meta: meta, Policy: &p.policy})
 	if err != nil {
 		return err
 	}
@@ -142,36 +152,31 @@ func (p *Publisher) put(ctx context.Context, pub manage.Publication, was version
 	return nil
 }
 
-// remove writes a deletion marker. Where a write may be under way it does so
-// even if the bucket has no value: that write's condition does not hold any
-// more.
-func (p *Publisher) remove(ctx context.Context, id string, was version) error {
-	if !was.value && !was.force {
+// remove writes a deletion marker.
+func (p *Publisher) remove(ctx context.Context, pub manage.Publication, was version) error {
+	if !was.value {
 		return nil
 	}
-	name, err := natsfeed.KeyName(id)
+	name, err := natsfeed.KeyName(pub.ID)
 	if err != nil {
 		return err
 	}
-	rev, err := p.ledger.write(was.rev == 0, func() (uint64, error) { return p.link.mark(ctx, name, was.rev) })
+	rev, err := p.line.write(ctx, message{name: name, delete: true, change: pub.Change})
 	if err != nil {
 		return err
 	}
-	p.setVersion(id, version{rev: rev})
-	if was.value {
-		p.with(func(s *PublisherStatus) { s.Removed++ })
-	}
+	p.setVersion(pub.ID, version{rev: rev})
+	p.with(func(s *PublisherStatus) { s.Removed++ })
 	return nil
 }
 
-// refresh asks the bucket for what it has of the key. Whatever that is, the
-// write that made it necessary may still be under way.
+// refresh asks the bucket for what it has of the key.
 func (p *Publisher) refresh(ctx context.Context, id string) (version, error) {
 	name, err := natsfeed.KeyName(id)
 	if err != nil {
 		return version{}, err
 	}
-	v := version{force: true}
+	var v version
 	m, err := p.link.keysMessage(ctx, map[string]any{"last_by_subj": p.link.cfg.keysSubject(name)})
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
@@ -219,7 +224,14 @@ func sumOf(entries []ipallow.Entry, meta []byte) (uint64, error) {
 func (p *Publisher) confirm(ctx context.Context) error {
 	ctx, cancel := p.link.request(ctx)
 	defer cancel()
-	rev, err := p.ledger.write(!p.hasConfirm, func() (uint64, error) { return natsfeed.Confirm(ctx, p.kv) })
+	if err := p.line.repair(ctx); err != nil {
+		return err
+	}
+	change, err := p.src.LastChange(ctx)
+	if err != nil {
+		return err
+	}
+	rev, err := natsfeed.Confirm(ctx, lineBucket{KeyValue: p.kv, line: p.line, change: change, fresh: !p.hasConfirm})
 	if err != nil {
 		return err
 	}

@@ -8,16 +8,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 )
 
 // Source is what a Publisher publishes. A *manage.Service with an outbox is
 // one.
 type Source interface {
-	Identity() string
+	Claimant
+	Refuse(reason string)
 	Changed() <-chan struct{}
 	Outbox(ctx context.Context, after int64, limit int) ([]manage.OutboxRow, error)
 	OutboxLen(ctx context.Context) (int, time.Time, error)
@@ -62,6 +65,9 @@ type PublisherStatus struct {
 	Failures   uint64    // of publishing, each of which is tried again
 	Conflicts  uint64    // values that were not as they were left
 	Reconciled uint64    // times that the whole bucket was compared
+	Epoch      uint64    // of this server as the fleet's owner; 0: it is not, or not yet
+	Fenced     string    // why it is not and will not be, and what to do; "" if it may
+	Replicas   error     // why --nats-replicas could not be obeyed
 }
 
 // A Publisher brings the changes of a management database into the bucket of
@@ -73,7 +79,10 @@ type Publisher struct {
 	loop   loop
 	work   *work
 
-	ledger *ledger
+	line   *line
+	owned  chan struct{}      // closed when the server is the owner
+	lost   chan struct{}      // closed when it is not, for ever
+	answer *nats.Subscription // tells others that the owner is there
 
 	// Of the session's goroutine:
 	seen       int64 // the last row of the outbox that was added to work
@@ -94,25 +103,75 @@ type version struct {
 	rev   uint64 // of the value or the deletion marker; unsure: ask the bucket
 	sum   uint64 // of the value
 	value bool   // it is no marker
-
-	// force: a write may be under way that is not known to have failed, with
-	// this revision as its condition. So another one must be made even if the
-	// bucket seems to have the right thing.
-	force bool
 }
 
 const unsure = ^uint64(0)
 
 // NewPublisher begins to publish. Values must keep the policy.
 func NewPublisher(link *Link, src Source, policy ipallow.Policy) *Publisher {
-	p := &Publisher{link: link, src: src, policy: policy, work: newWork(), ledger: newLedger(), known: make(map[string]version), stuck: make(map[string]error)}
+	p := &Publisher{
+		link: link, src: src, policy: policy, work: newWork(), line: newLine(link, keyring.NewID()+keyring.NewID()),
+		owned: make(chan struct{}), lost: make(chan struct{}),
+		known: make(map[string]version), stuck: make(map[string]error),
+	}
 	p.loop = loop{link: link, name: "publishing", outlive: true, session: p.session, note: p.note}
+	// Also while NATS is down, what was fenced before is.
+	reason, err := src.Fence(context.Background(), link.cfg.keysBucket())
+	if err != nil {
+		reason = fmt.Sprintf("The database cannot tell whether it may publish: %v.", err)
+	}
+	if reason != "" {
+		p.fence(&FencedError{reason})
+	}
 	p.loop.start()
 	return p
 }
 
 // Close ends publishing. What is in the outbox stays there for the next start.
-func (p *Publisher) Close() { p.loop.close() }
+func (p *Publisher) Close() {
+	p.loop.close()
+	if p.answer != nil {
+		_ = p.answer.Unsubscribe() // the connection may be gone already
+	}
+}
+
+// Owned is closed when the server has become the fleet's owner.
+func (p *Publisher) Owned() <-chan struct{} { return p.owned }
+
+// Lost is closed when it is not the owner, and will not be until it starts
+// again.
+func (p *Publisher) Lost() <-chan struct{} { return p.lost }
+
+// Claim is what tells this process as owner from every other one.
+func (p *Publisher) Claim() string { return p.line.claim }
+
+// Verify asks the bucket whether the server is the owner now.
+func (p *Publisher) Verify(ctx context.Context) error {
+	ctx, cancel := p.link.request(ctx)
+	defer cancel()
+	own, _, err := p.link.readOwner(ctx)
+	if err == nil && own.Claim != p.line.claim {
+		err = fencedBy(own)
+	}
+	return err
+}
+
+// fence ends publishing for good.
+func (p *Publisher) fence(f *FencedError) {
+	p.src.Refuse(f.Reason)
+	p.with(func(s *PublisherStatus) {
+		s.Fenced, s.Epoch, s.InStep, s.Err = f.Reason, 0, false, f
+		select {
+		case <-p.lost:
+		default:
+			close(p.lost)
+		}
+	})
+	p.link.logger.Error("this server is not the fleet's management node", "bucket", p.link.cfg.keysBucket(), "reason", f.Reason)
+	if err := p.src.SetFence(context.Background(), p.link.cfg.keysBucket(), f.Reason); err != nil {
+		p.link.logger.Error("it cannot be stored that the database must not publish", "error", err)
+	}
+}
 
 // Status returns the state of this moment. The outbox is counted in the
 // database.
@@ -131,6 +190,7 @@ func (p *Publisher) Status(ctx context.Context) PublisherStatus {
 	if st.Err == nil {
 		st.Err = err
 	}
+	st.Err = errors.Join(st.Err, st.Replicas)
 	for id, err := range p.stuck {
 		st.Err = errors.Join(st.Err, fmt.Errorf("key %s: %w", id, err))
 		break // one says enough
@@ -153,6 +213,9 @@ func (p *Publisher) Created() time.Time {
 }
 
 func (p *Publisher) note(err error) {
+	if isFenced(err) {
+		return // fence has said so
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.st.InStep, p.st.Err = false, err
@@ -164,30 +227,98 @@ func (p *Publisher) with(fn func(*PublisherStatus)) {
 	fn(&p.st)
 }
 
-// session compares the bucket with the database, and then publishes changes as
-// they come, until something is wrong.
-func (p *Publisher) session(ctx context.Context) error {
+// session becomes the owner, compares the bucket with the database, and then
+// publishes changes as they come, until something is wrong.
+func (p *Publisher) session(ctx context.Context) (err error) {
+	select {
+	case <-p.lost:
+		return &FencedError{p.fencedBecause()}
+	default:
+	}
+	defer func() {
+		if f := (*FencedError)(nil); errors.As(err, &f) {
+			p.fence(f)
+			if p.answer != nil {
+				_ = p.answer.Unsubscribe() // it is not there any more
+			}
+			err = f
+		}
+	}()
 	kv, info, err := p.link.openKeys(ctx, p.src.Identity())
 	if err != nil {
 		return err
 	}
+	last, err := p.own(ctx, info)
+	if err != nil {
+		return err
+	}
 	p.kv, p.created = kv, info.Created
-	p.with(func(s *PublisherStatus) { s.Created, s.Revision = info.Created, info.State.LastSeq })
-	if err := p.compare(ctx, info.State.LastSeq); err != nil {
+	p.with(func(s *PublisherStatus) { s.Created, s.Revision = info.Created, last })
+	if err := p.compare(ctx, last); err != nil {
 		return err
 	}
 	taking, stop := context.WithCancel(ctx)
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	defer stop()
+	faults := make(chan error, publishers+1)
 	for range publishers {
-		workers.Go(func() { p.worker(ctx, taking) })
+		workers.Go(func() { p.worker(ctx, taking, faults) })
 	}
 	workers.Go(func() { p.forget(taking) })
-	faults := make(chan error, 1)
 	confirmed := new(atomic.Bool)
 	workers.Go(func() { faults <- p.watch(taking, confirmed) })
 	return p.follow(ctx, confirmed, faults)
+}
+
+// own makes the server the owner, and returns the number of the message that
+// says so.
+func (p *Publisher) own(ctx context.Context, info *jetstream.StreamInfo) (uint64, error) {
+	c := claim{link: p.link, src: p.src, line: p.line}
+	own, err := c.make(ctx, info, false)
+	if err != nil {
+		return 0, err
+	}
+	if p.answer == nil {
+		p.answer, err = p.link.nc.Subscribe(p.link.cfg.ownerSubject(), func(m *nats.Msg) { _ = m.Respond([]byte(p.line.claim)) })
+		if err != nil {
+			return 0, fmt.Errorf("answer that the owner is here: %w", err)
+		}
+		close(p.owned)
+		p.link.logger.Info("this server is the fleet's management node", "bucket", p.link.cfg.keysBucket(), "epoch", own.Epoch)
+	}
+	p.with(func(s *PublisherStatus) { s.Epoch = own.Epoch })
+	err = p.link.setMetadata(ctx, info, own.Database)
+	p.replicate(ctx)
+	return p.line.sent(), err
+}
+
+// replicate obeys --nats-replicas. A cluster that has not enough servers is no
+// reason not to publish.
+func (p *Publisher) replicate(ctx context.Context) {
+	var errs []error
+	for _, name := range []string{"KV_" + p.link.cfg.keysBucket(), "KV_" + p.link.cfg.nodesBucket(), p.link.cfg.usageStream()} {
+		rctx, cancel := p.link.request(ctx)
+		stream, err := p.link.js.Stream(rctx, name)
+		if err == nil {
+			err = p.link.replicate(rctx, stream.CachedInfo().Config)
+		}
+		cancel()
+		if !errors.Is(err, jetstream.ErrStreamNotFound) { // it is made with that number
+			errs = append(errs, err)
+		}
+	}
+	err := errors.Join(errs...)
+	if err != nil {
+		p.link.logger.Warn("the number of replicas could not be changed", "error", err)
+	}
+	p.with(func(s *PublisherStatus) { s.Replicas = err })
+}
+
+func (p *Publisher) fencedBecause() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.st.Fenced
 }
 
 // follow gives the workers what is to be done.

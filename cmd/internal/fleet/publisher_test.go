@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -152,29 +151,6 @@ func TestBucketIsGone(t *testing.T) {
 	h.create("203.0.113.1")
 	g.same(h)
 	fleettest.Eventually(t, func() bool { return g.Ready(0) == nil }, func() string { return fmt.Sprint(g.Ready(0)) })
-}
-
-// A second database does not take the keys of the first one off the gateways,
-// unless it is told to.
-func TestOwner(t *testing.T) {
-	t.Parallel()
-	n := fleettest.Start(t)
-	first := openHome(t, link(t, n))
-	first.create("203.0.113.0/24")
-	g := openGate(t, link(t, n))
-	g.same(first)
-
-	second := openHome(t, link(t, n))
-	second.create("203.0.113.1")
-	fleettest.Eventually(t, func() bool { return errors.Is(second.pub.Status(within(t)).Err, ErrOwner) }, func() string { return "no error" })
-	require.Equal(t, 1, second.pub.Status(within(t)).Outbox)
-	g.same(first)
-	second.pub.Close()
-
-	second.publish(link(t, n, func(c *Config) { c.TakeOver = true }))
-	second.settle()
-	g.same(second)
-	fleettest.Eventually(t, func() bool { return errors.Is(first.pub.Status(within(t)).Err, ErrOwner) }, func() string { return "no error" })
 }
 
 // A bucket that an operator has made is used as it is, and belongs to the first

@@ -14,10 +14,6 @@ import (
 // publishes to it.
 const ownerKey = "ipallow.database"
 
-// ErrOwner says that the bucket belongs to another database.
-var ErrOwner = errors.New("the bucket of keys belongs to another management database; " +
-	"give this one its own --nats-prefix, or start it once with --nats-take-over, which ends the keys that only the other one has")
-
 // nodesAge is how long a report is kept of a node that sends no more.
 const nodesAge = 24 * time.Hour
 
@@ -34,16 +30,16 @@ const (
 )
 
 // openKeys returns the keys' bucket, which it makes if there is none, and its
-// stream's state. The bucket belongs to the database with this identity.
+// stream's state.
 func (l *Link) openKeys(ctx context.Context, identity string) (jetstream.KeyValue, *jetstream.StreamInfo, error) {
 	kv, err := l.js.KeyValue(ctx, l.cfg.keysBucket())
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		kv, err = l.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket: l.cfg.keysBucket(), Description: "ipallow: API keys and their allowlists",
-			Replicas: l.cfg.Replicas, Metadata: map[string]string{ownerKey: identity},
+			Replicas: max(1, l.cfg.Replicas), Metadata: map[string]string{ownerKey: identity},
 		})
 		if err == nil {
-			l.logger.Info("the bucket of keys is made", "bucket", l.cfg.keysBucket(), "replicas", l.cfg.Replicas)
+			l.logger.Info("the bucket of keys is made", "bucket", l.cfg.keysBucket(), "replicas", max(1, l.cfg.Replicas))
 		}
 	}
 	if err != nil {
@@ -53,13 +49,14 @@ func (l *Link) openKeys(ctx context.Context, identity string) (jetstream.KeyValu
 	if err != nil {
 		return nil, nil, err
 	}
-	switch owner := info.Config.Metadata[ownerKey]; {
-	case owner == identity:
-		return kv, info, nil
-	case owner != "" && !l.cfg.TakeOver:
-		return nil, nil, fmt.Errorf("%w (%s)", ErrOwner, l.cfg.keysBucket())
-	case owner != "":
-		l.logger.Warn("the bucket of keys is taken over from another database", "bucket", l.cfg.keysBucket(), "database", owner)
+	return kv, info, nil
+}
+
+// setMetadata names the owner's database in the bucket's metadata, which is
+// what is left of it if somebody purges the bucket.
+func (l *Link) setMetadata(ctx context.Context, info *jetstream.StreamInfo, identity string) error {
+	if info.Config.Metadata[ownerKey] == identity {
+		return nil
 	}
 	cfg := info.Config
 	cfg.Metadata = maps.Clone(cfg.Metadata)
@@ -68,13 +65,24 @@ func (l *Link) openKeys(ctx context.Context, identity string) (jetstream.KeyValu
 	}
 	cfg.Metadata[ownerKey] = identity
 	if _, err := l.js.UpdateStream(ctx, cfg); err != nil {
-		return nil, nil, fmt.Errorf("bucket %s: %w", l.cfg.keysBucket(), err)
+		return fmt.Errorf("bucket %s: %w", l.cfg.keysBucket(), err)
 	}
-	info, err = l.keysInfo(ctx)
-	if err == nil && info.Config.Metadata[ownerKey] != identity {
-		err = ErrOwner
+	return nil
+}
+
+// replicate gives a stream as many replicas as --nats-replicas asks for.
+func (l *Link) replicate(ctx context.Context, cfg jetstream.StreamConfig) error {
+	want := l.cfg.Replicas
+	if want == 0 || cfg.Replicas == want {
+		return nil
 	}
-	return kv, info, err
+	had := cfg.Replicas
+	cfg.Replicas = want
+	if _, err := l.js.UpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("--nats-replicas: %s has %d and cannot be given %d: %w", cfg.Name, had, want, err)
+	}
+	l.logger.Info("the number of replicas is changed", "stream", cfg.Name, "from", had, "to", want)
+	return nil
 }
 
 // keysInfo asks for the state of the keys' stream.
@@ -99,7 +107,7 @@ func (l *Link) openNodes(ctx context.Context) (jetstream.KeyValue, error) {
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		kv, err = l.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket: name, Description: "ipallow: the last report of each node",
-			Replicas: l.cfg.Replicas, TTL: nodesAge, MaxValueSize: 2 * reportBytes,
+			Replicas: max(1, l.cfg.Replicas), TTL: nodesAge, MaxValueSize: 2 * reportBytes,
 		})
 	}
 	if err != nil {
@@ -127,7 +135,7 @@ func (l *Link) openUsage(ctx context.Context) (jetstream.Stream, error) {
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = l.js.CreateStream(ctx, jetstream.StreamConfig{
 			Name: name, Description: "ipallow: usage records on their way to the management's log",
-			Subjects: []string{l.cfg.usageSubject() + ".>"}, Replicas: l.cfg.Replicas,
+			Subjects: []string{l.cfg.usageSubject() + ".>"}, Replicas: max(1, l.cfg.Replicas),
 			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Duplicates: usageDuplicates,
 			DenyDelete: true,
 			// A node that sends without end fills its own share, and not the disk:

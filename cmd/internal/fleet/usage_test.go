@@ -26,21 +26,38 @@ type log struct {
 	drain *Drain
 	ring  *keyring.Ring
 	dir   string
+	owner Ownership
 }
 
+// alone is the ownership of a server beside which there can be none.
+type alone struct{}
+
+var always = func() chan struct{} { ch := make(chan struct{}); close(ch); return ch }()
+
+func (alone) Owned() <-chan struct{}       { return always }
+func (alone) Lost() <-chan struct{}        { return nil }
+func (alone) Verify(context.Context) error { return nil }
+func (alone) Claim() string                { return "test" }
+
 func openLog(t *testing.T, l *Link) *log {
+	t.Helper()
+	return openLogOf(t, l, alone{})
+}
+
+func openLogOf(t *testing.T, l *Link, owner Ownership) *log {
 	t.Helper()
 	g := &log{t: t, ring: new(keyring.Ring), dir: filepath.Join(t.TempDir(), "quarantine")}
 	var err error
 	g.store, err = logstore.Open(t.Context(), logstore.Options{Path: filepath.Join(t.TempDir(), "usage.db"), Logger: quiet})
 	require.NoError(t, err)
 	t.Cleanup(func() { g.store.Close() })
+	g.owner = owner
 	g.open(l, g.store)
 	return g
 }
 
 func (g *log) open(l *Link, store usagelog.Store) {
-	g.drain = NewDrain(l, store, g.ring, g.dir)
+	g.drain = NewDrain(l, g.owner, store, g.ring, g.dir)
 	g.t.Cleanup(g.drain.Close)
 }
 

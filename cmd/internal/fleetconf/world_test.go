@@ -76,7 +76,7 @@ func newWorld(t *testing.T, servers int, gateways ...string) *world {
 	require.NoError(t, err)
 	t.Cleanup(func() { w.store.Close() })
 	publisher := fleet.NewPublisher(link, w.svc, ipallow.DefaultPolicy())
-	w.drain = fleet.NewDrain(link, w.store, ring, w.dir)
+	w.drain = fleet.NewDrain(link, publisher, w.store, ring, w.dir)
 	w.center = fleet.NewCenter(link, publisher, w.drain, func() fleet.Report { return fleet.Report{Name: "home", Role: fleet.Management, Ready: true} })
 	t.Cleanup(w.center.Close)
 	w.js, err = jetstream.New(w.conn(""))

@@ -19,6 +19,11 @@ func (s *Service) record(st *step, by Actor, action Action, before, after *row) 
 	if a := by.Addr.Unmap().WithZone(""); a.IsValid() {
 		addr = a.String()
 	}
+	st.recorded = true
+	st.digests += after.digest()
+	if before != nil {
+		st.digests -= before.digest()
+	}
 	err := st.exec(`INSERT INTO audit (time, actor, addr, action, key_id, key_name, before, after, confirmed)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		nanos(st.now), by.Name, addr, string(action), after.id, after.name, was, after.state(), st.confirmed)

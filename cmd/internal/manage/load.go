@@ -2,6 +2,7 @@ package manage
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 
@@ -12,13 +13,18 @@ import (
 // load fills the engine and then the ring.
 func (s *Service) load(ctx context.Context) error {
 	var keys []*keyring.Key
+	var total uint64
 	err := s.engine.ReplaceFunc(func(add func(string, []ipallow.Entry)) error {
 		err := eachActive(ctx, s.db.reader, func(r *row) error {
 			add(r.id, r.list)
 			keys = append(keys, r.ringKey())
+			total += digest(r.id, r.crc)
 			return nil
 		}, func(_ string, err error) error { return err })
 		if err != nil {
+			return err
+		}
+		if err := s.checkTotal(ctx, total); err != nil {
 			return err
 		}
 		// What the ring has and the database has not must be unknown before
@@ -46,6 +52,23 @@ func (s *Service) load(ctx context.Context) error {
 	for _, k := range keys {
 		s.ring.Put(k)
 	}
-	s.active = len(keys)
+	s.active, s.total = len(keys), total
+	return nil
+}
+
+// checkTotal demands that the active keys are those that the last change left.
+// Each row has a checksum of its own; this finds rows that are whole and too
+// old, as of a file that was put in place while its write-ahead log was left.
+func (s *Service) checkTotal(ctx context.Context, total uint64) error {
+	var want int64
+	err := s.db.reader.QueryRowContext(ctx, "SELECT total FROM changes ORDER BY revision DESC LIMIT 1").Scan(&want)
+	switch {
+	case errors.Is(err, sql.ErrNoRows): // from before there were changes
+		return nil
+	case err != nil:
+		return err
+	case uint64(want) != total:
+		return fmt.Errorf("the keys are not those that the last change left: parts of the file are older than the rest: %w", ErrDamaged)
+	}
 	return nil
 }

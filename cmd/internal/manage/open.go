@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,7 +71,9 @@ type Service struct {
 	now    func() time.Time
 
 	identity string
+	refusal  atomic.Pointer[RefusedError]
 	rowByID  *sql.Stmt     // selectRow
+	lastOne  *sql.Stmt     // selectLastChange
 	changed  chan struct{} // holds at most one value
 
 	mu     chan struct{} // holds one token: who has it may write
@@ -77,6 +81,7 @@ type Service struct {
 
 	// Under mu.
 	active  int              // keys that are not revoked
+	total   uint64           // of their digests
 	maxKeys int              // MaxKeys, but in tests
 	chunk   int              // importChunk, but in tests
 	used    map[string]int64 // the times of last use that are stored, of keys used since Open
@@ -130,6 +135,9 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		s.rowByID, err = s.db.reader.PrepareContext(ctx, selectRow)
 	}
 	if err == nil {
+		s.lastOne, err = s.db.reader.PrepareContext(ctx, selectLastChange)
+	}
+	if err == nil {
 		err = s.load(ctx) // the last: what is refused is not to be in force
 	}
 	if err != nil {
@@ -139,6 +147,16 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s.mu <- struct{}{}
 	s.done.Go(s.housekeeping)
 	return s, nil
+}
+
+// OpenStored opens a database that exists, for commands that look at it or
+// note something in it. What it holds was accepted once: no policy is asked.
+func OpenStored(ctx context.Context, path string) (*Service, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, err
+	}
+	any := ipallow.Policy{MaxEntries: 1 << 20, MaxLabel: 1 << 10, AllowNonPublic: true}
+	return Open(ctx, Options{Path: path, Engine: ipallow.New(&ipallow.Options{Policy: &any}), Ring: new(keyring.Ring)})
 }
 
 // Close stores the times of last use and closes the database. The engine and
@@ -155,7 +173,7 @@ func (s *Service) Close() error {
 	close(s.stop)
 	s.mu <- struct{}{}
 	s.done.Wait()
-	return errors.Join(err, s.rowByID.Close(), s.db.close())
+	return errors.Join(err, s.rowByID.Close(), s.lastOne.Close(), s.db.close())
 }
 
 // A step is a change on its way.
@@ -167,7 +185,9 @@ type step struct {
 	undo  func()       // what follows if there is none; may be nil
 	// confirmed says that a lock-out was confirmed.
 	confirmed bool
-	outboxed  bool // there are new rows in the outbox
+	outboxed  bool   // there are new rows in the outbox
+	recorded  bool   // keys were changed
+	digests   uint64 // of the keys that are active now, less those that were
 
 	prepared map[string]*sql.Stmt
 }
@@ -190,9 +210,19 @@ func (st *step) exec(query string, args ...any) error {
 	return err
 }
 
-// write makes one change: fn prepares it in a transaction, and what it leaves
-// in apply is done after the commit, all while other changes wait.
+// write makes one change, unless changes are refused.
 func (s *Service) write(ctx context.Context, fn func(*step) error) error {
+	return s.transact(ctx, func(st *step) error {
+		if err := s.Refused(); err != nil {
+			return err
+		}
+		return fn(st)
+	})
+}
+
+// transact has fn prepare something in a transaction, and what it leaves in
+// apply is done after the commit, all while others wait.
+func (s *Service) transact(ctx context.Context, fn func(*step) error) error {
 	select {
 	case <-s.mu:
 	case <-ctx.Done():
@@ -220,10 +250,14 @@ func (s *Service) write(ctx context.Context, fn func(*step) error) error {
 	if err := fn(st); err != nil {
 		return err
 	}
+	if err := s.recordChange(st); err != nil {
+		return err
+	}
 	if err := st.Commit(); err != nil {
 		return err
 	}
 	committed = true
+	s.total += st.digests
 	if st.outboxed {
 		select {
 		case s.changed <- struct{}{}:
@@ -234,6 +268,15 @@ func (s *Service) write(ctx context.Context, fn func(*step) error) error {
 		return st.apply()
 	}
 	return nil
+}
+
+// recordChange adds a row to changes, if there was one.
+func (s *Service) recordChange(st *step) error {
+	if !st.recorded {
+		return nil
+	}
+	return st.exec("INSERT INTO changes (time, mark, total) VALUES (?, ?, ?)",
+		nanos(st.now), int64(rand.Uint64()), int64(s.total+st.digests)) // #nosec G404 -- tells copies apart, no secret
 }
 
 // read returns the connections for reading.

@@ -274,11 +274,11 @@ func TestOtherDatabases(t *testing.T) {
 	s := st.open()
 	create(t, s, "a", office...)
 	require.NoError(t, s.Close())
-	st.exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (3, 1)")
+	st.exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)")
 	err := st.refused()
 	require.ErrorIs(t, err, manage.ErrNewer)
 	require.ErrorContains(t, err, st.Path)
-	st.exec("DELETE FROM goose_db_version WHERE version_id = 3")
+	st.exec("DELETE FROM goose_db_version WHERE version_id = 99")
 	st.open()
 
 	// A first start that was interrupted before its first migration.

@@ -17,6 +17,10 @@ type Publication struct {
 	Key     *keyring.Key // nil: the key is revoked, or there is none
 	Entries []ipallow.Entry
 	Err     error // the key cannot be read, see Publications
+
+	// Change is, from Publication, one that was stored last then or later: a
+	// database that does not have it may lack what is said here.
+	Change Change
 }
 
 // An OutboxRow says that a key was changed.
@@ -85,7 +89,7 @@ func (s *Service) Published(ctx context.Context, seqs []int64) error {
 	if len(seqs) == 0 {
 		return nil
 	}
-	return s.write(ctx, func(st *step) error {
+	return s.transact(ctx, func(st *step) error {
 		for _, seq := range seqs {
 			if err := st.exec("DELETE FROM outbox WHERE seq = ?", seq); err != nil {
 				return err
@@ -105,13 +109,13 @@ func (s *Service) Publication(ctx context.Context, id string) (Publication, erro
 	r, err := readRow(ctx, prepared{s.rowByID}, id)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return p, nil
 	case err != nil:
 		return p, err
 	case r.revoked == 0:
 		p.Key, p.Entries = r.ringKey(), r.list
 	}
-	return p, nil
+	p.Change, err = s.LastChange(ctx)
+	return p, err
 }
 
 // prepared is a querier for the one query that was prepared: a publisher asks
@@ -164,6 +168,7 @@ func eachActive(ctx context.Context, db *sql.DB, yield func(*row) error, damaged
 			}
 			continue
 		}
+		r.crc = sum
 		if err := yield(r); err != nil {
 			return err
 		}

@@ -48,7 +48,8 @@ func TestOutboxIsRead(t *testing.T) {
 	for _, id := range []string{b.Key.ID, "aaaaaaaaaaaaaaaa", "no identifier"} {
 		p, err = s.Publication(t.Context(), id)
 		require.NoError(t, err)
-		require.Equal(t, manage.Publication{ID: id}, p)
+		require.EqualValues(t, 3, p.Change.Revision)
+		require.Equal(t, manage.Publication{ID: id, Change: p.Change}, p)
 	}
 	var all []string
 	require.NoError(t, s.Publications(t.Context(), func(p manage.Publication) error { all = append(all, p.ID); return nil }))

@@ -13,6 +13,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 )
@@ -30,6 +32,7 @@ type row struct {
 	version                   int64 // counts the changes of the list
 	listUpdated               int64
 	list                      []ipallow.Entry
+	crc                       int64 // its sum, as eachActive has read it
 }
 
 const (
@@ -122,6 +125,19 @@ func (r *row) sum(list []byte) int64 {
 	b = binary.BigEndian.AppendUint64(b, uint64(r.revoked))
 	b = binary.BigEndian.AppendUint64(b, uint64(r.version))
 	return int64(crc32.Update(crc32.Checksum(b, castagnoli), castagnoli, list))
+}
+
+// digest stands for an active key in changes.total; a revoked one has none.
+func (r *row) digest() uint64 {
+	if r.revoked != 0 {
+		return 0
+	}
+	return digest(r.id, r.sum(formatList(r.list)))
+}
+
+func digest(id string, sum int64) uint64 {
+	b := make([]byte, 0, 32)
+	return xxhash.Sum64(binary.BigEndian.AppendUint64(append(b, id...), uint64(sum)))
 }
 
 // values returns the row's columns in the order of insertRow and updateRow.

@@ -177,3 +177,19 @@ func TestLimitsInWords(t *testing.T) {
 	}
 	require.Equal(t, "never", ago(now, time.Time{}))
 }
+
+// A server that must not change keys says why, and what to do.
+func TestRefusedChanges(t *testing.T) {
+	r := newRig(t)
+	b := r.browser(true).login()
+	id := r.create("a", "203.0.113.0/24").Key.ID
+	a := b.get(keyURL(id, "revoke"))
+	r.svc.Refuse("Another server has the keys.")
+	a = b.press(a, keyURL(id, "revoke"), "")
+	require.Equal(t, http.StatusConflict, a.StatusCode)
+	require.Contains(t, a.body, "This server accepts no changes")
+	require.Contains(t, a.body, "Nothing was changed. Another server has the keys.")
+	k, err := r.svc.Key(t.Context(), id)
+	require.NoError(t, err)
+	require.True(t, k.Active())
+}

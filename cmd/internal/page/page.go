@@ -237,6 +237,8 @@ func (p *Page) fail(w http.ResponseWriter, r *http.Request, s *session, err erro
 		status, v = http.StatusNotFound, errorView{"There is no such API key", "Its identifier may be mistyped. The list of keys has them all."}
 	case errors.Is(err, manage.ErrRevoked):
 		status, v = http.StatusConflict, errorView{"The API key is revoked", "A revoked key cannot be changed or used again. Create a new key in its place."}
+	case errors.Is(err, manage.ErrRefused):
+		status, v = http.StatusConflict, errorView{"This server accepts no changes", "Nothing was changed. " + err.Error()}
 	case errors.Is(err, manage.ErrTooManyKeys):
 		status, v = http.StatusConflict, errorView{"There are too many API keys", "Revoke some that are no longer used, then create this one."}
 	case errors.Is(err, manage.ErrCursor):

@@ -73,7 +73,7 @@ func Defaults() Config {
 		MaxEntries:     p.MaxEntries,
 		MinBits4:       p.MinBits4,
 		MinBits6:       p.MinBits6,
-		Fleet:          fleet.Config{Prefix: fleet.DefaultPrefix, Replicas: 1},
+		Fleet:          fleet.Config{Prefix: fleet.DefaultPrefix},
 		Name:           hostName(),
 		StatusListen:   "127.0.0.1:8082",
 		MaxStale:       30 * time.Second,

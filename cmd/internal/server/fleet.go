@@ -16,17 +16,43 @@ func (s *Server) openFleet() error {
 	if !s.cfg.Fleet.On() {
 		return nil
 	}
+	s.cfg.Fleet.Server = s.cfg.Name
 	link, err := fleet.Connect(s.cfg.Fleet, "management", s.logger)
 	if err != nil {
 		return err
 	}
-	s.fleet = fleet.NewCenter(link,
-		fleet.NewPublisher(link, s.Manager, s.cfg.policy()),
-		fleet.NewDrain(link, s.Logs, s.Ring, filepath.Join(s.cfg.Data, "usage-quarantine")),
+	publisher := fleet.NewPublisher(link, s.Manager, s.cfg.policy())
+	s.fleet = fleet.NewCenter(link, publisher,
+		fleet.NewDrain(link, publisher, s.Logs, s.Ring, filepath.Join(s.cfg.Data, "usage-quarantine")),
 		s.reporting(link))
+	stop := make(chan struct{})
+	s.onClose(func(context.Context) error { close(stop); return nil })
+	go s.settle(publisher, stop)
 	s.metrics.registry.MustRegister(fleet.CenterCollector{Center: s.fleet})
 	s.onClose(func(context.Context) error { s.fleet.Close(); return nil })
 	return nil
+}
+
+// ownerWait is how long the gateway of a management node waits for the fleet's
+// word at the start. A database that the fleet knows to be old serves nobody;
+// while NATS is down, requests are answered by what the database says.
+const ownerWait = 3 * time.Second
+
+// settle has the gateway begin when the server is the fleet's owner, or when it
+// cannot be known.
+func (s *Server) settle(p *fleet.Publisher, stop <-chan struct{}) {
+	select {
+	case <-p.Owned():
+	case <-p.Lost(): // Refused says so
+	case <-time.After(ownerWait):
+	case <-stop:
+	}
+	s.settled.Store(true)
+}
+
+// serves reports whether the gateway may answer by what the database says.
+func (s *Server) serves() bool {
+	return !s.cfg.Fleet.On() || s.settled.Load() && s.Manager.Refused() == nil
 }
 
 // reporting returns how the management node reports. It enforces what its own
@@ -36,7 +62,8 @@ func (s *Server) reporting(link *fleet.Link) func() fleet.Report {
 	return func() fleet.Report {
 		r := static
 		r.Source, r.Staleness, r.Connected, r.Time = "database", fleet.Millis(0), link.Connected(), time.Now().UTC()
-		r.Ready = s.ready.Load()
+		err := s.isReady()
+		r.Ready, r.Reason = err == nil, fleet.Reason(err)
 		r.Keys, r.Limited = s.Ring.Len(), s.Engine.Snapshot().Len()
 		if s.fleet != nil {
 			r.Revision, r.Bucket = s.fleet.Publisher.Revision(), s.fleet.Publisher.Created()

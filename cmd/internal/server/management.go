@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -52,14 +53,26 @@ func (s *Server) management() (http.Handler, error) {
 
 // readyz says whether requests are answered as they should be.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if err := s.isReady(); err != nil {
+		status(w, http.StatusServiceUnavailable, "not ready", err.Error())
+		return
+	}
+	status(w, http.StatusOK, "ready", "")
+}
+
+// isReady returns why the server should get no requests now.
+func (s *Server) isReady() error {
 	switch {
 	case !s.ready.Load():
-		status(w, http.StatusServiceUnavailable, "not ready", "starting or stopping")
+		return errors.New("starting or stopping")
 	case !s.Engine.Snapshot().Loaded():
-		status(w, http.StatusServiceUnavailable, "not ready", "the allowlists are not loaded")
-	default:
-		status(w, http.StatusOK, "ready", "")
+		return errors.New("the allowlists are not loaded")
+	case s.Manager.Refused() != nil:
+		return s.Manager.Refused()
+	case !s.serves():
+		return errors.New("waiting for the fleet to say whether this server is its management node")
 	}
+	return nil
 }
 
 // A health is what healthz and readyz answer.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipallow/ipallow"
@@ -47,7 +48,8 @@ type Server struct {
 	TokenMade bool   // the token was made by this start
 	TokenFile string // where it is kept; empty: it was given
 
-	fleet *fleet.Center // nil: there is none
+	fleet   *fleet.Center // nil: there is none
+	settled atomic.Bool   // the fleet's owner is known, or was waited for
 }
 
 // Start opens everything, listens, and serves until Close. It returns when
@@ -182,5 +184,5 @@ func (s *Server) openLogs(ctx context.Context) (*logstore.Store, error) {
 
 func (s *Server) openGateway() error {
 	s.metrics = newMetrics(s.Engine, s.Ring, s.Log)
-	return s.newGateway(s.Engine, s.Ring, s.Log, nil, nil)
+	return s.newGateway(s.Engine, s.Ring, s.Log, s.serves, nil)
 }
