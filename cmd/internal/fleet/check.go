@@ -87,6 +87,7 @@ func (p *Publisher) check(ctx context.Context, confirmed bool) error {
 	case err != nil:
 	case info.State.NumSubjects < uint64(names):
 		err = errLost
+		p.line.suspect() // later writes may make up for the number
 	case p.line.doubted():
 		err = errForeign
 	}
