@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,6 +39,12 @@ func NewToken(text string) (Token, error) {
 func (t Token) Check(text string) bool {
 	h := sha256.Sum256([]byte(text))
 	return t.set && subtle.ConstantTimeCompare(h[:], t.hash[:]) == 1
+}
+
+// Name tells this token from others, to whom cannot guess it.
+func (t Token) Name() string {
+	h := sha256.Sum256(append([]byte("ipallowd token name"), t.hash[:]...))
+	return hex.EncodeToString(h[:])
 }
 
 // Load returns the token in the file, which only its owner may read, and makes

@@ -13,6 +13,7 @@ type loginView struct {
 	Next  string
 	Fault string
 	Info  string
+	resumed
 }
 
 // home leads to the first page.
@@ -31,9 +32,11 @@ func (p *Page) askForLogin(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, to, http.StatusSeeOther)
 		return
 	}
-	p.render(w, r, nil, http.StatusUnauthorized, "login", "Log in", "", loginView{
-		Fault: "Your session has ended, so nothing was changed. Log in, then go back in your browser to what you typed and send it again.",
-	})
+	v := loginView{Fault: "Your session has ended, so nothing was changed. Log in, and repeat what you did."}
+	if v.resumed = p.resumable(w, r); v.On() {
+		v.Fault = "Your session has ended, so nothing was changed. Log in to go on with what you typed."
+	}
+	p.render(w, r, nil, http.StatusUnauthorized, "login", "Log in", "", v)
 }
 
 func (p *Page) loginForm(w http.ResponseWriter, r *http.Request, s *session) error {
@@ -51,11 +54,12 @@ func (p *Page) loginForm(w http.ResponseWriter, r *http.Request, s *session) err
 }
 
 func (p *Page) login(w http.ResponseWriter, r *http.Request, s *session) error {
-	if err := p.parseForm(w, r, 16<<10); err != nil {
+	// A form within a form has each percent sign encoded once more.
+	if err := p.parseForm(w, r, 16<<10+3*p.maxForm()); err != nil {
 		return err
 	}
 	addr := p.callerAddr(r)
-	v := loginView{Next: localPath(r.PostForm.Get("next"))}
+	v := loginView{Next: localPath(r.PostForm.Get("next")), resumed: readResumed(r.PostForm)}
 	// A pasted token often has white space around it.
 	if !p.Authenticate(strings.TrimSpace(r.PostForm.Get("token"))) {
 		p.wrongToken(w, r, addr, v)
@@ -64,6 +68,10 @@ func (p *Page) login(w http.ResponseWriter, r *http.Request, s *session) error {
 	p.sessions.end(s)
 	p.setCookie(w, r, p.sessions.open())
 	p.Logger.InfoContext(r.Context(), "login", "client", addr)
+	if v.On() {
+		p.render(w, r, nil, http.StatusOK, "resume", "Logged in again", "", v.resumed)
+		return nil
+	}
 	http.Redirect(w, r, v.Next, http.StatusSeeOther)
 	return nil
 }

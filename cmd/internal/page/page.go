@@ -77,6 +77,11 @@ type Options struct {
 	// "http://127.0.0.1:8080/v1/ping", for the line to try with curl.
 	TryURL string
 
+	// SessionFile is where sessions are kept through a restart; empty: they end
+	// with the process. TokenName tells one administrator's token from another
+	// without giving it away: with another one, all sessions end.
+	SessionFile, TokenName string
+
 	// SecureCookies marks the session's cookie Secure although the page
 	// itself is served without TLS, because a proxy in front of it has TLS.
 	SecureCookies bool
@@ -124,6 +129,10 @@ func New(opts Options) (*Page, error) {
 		Options:  opts,
 		sessions: newSessions(opts.Now),
 		assets:   assets,
+	}
+	if opts.SessionFile != "" {
+		p.sessions.file = &sessionFile{path: opts.SessionFile, token: opts.TokenName, logger: opts.Logger}
+		p.sessions.m = p.sessions.file.load(opts.Now())
 	}
 	if p.views, err = p.parseViews(); err != nil {
 		return nil, err

@@ -64,9 +64,10 @@ const (
 // a copy of the memory's index is worth nothing. The lookup by hash takes the
 // same time whatever a guess has in common with an identifier.
 type sessions struct {
-	now func() time.Time
-	mu  sync.Mutex
-	m   map[[sha256.Size]byte]*session
+	now  func() time.Time
+	file *sessionFile // nil: they end with the process
+	mu   sync.Mutex
+	m    map[[sha256.Size]byte]*session
 }
 
 func newSessions(now func() time.Time) *sessions {
@@ -86,6 +87,7 @@ func (ss *sessions) open() string {
 		ss.evict(now)
 	}
 	ss.m[s.hash] = s
+	ss.file.save(ss.m, now)
 	return id
 }
 
@@ -125,6 +127,9 @@ func (ss *sessions) find(id string) *session {
 	s.mu.Lock()
 	s.used = now
 	s.mu.Unlock()
+	if ss.file.stale(now) {
+		ss.file.save(ss.m, now)
+	}
 	return s
 }
 
@@ -136,6 +141,7 @@ func (ss *sessions) end(s *session) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	delete(ss.m, s.hash)
+	ss.file.save(ss.m, ss.now())
 }
 
 func (s *session) lastUse() time.Time {

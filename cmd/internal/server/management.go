@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 
 	"github.com/ipallow/ipallow/cmd/internal/api"
@@ -32,6 +33,7 @@ func (s *Server) management() (http.Handler, error) {
 	}
 	opts := page.Options{
 		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Guesses: wrong, Policy: s.cfg.policy(),
+		SessionFile: filepath.Join(s.cfg.Data, "sessions.json"), TokenName: s.token.Name(),
 		TryURL: s.tryURL(), SecureCookies: s.cfg.SecureCookies, Logger: s.logger,
 		Fleet: view, Source: s.source,
 	}
