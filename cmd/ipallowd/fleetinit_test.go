@@ -59,7 +59,7 @@ func TestFleetInit(t *testing.T) {
 	}
 	code, err := m.api("DELETE", "/keys/"+here1.ID, nil, nil)
 	require.NoError(t, err)
-	require.Equal(t, 204, code)
+	require.Less(t, code, 300)
 	for _, gate := range gates {
 		gate.answers(here1.Secret, 401)
 	}

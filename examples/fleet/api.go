@@ -86,7 +86,7 @@ func (m *manager) create(ctx context.Context, name, entry string) (id, secret st
 // allow replaces a key's list by one entry. When it returns without an error,
 // the change is acknowledged.
 func (m *manager) allow(ctx context.Context, id, entry string) error {
-	return m.call(ctx, http.MethodPut, "/keys/"+id+"/allowlist", map[string]any{
+	return m.call(ctx, http.MethodPut, "/keys/"+id+"/allowlist?wait=0s", map[string]any{
 		"entries": []apiEntry{{entry, "office"}}, "confirm_lockout": true,
 	}, nil)
 }
@@ -105,7 +105,7 @@ func (m *manager) allowed(ctx context.Context, id string) (string, error) {
 
 // revoke ends a key.
 func (m *manager) revoke(ctx context.Context, id string) error {
-	return m.call(ctx, http.MethodDelete, "/keys/"+id, nil, nil)
+	return m.call(ctx, http.MethodDelete, "/keys/"+id+"?wait=0s", nil, nil)
 }
 
 // records returns how often each request is in the exported usage log.

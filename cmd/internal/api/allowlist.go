@@ -37,10 +37,12 @@ type listView struct {
 	Restricted bool               `json:"restricted"`
 	UpdatedAt  *time.Time         `json:"updated_at"`
 	Warnings   []warning          `json:"warnings"`
+
+	Propagation *propagationView `json:"propagation,omitempty"` // of a change
 }
 
-// writeList answers with a list and its ETag.
-func writeList(w http.ResponseWriter, list *manage.Allowlist, warnings []ipallow.Warning) {
+// viewList returns a list, and sets its ETag.
+func viewList(w http.ResponseWriter, list *manage.Allowlist, warnings []ipallow.Warning) listView {
 	v := listView{
 		Entries:    viewEntries(list.Entries),
 		Restricted: len(list.Entries) > 0,
@@ -54,7 +56,7 @@ func writeList(w http.ResponseWriter, list *manage.Allowlist, warnings []ipallow
 		})
 	}
 	w.Header().Set("ETag", `"`+list.Tag+`"`)
-	writeJSON(w, http.StatusOK, v)
+	return v
 }
 
 func (h *handler) getAllowlist(w http.ResponseWriter, r *http.Request) error {
@@ -66,12 +68,12 @@ func (h *handler) getAllowlist(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeList(w, &list, ipallow.Warnings(list.Entries))
+	writeJSON(w, http.StatusOK, viewList(w, &list, ipallow.Warnings(list.Entries)))
 	return nil
 }
 
 func (h *handler) putAllowlist(w http.ResponseWriter, r *http.Request) error {
-	id, err := plain(r, true)
+	id, wait, err := changing(r, true)
 	if err != nil {
 		return err
 	}
@@ -101,7 +103,11 @@ func (h *handler) putAllowlist(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeList(w, &made.List, made.Warnings)
+	h.changed(w, r, id, wait, func(p *propagationView) any {
+		v := viewList(w, &made.List, made.Warnings)
+		v.Propagation = p
+		return v
+	})
 	return nil
 }
 

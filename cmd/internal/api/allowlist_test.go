@@ -56,6 +56,8 @@ func TestSetAllowlist(t *testing.T) {
 	require.Equal(t, ipallow.Denied, w.engine.Check(id, netip.MustParseAddr("192.0.2.1")))
 	require.Equal(t, ipallow.Allowed, w.engine.Check(id, netip.MustParseAddr("198.51.100.200")))
 	list, tag = w.allowlist(id)
+	require.Equal(t, inForceHere, set.Propagation)
+	set.Propagation = nil
 	require.Equal(t, set, list)
 	require.Equal(t, a.Header.Get("ETag"), tag)
 

@@ -60,6 +60,10 @@ type Options struct {
 	// Fleet tells of the nodes. Nil: there is no fleet.
 	Fleet func(context.Context) fleet.View
 
+	// Propagation says where the last change of a key is in force, and waits for
+	// it as long as it is told. Nil: there is no fleet.
+	Propagation func(ctx context.Context, id string, wait time.Duration) fleet.Propagation
+
 	// Timeout bounds the work on a request, the CSV export excepted. Default
 	// 30 s.
 	Timeout time.Duration
@@ -67,15 +71,16 @@ type Options struct {
 
 // A handler serves the API. It is immutable but for what its guard counts.
 type handler struct {
-	manager manage.Manager
-	logs    Logs
-	fleet   func(context.Context) fleet.View // nil: there is none
-	source  *clientip.Source
-	logger  *slog.Logger
-	timeout time.Duration // of everything but the export
-	stall   time.Duration // exportStall, but in tests
-	guard   *guard
-	mux     *http.ServeMux
+	manager   manage.Manager
+	logs      Logs
+	fleet     func(context.Context) fleet.View // nil: there is none
+	propagate propagator                       // nil: there is no fleet
+	source    *clientip.Source
+	logger    *slog.Logger
+	timeout   time.Duration // of everything but the export
+	stall     time.Duration // exportStall, but in tests
+	guard     *guard
+	mux       *http.ServeMux
 }
 
 // New returns a handler for all paths under /api/, and for /metrics. It may
@@ -86,15 +91,16 @@ func New(opts Options) (http.Handler, error) {
 		return nil, errors.New("api: Options.Manager, Options.Logs and Options.Authenticate must be set")
 	}
 	h := &handler{
-		manager: opts.Manager,
-		logs:    opts.Logs,
-		fleet:   opts.Fleet,
-		source:  opts.Source,
-		logger:  opts.Logger,
-		timeout: opts.Timeout,
-		stall:   exportStall,
-		guard:   &guard{authenticate: opts.Authenticate, guesses: opts.Guesses},
-		mux:     http.NewServeMux(),
+		manager:   opts.Manager,
+		logs:      opts.Logs,
+		fleet:     opts.Fleet,
+		propagate: opts.Propagation,
+		source:    opts.Source,
+		logger:    opts.Logger,
+		timeout:   opts.Timeout,
+		stall:     exportStall,
+		guard:     &guard{authenticate: opts.Authenticate, guesses: opts.Guesses},
+		mux:       http.NewServeMux(),
 	}
 	if h.guard.guesses == nil {
 		h.guard.guesses = guesses.New(nil)
@@ -127,6 +133,7 @@ func (h *handler) routes() map[string]methods {
 		"/api/v1/keys/{id}/rotate":          {"POST": h.rotateKey},
 		"/api/v1/keys/{id}/allowlist":       {"GET": h.getAllowlist, "PUT": h.putAllowlist},
 		"/api/v1/keys/{id}/allowlist/check": {"POST": h.checkAllowlist},
+		"/api/v1/keys/{id}/propagation":     {"GET": h.getPropagation},
 		"/api/v1/keys/{id}/addresses":       {"GET": h.getAddresses},
 		"/api/v1/logs":                      {"GET": h.listLogs},
 		exportPath:                          {"GET": h.exportLogs},

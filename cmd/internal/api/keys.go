@@ -24,6 +24,8 @@ type keyView struct {
 	UpdatedAt   time.Time  `json:"updated_at"`
 	RevokedAt   *time.Time `json:"revoked_at"`
 	LastUsedAt  *time.Time `json:"last_used_at"`
+
+	Propagation *propagationView `json:"propagation,omitempty"` // of a change
 }
 
 func viewKey(k *manage.Key) keyView {
@@ -44,6 +46,13 @@ func viewKey(k *manage.Key) keyView {
 	if !k.Active() {
 		v.Status = "revoked"
 	}
+	return v
+}
+
+// viewChanged returns a key that was changed.
+func viewChanged(k *manage.Key, p *propagationView) keyView {
+	v := viewKey(k)
+	v.Propagation = p
 	return v
 }
 
@@ -178,7 +187,7 @@ func (h *handler) getKey(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h *handler) editKey(w http.ResponseWriter, r *http.Request) error {
-	id, err := plain(r, false)
+	id, wait, err := changing(r, false)
 	if err != nil {
 		return err
 	}
@@ -201,12 +210,12 @@ func (h *handler) editKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, viewKey(&k))
+	h.changed(w, r, id, wait, func(p *propagationView) any { return viewChanged(&k, p) })
 	return nil
 }
 
 func (h *handler) rotateKey(w http.ResponseWriter, r *http.Request) error {
-	id, err := plain(r, false)
+	id, wait, err := changing(r, false)
 	if err != nil {
 		return err
 	}
@@ -217,14 +226,16 @@ func (h *handler) rotateKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, secretView{viewKey(&made.Key), made.Token})
+	h.changed(w, r, id, wait, func(p *propagationView) any {
+		return secretView{viewChanged(&made.Key, p), made.Token}
+	})
 	return nil
 }
 
-// revokeKey answers 204 also for a key that was revoked before: what the
-// caller wants is so.
+// revokeKey succeeds also for a key that was revoked before: what the caller
+// wants is so.
 func (h *handler) revokeKey(w http.ResponseWriter, r *http.Request) error {
-	id, err := plain(r, false)
+	id, wait, err := changing(r, false)
 	if err != nil {
 		return err
 	}
@@ -232,7 +243,11 @@ func (h *handler) revokeKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil && !errors.Is(err, manage.ErrRevoked) {
 		return err
 	}
-	w.WriteHeader(http.StatusNoContent)
+	k, err := h.manager.Key(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	h.changed(w, r, id, wait, func(p *propagationView) any { return viewChanged(&k, p) })
 	return nil
 }
 

@@ -118,7 +118,10 @@ func TestEditKey(t *testing.T) {
 		edit(step.body).ok(200, &k)
 		require.False(t, k.UpdatedAt.Before(want.UpdatedAt))
 		want.UpdatedAt = k.UpdatedAt
+		require.Equal(t, inForceHere, k.Propagation)
+		k.Propagation = nil
 		require.Equal(t, want, k, step.body)
+		k = keyView{}
 		w.get(path).ok(200, &k)
 		require.Equal(t, want, k, step.body)
 	}
@@ -151,8 +154,10 @@ func TestRotateKey(t *testing.T) {
 func TestRevokeKey(t *testing.T) {
 	w := newWorld(t)
 	made := w.create("a")
-	a := w.do(call{method: "DELETE", path: "/api/v1/keys/" + made.ID}).ok(204, nil)
-	require.Empty(t, a.text)
+	var gone keyView
+	w.do(call{method: "DELETE", path: "/api/v1/keys/" + made.ID}).ok(200, &gone)
+	require.Equal(t, "revoked", gone.Status)
+	require.Equal(t, inForceHere, gone.Propagation)
 	require.Nil(t, w.ring.Authenticate(made.Secret))
 	require.Empty(t, w.list("").Keys)
 	require.Equal(t, "revoked", w.list("?revoked=true").Keys[0].Status)

@@ -115,15 +115,11 @@ func viewFleet(v *fleet.View, now time.Time) fleetView {
 	}
 	for i := range v.Nodes {
 		n := &v.Nodes[i]
-		var heard *int64
-		if !n.Heard.IsZero() {
-			heard = fleet.Millis(max(0, now.Sub(n.Heard)))
-		}
 		view.Nodes[i] = nodeView{
 			Name: n.Name, Role: n.Role, State: n.State(now), Instance: n.Instance, Version: n.Version, Started: n.Started.UTC(),
 			Listen: n.Listen, Revision: n.Revision, Lag: v.Lag(n), Staleness: n.Staleness, Source: n.Source, Connected: n.Connected,
 			Ready: n.Ready, Reason: n.Reason, Keys: n.Keys, Limited: n.Limited, Backlog: n.Backlog, Faults: n.Faults, Faulty: viewFaults(n.Faulty),
-			Missing: n.Missing, Heard: heard, Twice: n.Twice,
+			Missing: n.Missing, Heard: heard(n, now), Twice: n.Twice,
 		}
 	}
 	return view

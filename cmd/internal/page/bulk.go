@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
@@ -72,12 +73,24 @@ func (p *Page) bulk(w http.ResponseWriter, r *http.Request, s *session) error {
 				row.Said = p.reason(r, row.ID, err)
 			}
 		}
+		p.confirm(r.Context(), v.Rows)
 	} else if confirmed {
 		status = http.StatusUnprocessableEntity
 	}
 	title := map[string]string{"add": "Add an entry to several keys", "revoke": "Revoke several keys"}[verb]
 	p.render(w, r, s, status, "bulk", title, "keys", v)
 	return nil
+}
+
+// confirm adds to each row where its change is not in force yet. All of them are
+// waited for together.
+func (p *Page) confirm(ctx context.Context, rows []bulkRow) {
+	deadline := time.Now().Add(confirmWait)
+	for i := range rows {
+		if where := p.where(ctx, rows[i].ID, max(0, time.Until(deadline))); rows[i].OK && where != "" {
+			rows[i].Said += ". " + visible(where)
+		}
+	}
 }
 
 // checkEntry looks for faults of the entry, which would be the same for all.

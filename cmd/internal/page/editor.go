@@ -199,8 +199,7 @@ func (p *Page) save(w http.ResponseWriter, r *http.Request, s *session, v *edito
 	if len(list) == 0 {
 		text = "Saved: the key has no allowlist now and is served from every address."
 	}
-	s.tell(notice{Text: text})
-	http.Redirect(w, r, keyURL(v.Key.ID, "allowlist"), http.StatusSeeOther)
+	http.Redirect(w, r, p.changed(r, s, v.Key.ID, text, keyURL(v.Key.ID, "allowlist")), http.StatusSeeOther)
 	return nil
 }
 

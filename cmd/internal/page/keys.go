@@ -197,8 +197,8 @@ func (p *Page) edit(w http.ResponseWriter, r *http.Request, s *session) error {
 		p.render(w, r, s, status, "edit", "Edit "+visible(key.Name), "keys", v)
 		return nil
 	}
-	s.tell(notice{Text: "“" + visible(changed.Name) + "” is saved, and in force from the next request."})
-	http.Redirect(w, r, keyURL(key.ID, "edit"), http.StatusSeeOther)
+	to := p.changed(r, s, key.ID, "“"+visible(changed.Name)+"” is saved, and in force from the next request.", keyURL(key.ID, "edit"))
+	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil
 }
 
@@ -217,6 +217,9 @@ func (p *Page) rotate(w http.ResponseWriter, r *http.Request, s *session) error 
 		return err
 	}
 	s.keep(created, true, p.Now())
+	if where := p.where(r.Context(), created.Key.ID, confirmWait); where != "" {
+		s.tell(notice{Text: "The former secret is refused here. " + visible(where), Warn: true})
+	}
 	http.Redirect(w, r, keyURL(created.Key.ID, "secret"), http.StatusSeeOther)
 	return nil
 }
@@ -238,8 +241,8 @@ func (p *Page) revoke(w http.ResponseWriter, r *http.Request, s *session) error 
 	if err := p.Manager.Revoke(r.Context(), p.caller(r), key.ID); err != nil {
 		return err
 	}
-	s.tell(notice{Text: "“" + visible(key.Name) + "” is revoked. Requests with it are answered with 401 from now on."})
-	http.Redirect(w, r, "/keys", http.StatusSeeOther)
+	to := p.changed(r, s, key.ID, "“"+visible(key.Name)+"” is revoked. Requests with it are answered with 401 from now on.", "/keys")
+	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil
 }
 

@@ -56,10 +56,7 @@ func (p *Page) nodes(w http.ResponseWriter, r *http.Request, s *session) error {
 }
 
 func tellNode(v *fleet.View, n fleet.Node, now time.Time) nodeRow {
-	row := nodeRow{Node: n, State: n.State(now), Lag: v.Lag(&n), Heard: "not since the management node started"}
-	if !n.Heard.IsZero() {
-		row.Heard = span(now.Sub(n.Heard)) + " ago"
-	}
+	row := nodeRow{Node: n, State: n.State(now), Lag: v.Lag(&n), Heard: heard(&n, now)}
 	switch {
 	case n.Role == fleet.Management:
 		row.Known = "the database"

@@ -58,6 +58,10 @@ type Options struct {
 	// Fleet tells of the nodes. Nil: there is no fleet, and no page of it.
 	Fleet func(context.Context) fleet.View
 
+	// Propagation says where the last change of a key is in force, and waits for
+	// it as long as it is told. Nil: there is no fleet.
+	Propagation func(ctx context.Context, id string, wait time.Duration) fleet.Propagation
+
 	// Authenticate reports whether the text is the administrator's token. It
 	// must take the same time wherever a wrong one differs.
 	Authenticate func(token string) bool
@@ -177,6 +181,9 @@ func (p *Page) routes() *http.ServeMux {
 	mux.HandleFunc("GET /logs", p.private(p.logs))
 	mux.HandleFunc("GET /logs.csv", p.private(p.logsCSV))
 	mux.HandleFunc("GET /audit", p.private(p.audit))
+	if p.Propagation != nil {
+		mux.HandleFunc("GET /keys/{id}/in-force", p.private(p.inForce))
+	}
 	if p.Fleet != nil {
 		mux.HandleFunc("GET /nodes", p.private(p.nodes))
 	}

@@ -55,6 +55,7 @@ func (p *Page) funcs() template.FuncMap {
 	return template.FuncMap{
 		"asset":      func(name string) string { return p.assets.url[name] },
 		"visible":    visible,
+		"fleet":      func() bool { return p.Propagation != nil },
 		"short":      short,
 		"ago":        func(t time.Time) string { return ago(p.Now(), t) },
 		"utc":        func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/ipallow/ipallow/cmd/internal/api"
 	"github.com/ipallow/ipallow/cmd/internal/fleet"
@@ -19,14 +20,16 @@ import (
 // API and the page. Health is the only thing here without a token but the
 // login.
 func (s *Server) management() (http.Handler, error) {
-	var view func(context.Context) fleet.View // nil: there is no fleet
+	// nil: there is no fleet
+	var view func(context.Context) fleet.View
+	var propagation func(context.Context, string, time.Duration) fleet.Propagation
 	if s.fleet != nil {
-		view = s.fleet.View
+		view, propagation = s.fleet.View, s.fleet.Propagation
 	}
 	wrong := guesses.New(nil) // one count for all that takes the administrator's token
 	apiHandler, err := api.New(api.Options{
 		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Guesses: wrong, Logger: s.logger,
-		Metrics: s.metrics.handler(), Fleet: view, Source: s.source,
+		Metrics: s.metrics.handler(), Fleet: view, Propagation: propagation, Source: s.source,
 	})
 	if err != nil {
 		return nil, err
@@ -35,7 +38,7 @@ func (s *Server) management() (http.Handler, error) {
 		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Guesses: wrong, Policy: s.cfg.policy(),
 		SessionFile: filepath.Join(s.cfg.Data, "sessions.json"), TokenName: s.token.Name(),
 		TryURL: s.tryURL(), SecureCookies: s.cfg.SecureCookies, Logger: s.logger,
-		Fleet: view, Source: s.source,
+		Fleet: view, Propagation: propagation, Source: s.source,
 	}
 	if s.Log != nil {
 		opts.LogStats = s.Log.Stats
