@@ -14,9 +14,7 @@ import (
 	"github.com/ipallow/ipallow/cmd/internal/audit"
 	"github.com/ipallow/ipallow/cmd/internal/reqlog"
 	"github.com/ipallow/ipallow/listfile"
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 func init() { commands = append(commands, newAuditCommand) }
@@ -55,14 +53,17 @@ The report says how many requests would have been served and denied, by key and
 by address, and which entries no request has used. Logs are read in parallel and
 in constant memory, also compressed with gzip; - is the standard input:
 
-  csv    a header that names the columns (key, address)
-  jsonl  an object a line with the fields key and address
+  csv    a header that names the columns (key, address); the logs.csv that
+         ipallowd exports is read as it is
+  jsonl  an object a line with the fields key and address; an array of them and
+         the records of ipallowd's API are read too
   nginx  the combined format with the key in one more pair of quotation marks:
          log_format keyed '$remote_addr - $remote_user [$time_local] "$request" '
            '$status $body_bytes_sent "$http_referer" "$http_user_agent" "$api_key_id"';
 
 --key-field and --address-field name other columns or fields; a field of nested
-objects has dots (client.ip). Lines that cannot be read are counted and the first
+objects has dots (client.ip). An address may have a port: 203.0.113.5:443 and
+[2001:db8::1]:443. A log of which no line can be read is an error. Lines that cannot be read are counted and the first
 20 are shown with their numbers; --strict makes them an error.
 
 It is a report: the exit status is 0 even if requests would be denied, unless
@@ -85,6 +86,8 @@ It is a report: the exit status is 0 even if requests would be denied, unless
 	f.BoolVar(&strict, "strict", false, "end with status 1 if a line cannot be read")
 	f.BoolVar(&deny, "fail-on-denied", false, "end with status 1 if a request would be denied")
 	cobra.CheckErr(cmd.MarkFlagRequired("lists"))
+	completeLists(cmd)
+	completeValues(cmd, "log-format", logFormats...)
 	cmd.RunE = func(cmd *cobra.Command, logs []string) error {
 		if top < 0 {
 			return usage(fmt.Errorf("--top is %d; it must be 0 or more", top))
@@ -102,8 +105,12 @@ It is a report: the exit status is 0 even if requests would be denied, unless
 		}
 		auditor := audit.New(l.Engine.Snapshot())
 		started := time.Now()
+		var read logsRead
 		for _, path := range logs {
 			stats, err := readLog(cmd, path, func(r io.Reader) (reqlog.Stats, error) { return auditor.Add(cmd.Context(), r, log) })
+			if err == nil {
+				err = read.add(cmd, path, stats)
+			}
 			if err != nil {
 				return logError(path, err)
 			}
@@ -114,6 +121,9 @@ It is a report: the exit status is 0 even if requests would be denied, unless
 					out.Bad = append(out.Bad, auditBadLine{path, b.Line, b.Text, b.Reason})
 				}
 			}
+		}
+		if err := read.none(); err != nil {
+			return err
 		}
 		out.Seconds = time.Since(started).Seconds()
 		out.Report = auditor.Report()
@@ -136,6 +146,35 @@ It is a report: the exit status is 0 even if requests would be denied, unless
 		return nil
 	}
 	return cmd
+}
+
+// logsRead is how much of the logs was requests. A report of nothing looks like
+// one of a log in which all is well.
+type logsRead struct{ records int64 }
+
+// add is an error if no line of a log can be read, and warns of an empty one.
+func (l *logsRead) add(cmd *cobra.Command, path string, stats reqlog.Stats) error {
+	l.records += stats.Records
+	switch {
+	case stats.Records > 0:
+	case stats.Lines > 0:
+		reason := "see audit --log-format, --key-field and --address-field"
+		if len(stats.Bad) > 0 {
+			reason = fmt.Sprintf("line %d: %s", stats.Bad[0].Line, stats.Bad[0].Reason)
+		}
+		return fmt.Errorf("none of its %s can be read as a request (%s)", count(int(stats.Lines), "line", "lines"), reason)
+	default:
+		fmt.Fprintf(cmd.ErrOrStderr(), "ipallow: warning: %s has no request\n", path)
+	}
+	return nil
+}
+
+// none is an error if all logs were empty.
+func (l *logsRead) none() error {
+	if l.records > 0 {
+		return nil
+	}
+	return usage(errors.New("the logs have no request"))
 }
 
 // logError says what to do about a log that cannot be read to its end.
@@ -174,24 +213,13 @@ func readLog(cmd *cobra.Command, path string, read func(io.Reader) (reqlog.Stats
 	if !info.Mode().IsRegular() {
 		size = -1
 	}
-	bar := progress(cmd.ErrOrStderr(), size, path)
+	bar := newProgress(cmd.ErrOrStderr(), size, path)
 	if bar == nil {
 		return read(f)
 	}
 	stats, err := read(io.TeeReader(f, bar))
-	_ = bar.Finish() // drawn for people; there is nothing to do if it cannot be
+	bar.finish()
 	return stats, err
-}
-
-// progress is a bar with rate and time left, or nil where w is no terminal.
-func progress(w io.Writer, size int64, what string) *progressbar.ProgressBar {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil
-	}
-	return progressbar.NewOptions64(size, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
-		progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
 }
 
 func (o *auditOutput) print(w io.Writer, top int) error {

@@ -23,6 +23,7 @@ const onlyKey = "(the list)"
 type target struct {
 	file, format, key string
 	policy            *ipallow.Policy
+	unknown           bool // a key without a list is no mistake
 }
 
 func (t *target) flags(cmd *cobra.Command) {
@@ -31,6 +32,7 @@ func (t *target) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&t.format, "format", "", "`format` of the lists: json, csv or text (default: by name and content)")
 	cmd.Flags().StringVar(&t.key, "key", "", "the `key` that the requests are made with; may be left out if the file has one list")
 	cobra.CheckErr(cmd.MarkFlagRequired("lists"))
+	completeLists(cmd)
 }
 
 // load reads the lists and settles the key.
@@ -40,14 +42,32 @@ func (t *target) load(cmd *cobra.Command) (*loaded, error) {
 		opts.Key = onlyKey
 	}
 	l, err := loadLists(t.file, cmd.InOrStdin(), opts, *t.policy)
-	if err != nil || t.key != "" {
-		return l, err
+	if err != nil {
+		return nil, err
+	}
+	if t.key != "" {
+		return l, t.known(cmd, l)
 	}
 	if len(l.Order) != 1 {
 		return nil, usage(fmt.Errorf("%s has %s; choose one with --key", t.file, count(len(l.Order), "list", "lists")))
 	}
 	t.key = l.Order[0]
 	return l, nil
+}
+
+// known warns of a key that no list has. That is a mistyped one, as a rule, and
+// its verdict would be that every address is served.
+func (t *target) known(cmd *cobra.Command, l *loaded) error {
+	if l.Lists[t.key] != nil || t.unknown {
+		return nil
+	}
+	text := fmt.Sprintf("no list in %s is for the key %q%s", t.file, cut(t.key), didYouMean(similar(l.Order, t.key)))
+	if cmd.Name() == "check" {
+		return usage(fmt.Errorf("%s\na key without a list is served from everywhere; "+
+			"if that is what you ask for, add --allow-unknown", text))
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "ipallow: warning: %s\n", text)
+	return nil
 }
 
 // stdinOnce is an error if the standard input is named twice: for the lists
@@ -101,6 +121,9 @@ func addresses(cmd *cobra.Command, args []string) ([]netip.Addr, error) {
 			return nil, usage(fmt.Errorf("standard input: %w", err))
 		}
 	}
+	if len(addrs) == 0 {
+		return nil, usage(errors.New("the standard input has no address; write one a line"))
+	}
 	return addrs, nil
 }
 
@@ -122,9 +145,11 @@ func newCheckCommand() *cobra.Command {
 		Short: "Say whether requests from addresses would be served",
 		Long: `Say whether requests from addresses would be served.
 
-A line for each address has its verdict: allowed, denied, or unrestricted where
-the key has no list. - reads addresses from the standard input, one a line. The
-exit status is 0 if all would be served, and 1 if one would be denied.`,
+A line for each address has its verdict: allowed, or denied. - reads addresses
+from the standard input, one a line. The exit status is 0 if all would be
+served, and 1 if one would be denied. A key that no list of the file is for is
+an error, with the keys whose names are alike; with --allow-unknown it is
+unrestricted, as it is for the engine.`,
 		Example: `  ipallow check --lists lists.json --key key-1 203.0.113.5 2001:db8::1
   ipallow check --lists office.txt - < addresses.txt
   ipallow check --lists lists.json --key key-1 --json 203.0.113.5`,
@@ -132,6 +157,7 @@ exit status is 0 if all would be served, and 1 if one would be denied.`,
 	}
 	t.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object a line")
+	cmd.Flags().BoolVar(&t.unknown, "allow-unknown", false, "a key that no list is for is no error: it is served from everywhere")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := stdinOnce(t.file, args, "addresses"); err != nil {
 			return err

@@ -29,7 +29,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{"", []string{"--lists", path, "--key", "key-1", "203.0.113.5", "::ffff:203.0.113.6"}, exitOK, "203.0.113.5 allowed\n::ffff:203.0.113.6 allowed\n"},
 		{"", []string{"--lists", path, "--key", "key-1", "203.0.113.5", "203.0.114.5"}, exitDenied, "203.0.113.5 allowed\n203.0.114.5 denied\n"},
-		{"", []string{"--lists", path, "--key", "key-3", "203.0.114.5"}, exitOK, "203.0.114.5 unrestricted\n"},
+		{"", []string{"--lists", path, "--key", "key-3", "--allow-unknown", "203.0.114.5"}, exitOK, "203.0.114.5 unrestricted\n"},
 		{"# office\n203.0.113.5\n\n8.8.8.8\n", []string{"--lists", one, "-"}, exitDenied, "203.0.113.5 allowed\n8.8.8.8 denied\n"},
 		{"203.0.113.0/24\n", []string{"--lists", "-", "203.0.113.5"}, exitOK, "203.0.113.5 allowed\n"},
 		{"", []string{"--lists", path, "--key", "key-2", "--json", "198.51.100.7"}, exitOK, `{"key":"key-2","address":"198.51.100.7","verdict":"allowed","served":true}` + "\n"},
@@ -46,6 +46,11 @@ func TestCheck(t *testing.T) {
 		{[]string{"--lists", path, "203.0.113.5"}, exitUsage, "2 lists; choose one with --key"},
 		{[]string{"--lists", path, "--key", "key-1", "office.example"}, exitUsage, `"office.example" is not an address`},
 		{[]string{"--lists", path + "x", "203.0.113.5"}, exitUsage, "no such file"},
+		{[]string{"--lists", path, "--key", "kye-1", "203.0.113.5"}, exitUsage, `is for the key "kye-1"; did you mean "key-1"`},
+		{[]string{"--lists", path, "--key", "other", "203.0.113.5"}, exitUsage, "add --allow-unknown"},
+		{[]string{"--lists", path, "--key", "key-1", "-"}, exitUsage, "the standard input has no address"},
+		{[]string{"--lists", "-", "203.0.113.5"}, exitUsage, "standard input: the file holds no list"},
+		{[]string{"--lists", file(t, "empty.json", "{}"), "203.0.113.5"}, exitUsage, "empty.json: the file holds no list"},
 		{[]string{"--lists", path}, exitUsage, "name at least one address"},
 		{[]string{"203.0.113.5"}, exitUsage, `required flag(s) "lists"`},
 		{[]string{"--lists", "-", "-"}, exitUsage, "not both"},
@@ -65,14 +70,19 @@ func TestExplain(t *testing.T) {
 		code      int
 		want      []string
 	}{
-		{"key-1", "203.0.113.5", exitOK, []string{`is allowed: it is in 203.0.113.0/24 ("office"), entry 0, at ` + path + ":2"}},
-		{"key-1", "203.0.113.200", exitOK, []string{"it is in 203.0.113.128/25, entry 1, at " + path + ":3"}},
+		{"key-1", "203.0.113.5", exitOK, []string{`is allowed: it is in 203.0.113.0/24 ("office"), entry 1, at ` + path + ":2"}},
+		{"key-1", "203.0.113.200", exitOK, []string{"it is in 203.0.113.128/25, entry 2, at " + path + ":3"}},
 		{"key-1", "203.0.112.5", exitDenied, []string{"no entry of \"key-1\" contains it", `nearest: 203.0.113.0/24 ("office")`, "covers 203.0.113.0 to 203.0.113.255; it has the first 23 bits in common"}},
 		{"key-2", "2001:db8::1", exitDenied, []string{"the list has no entry of its family"}},
-		{"key-3", "203.0.113.5", exitOK, []string{"is unrestricted: the key \"key-3\" has no list", `"key-1", "key-2"`}},
+		{"key-3", "203.0.113.5", exitOK, []string{"is unrestricted: the key \"key-3\" has no list"}},
 	} {
-		code, out, _ := try(t, "", "explain", "--lists", path, "--key", tt.key, tt.addr)
+		code, out, errOut := try(t, "", "explain", "--lists", path, "--key", tt.key, tt.addr)
 		require.Equal(t, tt.code, code, out)
+		if tt.key == "key-3" {
+			require.Contains(t, errOut, `warning: no list in `+path+` is for the key "key-3"; did you mean "key-1" or "key-2"?`)
+		} else {
+			require.Empty(t, errOut)
+		}
 		for _, want := range tt.want {
 			require.Contains(t, out, want)
 		}
@@ -143,11 +153,39 @@ func TestAudit(t *testing.T) {
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, errOut, "breaks off")
 
+	// Nothing passes for a log in which all is well.
+	for name, text := range map[string]string{
+		"empty.csv": "", "header.csv": "key,address\n", "blank.log": "\n\n", "empty.json": "[]", "page.json": `{"records":[],"next":""}`,
+	} {
+		for _, command := range [][]string{{"audit", "--lists", lists}, {"suggest"}} {
+			code, out, errOut := try(t, "", append(command, "--log-format", map[bool]string{true: "jsonl", false: "csv"}[strings.HasSuffix(name, "json")], file(t, name, text))...)
+			require.Equal(t, exitUsage, code, "%s %s", command, name)
+			require.Empty(t, out)
+			require.Contains(t, errOut, "has no request", name)
+			require.Contains(t, errOut, "the logs have no request", name)
+		}
+	}
+	code, out, errOut = try(t, "", "audit", "--lists", lists, "-")
+	require.Equal(t, exitUsage, code)
+	require.Empty(t, out)
+	require.Contains(t, errOut, "the logs have no request")
+	for _, text := range []string{"key,address\nk,nowhere\n", "key,address\nk\n", `{"key":"k"}` + "\n"} {
+		for _, command := range [][]string{{"audit", "--lists", lists}, {"suggest"}} {
+			code, out, errOut := try(t, "", append(command, log, file(t, "bad.log", text))...)
+			require.Equal(t, exitUsage, code, "%s %s", command, text)
+			require.Empty(t, out)
+			require.Contains(t, errOut, "none of its 1 line can be read as a request (line ", text)
+		}
+	}
+	code, _, errOut = try(t, "", "audit", "--lists", lists, log, file(t, "rotated.csv", "key,address\n"))
+	require.Equal(t, exitOK, code, "an empty log beside another one")
+	require.Contains(t, errOut, "warning: ")
+
 	// Nothing is reported of a part of the log.
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var o, e bytes.Buffer
-	require.Equal(t, exitDenied, run(ctx, []string{"audit", "--lists", lists, log}, strings.NewReader(""), &o, &e))
+	require.Equal(t, exitInterrupted, run(ctx, []string{"audit", "--lists", lists, log}, strings.NewReader(""), &o, &e))
 	require.Empty(t, o.String())
 	require.Equal(t, "ipallow: interrupted\n", e.String())
 
@@ -182,7 +220,7 @@ func TestSuggestCommand(t *testing.T) {
 	require.Contains(t, out, "8.8.8.8/32")
 	code, _, errOut = try(t, "", "suggest", "--key", "key-9", log)
 	require.Equal(t, exitDenied, code)
-	require.Contains(t, errOut, `no request of the logs was made with the key "key-9"`)
+	require.Contains(t, errOut, `no request of the logs was made with the key "key-9"; did you mean "key-1" or "key-2" or "key-3"?`)
 	code, _, _ = try(t, "", "suggest", "--format", "xml", log)
 	require.Equal(t, exitUsage, code)
 }

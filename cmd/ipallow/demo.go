@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -49,8 +50,8 @@ entries are never used. The files stay, so that you can try other commands.`,
 		if err := claim(dir); err != nil {
 			return usage(err)
 		}
-		out := cmd.OutOrStdout()
-		d, err := demo.New(keys, seed)
+		out, ctx := cmd.OutOrStdout(), cmd.Context()
+		d, err := demo.New(ctx, keys, seed)
 		if err != nil {
 			return err
 		}
@@ -58,7 +59,7 @@ entries are never used. The files stay, so that you can try other commands.`,
 		started := time.Now()
 		var listed, entries int
 		if err := create(lists, func(w io.Writer) (err error) {
-			listed, entries, err = d.WriteLists(w)
+			listed, entries, err = d.WriteLists(until{ctx, w})
 			return err
 		}); err != nil {
 			return err
@@ -66,7 +67,7 @@ entries are never used. The files stay, so that you can try other commands.`,
 		fmt.Fprintf(out, "wrote %s: %d lists with %d published networks, for %d keys (%.1f s)\n",
 			lists, listed, entries, keys, time.Since(started).Seconds())
 		started = time.Now()
-		if err := create(log, func(w io.Writer) error { return d.WriteLog(w, requests) }); err != nil {
+		if err := create(log, func(w io.Writer) error { return d.WriteLog(until{ctx, w}, requests) }); err != nil {
 			return err
 		}
 		fmt.Fprintf(out, "wrote %s: %d requests of a week (%.1f s)\n", log, requests, time.Since(started).Seconds())
@@ -105,6 +106,20 @@ func claim(dir string) error {
 	return os.WriteFile(mark, []byte("ipallow demo may overwrite lists.json and requests.csv here.\n"), 0o644)
 }
 
+// An until writes until its context ends, so that Ctrl-C ends a demo that writes
+// a large log.
+type until struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (u until) Write(b []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.w.Write(b)
+}
+
 func create(path string, write func(io.Writer) error) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -112,6 +127,7 @@ func create(path string, write func(io.Writer) error) error {
 	}
 	if err := write(f); err != nil {
 		f.Close()
+		os.Remove(path) // half a file would be taken for a whole one
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return f.Close()

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/listfile"
@@ -30,7 +29,7 @@ type explanation struct {
 type explained struct {
 	Entry string `json:"entry"`
 	Label string `json:"label,omitempty"`
-	Index int    `json:"index"`
+	Index int    `json:"index"` // from 0, as in the engine; texts count from 1
 	Place string `json:"place"`
 	First string `json:"first"`
 	Last  string `json:"last"`
@@ -50,7 +49,8 @@ func newExplainCommand() *cobra.Command {
 For a served address: the most specific entry that contains it, its label, and
 where it stands. For a denied one: the entries that come nearest, and the
 addresses that they cover. For a key without a list: the keys whose names are
-alike. The exit status is that of check.`,
+alike. Entries are counted from 1, and in --json from 0. The exit status is 0 if
+all would be served, and 1 if one would be denied.`,
 		Example: `  ipallow explain --lists lists.json --key key-1 203.0.113.5
   ipallow explain --lists lists.json --key key-1 --json 203.0.114.5`,
 		Args: atLeastOne("at least one address, or - for addresses on the standard input"),
@@ -137,12 +137,9 @@ func (x *explanation) print(w io.Writer) (err error) {
 	}
 	switch {
 	case x.Entry != nil:
-		_, err = fmt.Fprintf(w, "%s is %s: it is in %s%s, entry %d, at %s\n", x.Address, x.Verdict, x.Entry.Entry, label(x.Entry), x.Entry.Index, x.Entry.Place)
+		_, err = fmt.Fprintf(w, "%s is %s: it is in %s%s, entry %d, at %s\n", x.Address, x.Verdict, x.Entry.Entry, label(x.Entry), x.Entry.Index+1, x.Entry.Place)
 	case x.Verdict == ipallow.Unrestricted:
 		_, err = fmt.Fprintf(w, "%s is %s: the key %q has no list, so every address is served\n", x.Address, x.Verdict, cut(x.Key))
-		if err == nil && len(x.Similar) > 0 {
-			_, err = fmt.Fprintf(w, "  keys with a list and a name like it: %s\n", strings.Join(x.Similar, ", "))
-		}
 	default:
 		_, err = fmt.Fprintf(w, "%s is %s: no entry of %q contains it\n", x.Address, x.Verdict, cut(x.Key))
 		if err == nil && len(x.Nearest) == 0 {
@@ -157,49 +154,4 @@ func (x *explanation) print(w io.Writer) (err error) {
 		}
 	}
 	return err
-}
-
-// similar returns up to five keys that differ little from key.
-func similar(keys []string, key string) []string {
-	type near struct {
-		key      string
-		distance int
-	}
-	var all []near
-	for _, k := range keys {
-		if d := distance(k, key, 3); d <= 3 || strings.HasPrefix(k, key) {
-			all = append(all, near{k, d})
-		}
-	}
-	slices.SortStableFunc(all, func(a, b near) int { return cmp.Compare(a.distance, b.distance) })
-	var names []string
-	for _, n := range all[:min(5, len(all))] {
-		names = append(names, fmt.Sprintf("%q", n.key))
-	}
-	return names
-}
-
-// distance is the number of bytes to insert, delete or change, or more than
-// limit.
-func distance(a, b string, limit int) int {
-	if len(a)-len(b) > limit || len(b)-len(a) > limit || len(a) > 100 || len(b) > 100 {
-		return limit + 1
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		last := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := last
-			if a[i] != b[j] {
-				change++
-			}
-			last = row[j+1]
-			row[j+1] = min(change, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }

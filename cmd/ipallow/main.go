@@ -19,13 +19,15 @@ import (
 
 // The statuses that the program ends with.
 const (
-	exitOK     = 0 // served, valid
-	exitDenied = 1 // denied, invalid, or a task that failed
-	exitUsage  = 2 // wrong flags or arguments, files that cannot be read
+	exitOK          = 0   // served, valid
+	exitDenied      = 1   // denied, invalid, or a task that failed
+	exitUsage       = 2   // wrong flags or arguments, files that cannot be read
+	exitInterrupted = 130 // by Ctrl-C, as shells count it: 128 and the signal's number
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -67,18 +69,25 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 ipallow validates lists, says which addresses they let in and why, replays
 request logs against them, and suggests lists from traffic.
 
-The exit status is 0 for served or valid, 1 for denied or invalid, and 2 for
-wrong usage or files that cannot be read.`,
+The exit status is 0 for served or valid, 1 for denied or invalid, 2 for wrong
+usage, files that cannot be read and files that hold nothing, and 130 after
+Ctrl-C.`,
 		Example: `  ipallow validate lists.json
   ipallow check --lists lists.json --key ipk_live_1 203.0.113.5
   ipallow audit --lists lists.json access.log.gz`,
-		Version:       version(),
-		Args:          cobra.NoArgs,
+		Version: version(),
+		Args:    noSuchCommand,
+
+		SuggestionsMinimumDistance: 2,
+
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if len(args) > 0 && !cmd.HasParent() && !strings.HasPrefix(args[0], "-") {
+			return usage(seeHelp(cmd, noSuchCommand(cmd, args[:1]))) // that is why the flag is unknown
+		}
 		var invalid *pflag.InvalidValueError
 		if errors.As(err, &invalid) { // its own text quotes strconv
 			f := invalid.GetFlag()
@@ -113,7 +122,7 @@ wrong usage or files that cannot be read.`,
 	}
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		fmt.Fprintln(errOut, "ipallow: interrupted")
-		return exitDenied
+		return exitInterrupted
 	}
 	// Before a command has started, all errors are of usage; a missing flag
 	// is found a moment later, and cobra has no type for it.
@@ -126,6 +135,19 @@ wrong usage or files that cannot be read.`,
 		return exitUsage
 	}
 	return exitDenied
+}
+
+// noSuchCommand is an error for any argument, which is the name of a command
+// that there is not.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var quoted []string
+	for _, name := range cmd.SuggestionsFor(args[0]) {
+		quoted = append(quoted, fmt.Sprintf("%q", name))
+	}
+	return fmt.Errorf("there is no command %q%s", cut(args[0]), didYouMean(quoted))
 }
 
 // seeHelp adds where the right usage is described.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -57,6 +58,8 @@ log is in the list, an intruder too.`,
 	f.StringVar(&log.Format, "log-format", "", "`format` of the logs: csv, jsonl or nginx (default: by content)")
 	f.StringVar(&log.KeyField, "key-field", "", "`name` of the column or field of the key")
 	f.StringVar(&log.AddrField, "address-field", "", "`name` of the column or field of the address")
+	completeValues(cmd, "format", "table", "json", "csv", "text")
+	completeValues(cmd, "log-format", logFormats...)
 	cmd.RunE = func(cmd *cobra.Command, logs []string) error {
 		write, ok := map[string]func(io.Writer, []suggestion) error{
 			"table": writeTable, "json": writeJSON, "csv": writeCSV, "text": writeText}[format]
@@ -66,17 +69,24 @@ log is in the list, an intruder too.`,
 		if err := stdinOnce("", logs, ""); err != nil {
 			return err
 		}
-		t := traffic{key: key, seen: map[string]map[netip.Addr]int64{}}
+		t := traffic{key: key, seen: map[string]map[netip.Addr]int64{}, other: map[string]bool{}}
 		var bad int64
+		var read logsRead
 		for _, path := range logs {
 			stats, err := readLog(cmd, path, func(r io.Reader) (reqlog.Stats, error) {
 				return reqlog.Scan(cmd.Context(), r, log, t.worker)
 			})
+			if err == nil {
+				err = read.add(cmd, path, stats)
+			}
 			if err != nil {
 				return logError(path, err)
 			}
 			bad += stats.BadLines
 			t.merge()
+		}
+		if err := read.none(); err != nil {
+			return err
 		}
 		if t.full.Load() {
 			return fmt.Errorf("the logs have more than %d different pairs of key and address; choose a key with --key, or fewer logs", maxPairs)
@@ -85,7 +95,7 @@ log is in the list, an intruder too.`,
 			fmt.Fprintf(cmd.ErrOrStderr(), "ipallow: %s passed over that cannot be read; audit shows which\n", count(int(bad), "line", "lines"))
 		}
 		if key != "" && len(t.seen) == 0 {
-			return fmt.Errorf("no request of the logs was made with the key %q", cut(key))
+			return fmt.Errorf("no request of the logs was made with the key %q%s", cut(key), didYouMean(similar(t.others(), key)))
 		}
 		return write(cmd.OutOrStdout(), t.suggest(*policy))
 	}
@@ -101,16 +111,36 @@ type traffic struct {
 
 	mu      sync.Mutex
 	workers []map[string]map[netip.Addr]int64
+	other   map[string]bool // keys that were not asked for, at most maxOther
+}
+
+// maxOther is how many other keys are remembered, to say which one was meant.
+const maxOther = 10_000
+
+// others returns the keys of the log that are not the one asked for.
+func (t *traffic) others() []string {
+	keys := slices.Collect(maps.Keys(t.other))
+	slices.Sort(keys)
+	return keys
 }
 
 func (t *traffic) worker(int) func([]byte, netip.Addr) {
-	mine := map[string]map[netip.Addr]int64{}
+	mine, others := map[string]map[netip.Addr]int64{}, map[string]bool{}
 	t.mu.Lock()
 	t.workers = append(t.workers, mine)
 	t.mu.Unlock()
 	return func(key []byte, addr netip.Addr) {
 		// A key longer than the engine's has no list to suggest.
-		if len(key) == 0 || len(key) > ipallow.MaxKeyLen || t.key != "" && string(key) != t.key {
+		if len(key) == 0 || len(key) > ipallow.MaxKeyLen {
+			return
+		}
+		if t.key != "" && string(key) != t.key {
+			if len(mine) == 0 && !others[string(key)] && len(others) < maxOther {
+				t.mu.Lock()
+				t.other[string(key)] = true
+				t.mu.Unlock()
+				others[string(key)] = true
+			}
 			return
 		}
 		m := mine[string(key)]

@@ -19,7 +19,7 @@ type finding struct {
 	File       string       `json:"file"`
 	Line       int          `json:"line"`
 	Key        string       `json:"key,omitempty"`
-	Index      int          `json:"index"` // -1: the whole list
+	Index      int          `json:"index"` // from 0; -1: the whole list
 	Entry      string       `json:"entry"`
 	Code       ipallow.Code `json:"code"`
 	Reason     string       `json:"reason"`
@@ -48,7 +48,8 @@ func newValidateCommand() *cobra.Command {
 Files are JSON, CSV or text with one entry a line, each also compressed with
 gzip; - is the standard input. An entry that another one covers is a warning
 and no fault. The exit status is 0 if all lists are valid, 1 if one is not, and
-2 if a file cannot be read.
+2 if a file cannot be read or holds no list. Lines count from 1, and "index" in
+--json from 0, as in the engine.
 
   JSON  {"keys": {"key-1": ["203.0.113.0/24", {"entry": "2001:db8::1", "label": "office"}]}}
         or an array, or lines, of {"key": "key-1", "entries": [...]}
@@ -63,6 +64,7 @@ and no fault. The exit status is 0 if all lists are valid, 1 if one is not, and
 	policy := policyFlags(cmd.Flags())
 	cmd.Flags().StringVar(&opts.Format, "format", "", "`format` of the files: json, csv or text (default: by name and content)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
+	completeValues(cmd, "format", listFormats...)
 	cmd.RunE = func(cmd *cobra.Command, files []string) error {
 		if err := stdinOnce("", files, ""); err != nil {
 			return err

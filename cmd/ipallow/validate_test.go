@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -159,7 +160,10 @@ func TestUsage(t *testing.T) {
 		{[]string{"validate", "--no-such-flag", "x"}, "unknown flag"},
 		{[]string{"validate", "--max-entries", "x", "y"}, `--max-entries cannot be "x": it takes a value of the type int` + "\n"},
 		{[]string{"validate", "-", "-"}, "write one -"},
-		{[]string{"no-such-command"}, "unknown command"},
+		{[]string{"no-such-command"}, `there is no command "no-such-command"` + "\n"},
+		{[]string{"chek"}, `there is no command "chek"; did you mean "check"?`},
+		{[]string{"audti", "--lists", "x"}, "did you mean \"audit\"?"},
+		{[]string{"validate", "-"}, "standard input: the file holds no list"},
 		{[]string{"completion", "no-such-shell"}, "unknown command"},
 		{[]string{"check", "203.0.113.5"}, `required flag(s) "lists" not set`},
 	} {
@@ -174,14 +178,98 @@ func TestUsage(t *testing.T) {
 	code, out, _ := try(t, "")
 	require.Equal(t, exitOK, code)
 	require.Contains(t, out, "validate")
-	code, out, _ = try(t, "", "validate", "--help")
-	require.Equal(t, exitOK, code)
-	require.Contains(t, out, "Examples:")
+	for _, command := range []string{"validate", "check", "explain", "audit", "suggest", "demo", "bench", "conformance", "serve-stdio"} {
+		code, out, _ = try(t, "", command, "--help")
+		require.Equal(t, exitOK, code, command)
+		require.Contains(t, out, "Examples:\n  ", command)
+	}
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		code, out, _ := try(t, "", "completion", shell)
 		require.Equal(t, exitOK, code)
 		require.Contains(t, out, "ipallow")
 	}
+}
+
+// What a shell offers: the values of flags, and the keys of the file.
+func TestCompletion(t *testing.T) {
+	lists := file(t, "lists.json", twoLists)
+	for _, tt := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"check", "--format", ""}, []string{"json", "csv", "text"}},
+		{[]string{"validate", "--format", ""}, []string{"json", "csv", "text"}},
+		{[]string{"audit", "--log-format", ""}, []string{"csv", "jsonl", "nginx"}},
+		{[]string{"suggest", "--format", ""}, []string{"table", "json", "csv", "text"}},
+		{[]string{"check", "--lists", lists, "--key", ""}, []string{"key-1", "key-2"}},
+		{[]string{"explain", "--lists", lists, "--key", ""}, []string{"key-1", "key-2"}},
+		{[]string{"explain", "--lists", lists + "x", "--key", ""}, nil},
+	} {
+		code, out, errOut := try(t, "", append([]string{"__complete"}, tt.args...)...)
+		require.Equal(t, exitOK, code, errOut)
+		require.Equal(t, append(tt.want, ":4", ""), strings.Split(out, "\n"), "%v", tt.args)
+	}
+}
+
+// The progress line says nothing before it knows something.
+func TestProgress(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Unix(0, 0)
+	p := &progress{w: &out, what: "access.log", size: 10_000_000, started: now, now: func() time.Time { return now }}
+	write := func(after time.Duration, n int) {
+		now = now.Add(after)
+		_, _ = p.Write(make([]byte, n)) // never fails
+	}
+	for range 9 {
+		write(100*time.Millisecond, 100_000)
+	}
+	p.finish()
+	require.Empty(t, out.String(), "in the first second")
+	write(100*time.Millisecond, 100_000)
+	require.Equal(t, "\r\x1b[Kaccess.log: 10 % of 10 MB, 1 MB a second, 9s left", out.String())
+	out.Reset()
+	write(100*time.Millisecond, 100_000)
+	require.Empty(t, out.String(), "five times a second at most")
+	write(time.Second, 8_900_000)
+	require.Equal(t, "\r\x1b[Kaccess.log: 100 % of 10 MB, 4 MB a second", out.String())
+	p.finish()
+	require.True(t, strings.HasSuffix(out.String(), "\r\x1b[K"))
+	p.size = -1
+	require.Equal(t, "access.log: 10 MB, 10 MB a second", p.line(time.Second))
+	require.Nil(t, newProgress(&out, 1, ""), "no terminal")
+}
+
+// Ctrl-C ends a demo at once, with the status that shells expect, and leaves no
+// half of a file.
+func TestDemoInterrupted(t *testing.T) {
+	bin := filepath.Join(t.TempDir(), "ipallow")
+	out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput()
+	require.NoError(t, err, string(out))
+	dir := filepath.Join(t.TempDir(), "demo")
+	cmd := exec.Command(bin, "demo", "--dir", dir, "--keys", "100", "--requests", "2000000000")
+	var errOut bytes.Buffer
+	cmd.Stderr = &errOut
+	require.NoError(t, cmd.Start())
+	log := filepath.Join(dir, "requests.csv")
+	require.Eventually(t, func() bool {
+		info, err := os.Stat(log)
+		return err == nil && info.Size() > 0
+	}, 30*time.Second, 5*time.Millisecond, "the demo writes no log")
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // the status is compared
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		_ = cmd.Process.Kill()
+		t.Fatal("the demo did not end in 20 s")
+	}
+	require.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode(), errOut.String())
+	require.Equal(t, "ipallow: interrupted\n", errOut.String())
+	require.NoFileExists(t, log)
 }
 
 // The statuses that a shell sees.

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -70,8 +71,8 @@ type entry struct {
 
 // New makes lists for n keys: each is a customer of one or two providers and
 // has 1 to 20 of their networks. One key in fifty has no list, and one in two
-// hundred has leaked. Some entries are never used.
-func New(n int, seed uint64) (*Demo, error) {
+// hundred has leaked. Some entries are never used. The error is that of ctx.
+func New(ctx context.Context, n int, seed uint64) (*Demo, error) {
 	providers, err := Providers()
 	if err != nil {
 		return nil, err
@@ -79,6 +80,9 @@ func New(n int, seed uint64) (*Demo, error) {
 	d := &Demo{rand: rand.New(rand.NewPCG(seed, 0x64656d6f))}
 	r := d.rand
 	for i := range n {
+		if i%1024 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		k := key{id: fmt.Sprintf("ipk_%08d_%016x", i, r.Uint64())}
 		if i%50 == 49 {
 			d.keys = append(d.keys, k)

@@ -1,18 +1,61 @@
 package reqlog
 
-import "net/netip"
+import (
+	"bytes"
+	"net/netip"
+)
 
-// parseAddr is netip.ParseAddr, which would copy the text to the heap, with a
-// short way for what logs are full of: plain IPv4, and IPv6 in hexadecimal.
+// parseAddr reads an address, also with a port as load balancers, Envoy and Go
+// write it: 203.0.113.5:443, [2001:db8::1]:443, [2001:db8::1]. It is
+// netip.ParseAddr, which would copy the text to the heap, with a fast path for
+// what logs are full of: plain IPv4, and IPv6 in hexadecimal. IPv6 without
+// brackets has no port: 2001:db8::1:443 is an address.
 func parseAddr(b []byte) (netip.Addr, bool) {
+	if addr, ok := parseBare(b); ok {
+		return addr, true
+	}
+	if len(b) > 0 && b[0] == '[' {
+		end := bytes.IndexByte(b, ']')
+		if end < 0 || end+1 < len(b) && !isPort(b[end+1:]) {
+			return netip.Addr{}, false
+		}
+		addr, ok := parseBare(b[1:end])
+		return addr, ok && addr.Is6()
+	}
+	if colon := bytes.IndexByte(b, ':'); colon >= 0 && isPort(b[colon:]) {
+		return parse4(b[:colon])
+	}
+	return netip.Addr{}, false
+}
+
+// parseBare is parseAddr without a port and brackets.
+func parseBare(b []byte) (netip.Addr, bool) {
 	if addr, ok := parse4(b); ok {
 		return addr, true
 	}
 	if addr, ok := parse6(b); ok {
 		return addr, true
 	}
+	if bytes.IndexByte(b, ':') < 0 {
+		return netip.Addr{}, false // not IPv6, and IPv4 has been tried
+	}
 	addr, err := netip.ParseAddr(string(b))
 	return addr, err == nil
+}
+
+// isPort reports whether b is a colon and a port, 0 to 65535.
+func isPort(b []byte) bool {
+	if len(b) < 2 || len(b) > len(":65535") || b[0] != ':' {
+		return false
+	}
+	port := 0
+	for _, c := range b[1:] {
+		if c < '0' || c > '9' {
+			return false
+		}
+		port = 10*port + int(c-'0')
+	}
+	return port <= 65535
 }
 
 // parse4 reads dotted decimal without leading zeros.

@@ -14,17 +14,20 @@ type format struct {
 	name      string
 	header    bool          // the first line that is not empty is no record
 	newParser func() parser // for each worker one of its own
+	in        io.Reader
 }
 
 // The names by which columns and members are found, the best first.
 var (
 	keyNames  = []string{"key", "key_id", "api_key"}
-	addrNames = []string{"address", "addr", "ip", "client_ip", "client_address", "remote_addr"}
+	addrNames = []string{"address", "addr", "ip", "client_ip", "client_address", "client_addr",
+		"remote_addr", "remote_address", "downstream_remote_address", "source_ip"}
 )
 
-// detect looks at the first line that is not empty, without consuming it.
+// detect looks at the first line that is not empty, without consuming it. The
+// format's reader is in, or one of lines made of what in has.
 func detect(in *bufio.Reader, opts Options) (format, error) {
-	f := format{name: opts.Format, newParser: func() parser { return nil }}
+	f := format{name: opts.Format, newParser: func() parser { return nil }, in: in}
 	switch f.name {
 	case "", "csv", "jsonl", "nginx":
 	default:
@@ -58,6 +61,9 @@ func detect(in *bufio.Reader, opts Options) (format, error) {
 			names[1] = []string{opts.AddrField}
 		}
 		f.newParser = func() parser { return newJSONParser(names).parse }
+		if isDocument(line) {
+			f.in, err = newDocument(in, bytes.TrimSpace(line)[0] == '[')
+		}
 	case "nginx":
 		f.newParser = func() parser { return new(nginxParser).parse }
 	}
@@ -84,7 +90,7 @@ func firstLine(in *bufio.Reader) (line []byte, whole bool, err error) {
 
 func guess(line []byte) string {
 	switch {
-	case bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("{")):
+	case bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("{")), isDocument(line):
 		return "jsonl"
 	case bytes.Contains(line, []byte(`] "`)):
 		return "nginx" // [$time_local] "$request"

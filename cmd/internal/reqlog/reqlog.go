@@ -8,7 +8,9 @@
 //     one that does are bad.
 //
 //   - jsonl: an object a line, with the two as members, also nested ones
-//     (client.ip).
+//     (client.ip). An array of such objects, objects over several lines, and a
+//     page of the management API, {"records": [...]}, are read too; lines are
+//     then numbered as if each record had one.
 //
 //   - nginx: the combined format with the key as one more quoted field behind
 //     the others. The address is what stands before the first space, and the
@@ -21,8 +23,8 @@
 //     would be the user agent and not a key.
 //
 // A request without a key (an empty field, in JSON a missing one or null, in
-// nginx "-") is a record with the empty key. A line without an address that
-// netip.ParseAddr takes, one that breaks its format's rules, and one that is
+// nginx "-") is a record with the empty key. An address may have a port,
+// 203.0.113.5:443 or [2001:db8::1]:443. A line without an address, one that breaks its format's rules, and one that is
 // too long is a bad line: it is counted, and the first ones are kept.
 package reqlog
 
@@ -55,7 +57,7 @@ const (
 type Options struct {
 	Format    string // "csv", "jsonl" or "nginx"; default: found out from the first line
 	KeyField  string // the column or member of the key; default: key, key_id or api_key
-	AddrField string // that of the address; default: address, addr, ip, client_ip, client_address or remote_addr
+	AddrField string // that of the address; default: one of the names that logs have, such as address, ip, client_addr or remote_addr
 	Workers   int    // the goroutines that parse; default: GOMAXPROCS, at most 16
 	MaxLine   int    // bytes of the longest line that is no bad one, without its line end; default: DefaultMaxLine
 	BlockSize int    // bytes that a worker gets at a time, raised to MaxLine+2; default: 512 KiB
@@ -133,7 +135,7 @@ func Scan(ctx context.Context, r io.Reader, opts Options, newWorker func(worker 
 		}
 		started <- err
 		if err == nil {
-			ended <- c.cut(in)
+			ended <- c.cut(f.in)
 		}
 	}()
 	select {
