@@ -116,18 +116,18 @@ func parsePrefix(s string) (netip.Prefix, *refusal) {
 		}
 		bits = n
 	}
+	p := netip.PrefixFrom(addr, bits)
 	if addr.Is4In6() {
 		if bits < 96 {
 			return netip.Prefix{}, badSyntax(shortMapped)
 		}
-		addr, bits = addr.Unmap(), bits-96
+		p = netip.PrefixFrom(addr.Unmap(), bits-96)
 	}
-	p := netip.PrefixFrom(addr, bits)
 	if zoned {
 		return netip.Prefix{}, zoneRefused(p.Masked())
 	}
 	if m := p.Masked(); m != p {
-		return netip.Prefix{}, hostBitsSet(p)
+		return netip.Prefix{}, hostBitsSet(p, bits)
 	}
 	return p, nil
 }
@@ -174,10 +174,11 @@ func zoneRefused(p netip.Prefix) *refusal {
 	}
 }
 
-func hostBitsSet(p netip.Prefix) *refusal {
+// hostBitsSet is the refusal of the prefix p, which was written with the given length.
+func hostBitsSet(p netip.Prefix, length int) *refusal {
 	return &refusal{
 		code: CodeHostBitsSet,
-		reason: "the address has bits set beyond the length /" + strconv.Itoa(p.Bits()) +
+		reason: "the address has bits set beyond the length /" + strconv.Itoa(length) +
 			"; write the network, or the single address without a length",
 		networks: []netip.Prefix{p.Masked(), netip.PrefixFrom(p.Addr(), p.Addr().BitLen())},
 		either:   true,

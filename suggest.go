@@ -26,18 +26,24 @@ type refusal struct {
 func (r *refusal) fault(input string, policy *Policy) *EntryError {
 	e := &EntryError{Input: input, Code: r.code, Reason: r.reason}
 	var texts []string
+	refused := ""
 	for _, p := range r.networks {
-		if policy == nil || policy.refuses(p) == "" {
-			texts = append(texts, entryText(p))
+		if policy != nil {
+			if code := policy.refuses(p); code != "" {
+				refused = "; " + entryText(p) + " would be refused too (" + string(code) + ")"
+				continue
+			}
 		}
+		texts = append(texts, entryText(p))
 	}
 	switch {
 	case policy != nil && policy.MaxEntries < 1:
 		return e
+	case refused != "" && (len(texts) == 0 || !r.either):
+		e.Reason += refused
+		return e
 	case r.either:
 		e.Suggestion = strings.Join(texts, " or ")
-	case len(texts) < len(r.networks):
-		return e
 	case policy != nil && len(texts) > policy.MaxEntries:
 		e.Reason += "; it stands for " + strconv.Itoa(len(texts)) + " networks, and a list may have " +
 			strconv.Itoa(policy.MaxEntries) + " entries"
@@ -77,8 +83,8 @@ func explainSyntax(s string) *refusal {
 		return badSyntax("it is too long to be an address or network")
 	}
 	for _, try := range []func(string) *refusal{
-		tryMask, tryLines, tryComment, trySeparated, tryRange, tryQuotes, trySpaced, trySpace, tryURL,
-		tryBrackets, tryKind, tryWildcard, tryZone, tryPort, tryNumbers, tryLength,
+		tryMask, tryLines, tryComment, trySeparated, tryRange, tryQuotes, trySpaced, tryURL, tryBrackets,
+		trySpace, tryKind, tryWildcard, tryZone, tryPort, tryNumbers, tryLength,
 	} {
 		if r := try(s); r != nil {
 			return r
@@ -230,7 +236,7 @@ func trySpace(s string) *refusal {
 	case t == s:
 		return nil
 	case joins:
-		return badSyntax("it contains white space; write one address or network without it")
+		return badSyntax("it contains white space; write one address or network alone, and what it is as its label")
 	default:
 		return within("it contains white space or invisible characters; write it without them", s, t)
 	}
@@ -303,7 +309,7 @@ func tryKind(s string) *refusal {
 				return nil
 			}
 		}
-		return badSyntax("it is the hardware address of a network card (MAC), which no server sees; " + fourForms)
+		return badSyntax("it is the hardware address of a network card (MAC), which servers do not see; " + fourForms)
 	}
 	return nil
 }

@@ -26,10 +26,11 @@ func tryMask(s string) *refusal {
 	if !isMask && !ok {
 		return nil // two addresses
 	}
+	limit := strconv.Itoa(a.BitLen())
 	if !isMask {
-		n = -1
+		return badSyntax("what follows the slash is neither a length nor a netmask; write a length in bits, from /0 to /" + limit)
 	}
-	return network("netmasks are not read; write the length in bits, from /0 to /"+strconv.Itoa(a.BitLen()), a.String(), n)
+	return network("netmasks are not read; write the length in bits, from /0 to /"+limit, a.String(), n)
 }
 
 // maskLength returns the length that a netmask stands for, or an inverted one as access lists of
@@ -74,11 +75,19 @@ func tryRange(s string) *refusal {
 		if !ok {
 			continue
 		}
-		a, err := netip.ParseAddr(strings.TrimSpace(from))
+		from, to = strings.TrimRight(from, " "), strings.TrimSpace(to)
+		if len(from)+len(mark)+len(to) < len(s) && hasNameLetter(to) {
+			// 203.0.113.5 - office
+			return within("it holds more than an entry; write the entry alone, and what it is as its label", s, from)
+		}
+		if _, err := netip.ParsePrefix(from); err == nil {
+			return badSyntax("ranges are not read, and their ends are addresses; write the networks that make it up")
+		}
+		a, err := netip.ParseAddr(from)
 		if err != nil || a.Zone() != "" {
 			continue
 		}
-		b, ok := rangeEnd(a, strings.TrimSpace(to))
+		b, ok := rangeEnd(a, to)
 		a = a.Unmap()
 		switch {
 		case !ok:

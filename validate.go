@@ -235,7 +235,8 @@ func (p Policy) canonical(entries []Entry, dst []Entry) ([]Entry, error) {
 }
 
 // checkPrefix is to a netip.Prefix what parsePrefix is to a text.
-func checkPrefix(p netip.Prefix) (netip.Prefix, *refusal) {
+func checkPrefix(given netip.Prefix) (netip.Prefix, *refusal) {
+	p := given
 	if !p.IsValid() {
 		return p, badSyntax("it is not a valid prefix; " + fourForms)
 	}
@@ -246,7 +247,7 @@ func checkPrefix(p netip.Prefix) (netip.Prefix, *refusal) {
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	if p.Masked() != p {
-		return p, hostBitsSet(p)
+		return p, hostBitsSet(p, given.Bits())
 	}
 	return p, nil
 }
