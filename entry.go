@@ -124,7 +124,7 @@ func parsePrefix(s string) (netip.Prefix, *refusal) {
 		p = netip.PrefixFrom(addr.Unmap(), bits-96)
 	}
 	if zoned {
-		return netip.Prefix{}, zoneRefused(p.Masked())
+		return netip.Prefix{}, zoneRefused(s, p.Masked())
 	}
 	if m := p.Masked(); m != p {
 		return netip.Prefix{}, hostBitsSet(p, bits)
@@ -166,12 +166,21 @@ func entryText(p netip.Prefix) string {
 	return p.String()
 }
 
-func zoneRefused(p netip.Prefix) *refusal {
-	return &refusal{
+// zoneRefused is the refusal of the text s, which is p with a zone. A zone may be any text, so what
+// looks like several entries, of which the first has a zone, is one too: all of them were meant.
+func zoneRefused(s string, p netip.Prefix) *refusal {
+	r := &refusal{
 		code:     CodeZoneNotAllowed,
 		reason:   "a zone names an interface of one machine and means nothing to others; write the address without it",
 		networks: []netip.Prefix{p},
 	}
+	for _, parts := range [][]string{strings.FieldsFunc(s, isSeparator), strings.Fields(s)} {
+		if all := several(s, parts); all != nil {
+			r.networks = all.networks
+			break
+		}
+	}
+	return r
 }
 
 // hostBitsSet is the refusal of the prefix p, which was written with the given length.

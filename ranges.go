@@ -1,6 +1,7 @@
 package ipallow
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
 	"strings"
@@ -71,6 +72,23 @@ var nonPublicSpans = func() (spans [][2]netip.Addr) {
 	}
 	return spans
 }()
+
+// lastAddr is the highest address in p.
+func lastAddr(p netip.Prefix) netip.Addr {
+	if p.Addr().Is4() {
+		b := p.Addr().As4()
+		binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])|uint32(1<<(32-p.Bits())-1))
+		return netip.AddrFrom4(b)
+	}
+	b := p.Addr().As16()
+	hi, lo := ^uint64(0)>>p.Bits(), ^uint64(0)
+	if p.Bits() > 64 {
+		lo >>= p.Bits() - 64
+	}
+	binary.BigEndian.PutUint64(b[:8], binary.BigEndian.Uint64(b[:8])|hi)
+	binary.BigEndian.PutUint64(b[8:], binary.BigEndian.Uint64(b[8:])|lo)
+	return netip.AddrFrom16(b)
+}
 
 // isNonPublic reports whether no address in the canonical prefix p can be a client's public address.
 func isNonPublic(p netip.Prefix) bool {

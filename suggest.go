@@ -25,6 +25,13 @@ type refusal struct {
 // refuses is not suggested. Networks that belong together are suggested all or not at all.
 func (r *refusal) fault(input string, policy *Policy) *EntryError {
 	e := &EntryError{Input: input, Code: r.code, Reason: r.reason}
+	if policy != nil && len(r.networks) > policy.MaxEntries && (!r.either || policy.MaxEntries < 1) {
+		if policy.MaxEntries > 0 {
+			e.Reason += "; it stands for " + strconv.Itoa(len(r.networks)) + " networks, and a list may have " +
+				strconv.Itoa(policy.MaxEntries) + " entries"
+		}
+		return e
+	}
 	var texts []string
 	refused := ""
 	for _, p := range r.networks {
@@ -37,17 +44,11 @@ func (r *refusal) fault(input string, policy *Policy) *EntryError {
 		texts = append(texts, entryText(p))
 	}
 	switch {
-	case policy != nil && policy.MaxEntries < 1:
-		return e
 	case refused != "" && (len(texts) == 0 || !r.either):
 		e.Reason += refused
 		return e
 	case r.either:
 		e.Suggestion = strings.Join(texts, " or ")
-	case policy != nil && len(texts) > policy.MaxEntries:
-		e.Reason += "; it stands for " + strconv.Itoa(len(texts)) + " networks, and a list may have " +
-			strconv.Itoa(policy.MaxEntries) + " entries"
-		return e
 	case len(texts) == 1:
 		e.Suggestion = texts[0]
 	}
@@ -62,8 +63,12 @@ func badSyntax(reason string, networks ...netip.Prefix) *refusal {
 const fourForms = "write an IPv4 address (203.0.113.5), an IPv4 network (203.0.113.0/24), " +
 	"an IPv6 address (2001:db8::1) or an IPv6 network (2001:db8::/48)"
 
-// maxExplained is the length of the longest text that is searched for several entries.
-const maxExplained = 4096
+// maxExplained is the length of the longest text that is searched for several entries, and
+// maxMeant how many networks are looked for in one text, so that what a text costs has a bound.
+const (
+	maxExplained = 4096
+	maxMeant     = 4096
+)
 
 // explainSyntax says why s is none of the four forms.
 func explainSyntax(s string) *refusal {
@@ -140,7 +145,7 @@ func trySeparated(s string) *refusal {
 	if s[0] == '[' && s[len(s)-1] == ']' && strings.Count(s, "]") == 1 && strings.ContainsAny(s, `"',`) {
 		list = s[1 : len(s)-1] // a JSON array
 	}
-	parts := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ';' || r == '|' })
+	parts := strings.FieldsFunc(list, isSeparator)
 	switch {
 	case len(parts) == 1 && parts[0] == s:
 		return nil
@@ -154,6 +159,8 @@ func trySeparated(s string) *refusal {
 	}
 	return badSyntax("it holds several entries, and not all of them can be read; write one at a time")
 }
+
+func isSeparator(r rune) bool { return r == ',' || r == ';' || r == '|' }
 
 // trySpaced reads entries with white space between them.
 func trySpaced(s string) *refusal { return several(s, strings.Fields(s)) }
@@ -171,7 +178,7 @@ func several(s string, parts []string) *refusal {
 			continue
 		}
 		inner := within("", s, part)
-		if len(inner.networks) == 0 || inner.either {
+		if len(inner.networks) == 0 || inner.either || len(r.networks) > maxMeant {
 			return nil
 		}
 		for _, p := range inner.networks {

@@ -1,6 +1,8 @@
 package ipallow
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -139,15 +141,26 @@ func rangeEnd(a netip.Addr, s string) (netip.Addr, bool) {
 func rangeNetworks(a, b netip.Addr) []netip.Prefix {
 	var networks []netip.Prefix
 	for {
-		n := a.BitLen()
-		for n > 0 {
-			p := netip.PrefixFrom(a, n-1)
-			if p.Masked().Addr() != a || b.Less(lastAddr(p)) {
-				break
-			}
-			n--
+		hi, lo := words(a)
+		hi2, lo2 := words(b)
+		// The network that begins at a has at most as many host bits as a has zeros at its
+		// end, and at most as many addresses as there are up to b.
+		zeros := bits.TrailingZeros64(lo)
+		if lo == 0 {
+			zeros += bits.TrailingZeros64(hi)
 		}
-		p := netip.PrefixFrom(a, n)
+		less, borrow := bits.Sub64(lo2, lo, 0)
+		more, _ := bits.Sub64(hi2, hi, borrow)
+		less, carry := bits.Add64(less, 1, 0)
+		more, carry = bits.Add64(more, 0, carry)
+		size := bits.Len64(less) - 1
+		if more != 0 {
+			size = 64 + bits.Len64(more) - 1
+		}
+		if carry != 0 {
+			size = 128
+		}
+		p := netip.PrefixFrom(a, a.BitLen()-min(zeros, size))
 		networks = append(networks, p)
 		last := lastAddr(p)
 		if last == b {
@@ -157,14 +170,10 @@ func rangeNetworks(a, b netip.Addr) []netip.Prefix {
 	}
 }
 
-// lastAddr is the highest address in p.
-func lastAddr(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 1 << (7 - i%8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
+// words are the two halves of an address, which for IPv4 is in its IPv4-mapped form.
+func words(a netip.Addr) (hi, lo uint64) {
+	b := a.As16()
+	return binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
 }
 
 // tryWildcard reads 203.0.113.* and the like, and 2001:db8:1:* for the family with colons.

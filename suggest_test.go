@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ipallow/ipallow/internal/gen"
 	"github.com/ipallow/ipallow/internal/naive"
@@ -115,6 +116,11 @@ func TestSuggestionsOfSeveral(t *testing.T) {
 		{"2001:db8::%eth0/16", "", "too broad without its zone"},
 		{"fe80::1%", "", "link-local"},
 
+		{"2001:db8::1%eth0, 2001:db8::2", "2001:db8::1 2001:db8::2", "a zone that is another entry"},
+		{"2001:db8::%eth0, 2001:db8:1::/48", "2001:db8:: 2001:db8:1::/48", "the length belongs to the other entry"},
+		{"2001:db8::1%eth0 2001:db8::2%eth1", "2001:db8::1 2001:db8::2", "with a space between them"},
+		{"2001:db8::1%a, b", "2001:db8::1", "a zone with a comma"},
+
 		{"64:ff9b::203.0.113.5", "203.0.113.5", "carries IPv4 (RFC 6052)"},
 		{"64:ff9b::cb00:7100/120", "203.0.113.0/24", "carries an IPv4 network"},
 		{"64:ff9b:1::203.0.113.5", "203.0.113.5", "carries IPv4 (RFC 8215)"},
@@ -137,6 +143,28 @@ func TestSuggestionsOfSeveral(t *testing.T) {
 		for _, s := range f.Suggestions[:min(len(f.Suggestions), maxShown)] {
 			require.Contains(t, err.Error(), s, "a person reads them too")
 		}
+	}
+}
+
+// What a text costs has a bound, whatever it stands for.
+func TestSuggestionsAreBounded(t *testing.T) {
+	policy := *widest()
+	for _, text := range []string{
+		strings.Repeat("::1-ff::,", 450), strings.Repeat("::1-ff::,", 14), strings.Repeat("::1-ff:: ", 450),
+		strings.Repeat("::%a,", 800), strings.Repeat("::% ", 1000), strings.Repeat("- ", 2000), strings.Repeat("[", 4000), strings.Repeat("\n#", 2000),
+		strings.Repeat("a=", 60), strings.Repeat("ip:", 40) + "::1", strings.Repeat("://", 42), strings.Repeat("%", 128), strings.Repeat("'", 127),
+		strings.Repeat("a:1 ", 1000), strings.Repeat("1/", 2000), strings.Repeat("\u200b", 1300), strings.Repeat("*.", 2000), strings.Repeat("..", 2000), strings.Repeat("- ;", 1300),
+	} {
+		start := time.Now()
+		for range 20 {
+			_, err := policy.ParseList([]string{text})
+			var f *EntryError
+			require.ErrorAs(t, err, &f)
+			require.LessOrEqual(t, len(f.Suggestions), maxMeant+254)
+			require.Less(t, len(err.Error()), maxFaultText)
+		}
+		// Each takes a few milliseconds at the most; what is not bounded takes minutes.
+		require.Less(t, time.Since(start), 20*time.Second, "%.40q", text)
 	}
 }
 
