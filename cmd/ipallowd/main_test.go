@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -16,6 +18,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -394,5 +397,20 @@ func TestManagementBehindProxy(t *testing.T) {
 			require.Len(t, trail.Records, 1)
 			require.Equal(t, tt.want, trail.Records[0].Address)
 		})
+	}
+}
+
+// A text in the log is cut, in every format, whatever it came in.
+func TestLongTextInLog(t *testing.T) {
+	long := strings.Repeat("é", 50_000)
+	for _, format := range []string{"text", "json"} {
+		var out bytes.Buffer
+		logger, err := newLogger(&out, format, "debug")
+		require.NoError(t, err)
+		logger.Debug(long, "text", long, "error", errors.New(long), "list", []string{long}, slog.Group("group", "text", long), "n", 5, "ok", "short")
+		require.Less(t, out.Len(), 6*maxLogged)
+		require.True(t, utf8.Valid(out.Bytes()))
+		require.Contains(t, out.String(), "short")
+		require.Equal(t, 5, strings.Count(out.String(), "…"))
 	}
 }

@@ -40,6 +40,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"golang.org/x/net/http/httpguts"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -79,7 +80,11 @@ func (s *Service) Check(_ context.Context, request *authv3.CheckRequest) (*authv
 		Path:       gateway.OriginalPath(original.GetPath()),
 		ClientAddr: client.Addr,
 	}
-	d := s.gate.Admit(gateway.Call{Header: head, Method: record.Method, Client: client, Time: record.Time})
+	method := record.Method
+	if method != "" && !httpguts.ValidHeaderFieldName(method) {
+		method, record.Method = "", "(unknown)"
+	}
+	d := s.gate.Admit(gateway.Call{Header: head, Method: method, Client: client, Time: record.Time})
 	record.Verdict = d.Verdict
 	if d.Key != nil {
 		record.KeyID = d.Key.ID

@@ -34,6 +34,8 @@ var (
 	needsRead    = scopeAnswer("read")
 	needsWrite   = scopeAnswer("write")
 	notAllowed   = denied()
+	badMethod    = newAnswer(http.StatusBadRequest, "BAD_REQUEST", "Request method must be a token", "", "")
+	badHost      = newAnswer(http.StatusBadRequest, "BAD_REQUEST", "Request host must be a host name or address, and a port at most", "", "")
 	badTarget    = newAnswer(http.StatusBadRequest, "BAD_REQUEST", "Request target must be a path", "", "")
 	badPath      = newAnswer(http.StatusBadRequest, "BAD_REQUEST", "Request path must not contain . or .. segments", "", "")
 	badBody      = newAnswer(http.StatusBadRequest, "BAD_REQUEST", "Request body could not be read", "", "")

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/ipallow/ipallow/clientip"
 )
 
@@ -28,7 +30,7 @@ import (
 //	X-Forwarded-Uri, X-Original-Uri or X-Original-Url   the path, for the usage log
 //	the header that Options.Source reads      the client's address
 //
-// A method that is missing, repeated, or not the same in both headers fails
+// A method that is missing, repeated, no token, or not the same in both headers fails
 // closed: the key needs the scope write. The path is in the log only.
 const AuthzPath = reserved + "/authz"
 
@@ -39,7 +41,7 @@ func (g *Gateway) authz(x *exchange, r *http.Request, client clientip.Result) {
 	x.front = ForwardAuth
 	method, ok := agreed(r.Header["X-Forwarded-Method"], r.Header["X-Original-Method"])
 	x.record.Method = method
-	if !ok {
+	if !ok || !httpguts.ValidHeaderFieldName(method) {
 		method, x.record.Method = "", unknown
 	}
 	x.record.Path = unknown

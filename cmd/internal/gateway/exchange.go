@@ -161,6 +161,8 @@ func (g *Gateway) logRequest(r *usagelog.Record) {
 	if !g.logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
+	n := r.Normalize() // a path may be as long as a header
+	r = &n
 	g.logger.LogAttrs(ctx, slog.LevelDebug, "request",
 		slog.String("request", r.RequestID), slog.String("key", r.KeyID), slog.String("client", r.ClientAddr.String()),
 		slog.String("method", r.Method), slog.String("path", r.Path), slog.Int("status", r.Status),

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // forwarded is what a trusted proxy says of the request that it received.
@@ -19,7 +21,7 @@ func forwardedBy(h http.Header, client netip.Addr) forwarded {
 		port:   single(h["X-Forwarded-Port"]),
 		prefix: single(h["X-Forwarded-Prefix"]),
 	}
-	if strings.ContainsFunc(f.host, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`/?#@\`, r) }) {
+	if !httpguts.ValidHostHeader(f.host) {
 		f.host = ""
 	}
 	if n, err := strconv.ParseUint(f.port, 10, 16); err != nil || n == 0 {

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/clientip"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
@@ -94,6 +96,13 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) serve(x *exchange, r *http.Request) {
 	client := g.source.FromRequest(r)
 	x.record.ClientAddr = client.Addr
+	if a := malformed(r); a != nil {
+		if a == badMethod {
+			x.record.Method = unknown
+		}
+		a.write(x)
+		return
+	}
 	if isReserved(r.URL.Path) {
 		g.serveReserved(x, r, client)
 		return
@@ -112,6 +121,22 @@ func (g *Gateway) serve(x *exchange, r *http.Request) {
 	default:
 		g.proxy.serve(x, r)
 	}
+}
+
+// malformed returns the answer to a request that net/http refuses over HTTP/1.1 and
+// takes over HTTP/2, where method, host and path are fields of their own: what they
+// say must still fit a request line (RFC 9113, section 8.3.1). No client that does
+// this means well, so it is not asked for a key.
+func malformed(r *http.Request) *Answer {
+	switch {
+	case !httpguts.ValidHeaderFieldName(r.Method): // a token, RFC 9110, section 9.1
+		return badMethod
+	case !httpguts.ValidHostHeader(r.Host):
+		return badHost
+	case strings.Contains(r.URL.RawQuery, " "):
+		return badTarget
+	}
+	return nil
 }
 
 // reserved is the part of the path space that the gateway keeps for itself. It
