@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"net/http"
+	"strconv"
 
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/httpallow"
@@ -101,11 +102,11 @@ func (r *recorder) WriteHeader(status int) { r.status = status }
 
 // write sends the answer. An error means that the client is gone.
 func (a *Answer) write(x *exchange) {
-	x.leaveBody()
 	h := x.Header()
 	for name, value := range a.Header {
 		h[name] = []string{value}
 	}
+	h["Content-Length"] = []string{strconv.Itoa(len(a.Body))}
 	x.WriteHeader(a.Status)
 	_, _ = x.WriteString(a.Body)
 }

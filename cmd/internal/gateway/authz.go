@@ -63,7 +63,6 @@ func (g *Gateway) authz(x *exchange, r *http.Request, client clientip.Result) {
 		h["X-Ipallow-Client"] = []string{client.Addr.String()}
 	}
 	h["Cache-Control"] = noStore
-	x.leaveBody()
 	x.WriteHeader(http.StatusNoContent)
 }
 

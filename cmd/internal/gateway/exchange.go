@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/ipallow/ipallow/usagelog"
@@ -25,8 +26,8 @@ type exchange struct {
 	front         Front
 	authenticated bool
 	returned      bool        // the handler came to its end
-	hasBody       bool        // the client sends one
-	body          *clientBody // nil where the request has none, or is not passed on
+	body          *clientBody // nil where the request has none
+	ordered       bool        // HTTP/1.1: the next request follows the whole body
 	buf           [128]byte   // for the ping's answer, which is shorter
 }
 
@@ -47,24 +48,13 @@ func (x *exchange) finish() {
 	x.gate.Record(&x.record, x.front, x.authenticated)
 }
 
-// unreadBody bounds how long the server waits for what is left of a body that
-// nobody reads. It reads some of it before it sends the answer, so that a client
-// which sends it byte by byte, with or without a key, could hold the connection
-// for ever.
-const unreadBody = 5 * time.Second
-
-// leaveBody is called before an answer for which the body was not read.
-func (x *exchange) leaveBody() {
-	if x.hasBody {
-		// A ResponseWriter without deadlines, in tests, has nobody waiting.
-		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Now().Add(unreadBody))
-	}
-}
-
 func (x *exchange) WriteHeader(status int) {
-	// 1xx are announcements, but 101 ends the HTTP exchange.
-	if x.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		x.status = status
+	switch {
+	case status < 200 && status != http.StatusSwitchingProtocols:
+		// An announcement, which ReverseProxy passes on as it came.
+		removeHopByHop(x.Header())
+	case x.status == 0:
+		x.begin(status)
 	}
 	x.ResponseWriter.WriteHeader(status)
 }
@@ -91,7 +81,35 @@ func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
 
 func (x *exchange) written() {
 	if x.status == 0 {
-		x.status = http.StatusOK
+		x.begin(http.StatusOK)
+	}
+}
+
+// begin is called before the header is written.
+func (x *exchange) begin(status int) {
+	x.status = status
+	if x.ordered && x.body.remains() && status != http.StatusSwitchingProtocols {
+		// Without this net/http reads the body before it answers (RFC 9112, section
+		// 9.6, lets a server close instead).
+		x.Header()["Connection"] = closing
+	}
+}
+
+var closing = []string{"close"}
+
+// removeHopByHop removes what is meant for this connection alone (RFC 9110, section
+// 7.6.1).
+func removeHopByHop(h http.Header) {
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range []string{
+		"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
+		"Transfer-Encoding", "Upgrade",
+	} {
+		delete(h, name)
 	}
 }
 

@@ -78,7 +78,6 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{
 		ResponseWriter: w,
 		gate:           g,
-		hasBody:        r.ContentLength != 0,
 		record: usagelog.Record{
 			Time:      time.Now(),
 			RequestID: NewRequestID(),
@@ -88,6 +87,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x.id[0] = x.record.RequestID
 	w.Header()["X-Request-Id"] = x.id[:]
+	if r.ContentLength != 0 {
+		x.body = &clientBody{ReadCloser: r.Body, expects: r.Header["Expect"] != nil}
+		if x.ordered = r.ProtoMajor == 1; x.ordered {
+			defer x.body.leave(x)
+		}
+	}
 	defer x.finish() // also when what follows panics
 	g.serve(x, r)
 	x.returned = true

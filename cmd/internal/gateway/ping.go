@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"strconv"
 )
 
 // pingPath is what a gateway without an upstream answers.
@@ -24,7 +25,6 @@ func (g *Gateway) ping(x *exchange, r *http.Request) {
 		readOnlyPath.write(x)
 		return
 	}
-	x.leaveBody()
 	// None of the three needs escaping.
 	b := append(x.buf[:0], `{"key_id":"`...)
 	b = append(b, x.record.KeyID...)
@@ -42,5 +42,8 @@ func (g *Gateway) ping(x *exchange, r *http.Request) {
 	h := x.Header()
 	h["Content-Type"] = jsonType
 	h["Cache-Control"] = noStore
+	if x.body != nil {
+		h["Content-Length"] = []string{strconv.Itoa(len(b))}
+	}
 	_, _ = x.Write(b)
 }

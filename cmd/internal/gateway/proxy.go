@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -54,11 +53,16 @@ func newProxy(opts *Options, logger *slog.Logger) *proxy {
 		Transport:      p.transport,
 		ModifyResponse: modifyResponse,
 		ErrorHandler:   p.fail,
+		FlushInterval:  flushAfter,
 		BufferPool:     new(buffers),
 		ErrorLog:       slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 	return p
 }
+
+// flushAfter is how long a part of an answer may wait for the next one. Answers that
+// come at once are written at once, with their header.
+const flushAfter = 5 * time.Millisecond
 
 type exchangeKey struct{}
 
@@ -69,7 +73,14 @@ func (p *proxy) serve(x *exchange, r *http.Request) {
 		badPath.write(x)
 		return
 	}
-	p.reverse.ServeHTTP(x, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
+	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	if x.body != nil {
+		r.Body = x.body
+		// net/http would take the beginning of a body that the upstream reads while it
+		// answers. A ResponseWriter without full duplex, in tests, does not read it.
+		_ = http.NewResponseController(x.ResponseWriter).EnableFullDuplex()
+	}
+	p.reverse.ServeHTTP(x, r)
 }
 
 // rewrite makes the request to the upstream. ReverseProxy has removed the
@@ -117,10 +128,6 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 		delete(h, "Upgrade")
 		delete(h, "Connection")
 	}
-	if out.Body != nil {
-		x.body = &clientBody{ReadCloser: out.Body}
-		out.Body = x.body
-	}
 }
 
 // modifyResponse puts the gateway's name for the request in the place of the
@@ -152,33 +159,6 @@ func (p *proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	x.Header()["X-Request-Id"] = x.id[:]
 	answer.write(x)
-}
-
-// A clientBody tells whether it was the client's side that failed. It is read by
-// the transport's goroutine.
-type clientBody struct {
-	io.ReadCloser
-	mu  sync.Mutex
-	err error
-}
-
-func (b *clientBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		b.mu.Lock()
-		b.err = err
-		b.mu.Unlock()
-	}
-	return n, err
-}
-
-func (b *clientBody) failed() bool {
-	if b == nil {
-		return false
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.err != nil
 }
 
 // buffers are for copying responses.
