@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/stretchr/testify/require"
 )
 
@@ -19,10 +20,15 @@ func TestDocumentIsValid(t *testing.T) {
 	require.Equal(t, "3.1.0", document.OpenAPI)
 	require.NoError(t, document.Validate(context.Background(), openapi3.EnableExamplesValidation(), openapi3.EnableSchemaFormatValidation()))
 
+	// Generators refuse a name that is there twice, which readers pass over.
+	_, err := jsontext.NewDecoder(bytes.NewReader(Document)).ReadValue()
+	require.NoError(t, err)
+
 	ids := map[string]bool{}
 	for path, item := range document.Paths.Map() {
 		for method, op := range item.Operations() {
 			require.NotEmpty(t, op.Summary, "%s %s", method, path)
+			require.NotEmpty(t, op.Description, "%s %s", method, path)
 			require.False(t, ids[op.OperationID], op.OperationID)
 			ids[op.OperationID] = true
 			require.Nil(t, op.Security, "%s %s needs the token as all others do", method, path)
