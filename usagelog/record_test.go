@@ -28,6 +28,7 @@ func TestNormalizePath(t *testing.T) {
 		{"the surrogate that UTF-8 forbids", "/\xed\xa0\x80", "/%ED%A0%80"},
 		{"printable beyond ASCII stays", "/größe/日本", "/größe/日本"},
 		{"right-to-left override, which turns text around", "/\u202etxt.exe", "/%E2%80%AEtxt.exe"},
+		{"letters, marks and symbols that look like nothing", "/a\u3164\u034f\u2800\ufe0f", "/a%E3%85%A4%CD%8F%E2%A0%80%EF%B8%8F"},
 		{"line separator", "/\u2028", "/%E2%80%A8"},
 		{"C1 control", "/\u0085", "/%C2%85"},
 		{"query behind a control character", "/\x01?secret", "/%01"},

@@ -15,10 +15,10 @@ func cleanText(s string, limit int) string {
 }
 
 // cleanPath returns the part of s before a query or a fragment, with
-// everything that is not printable percent-encoded, cut and marked at limit
-// bytes. A '?' that was percent-encoded in the request and decoded by the
-// server is cut as well: losing the end of an odd path is harmless, keeping a
-// query is not.
+// everything that is not printable or looks like nothing percent-encoded, cut and
+// marked at limit bytes. A '?' that was percent-encoded in the request and decoded
+// by the server is cut as well: losing the end of an odd path is harmless, keeping
+// a query is not.
 func cleanPath(s string, limit int) string {
 	plain := true
 	for i := 0; i < len(s); i++ {
@@ -60,7 +60,7 @@ func rewrite(s string, limit int, percent bool) string {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		invalid := r == utf8.RuneError && n == 1
 		switch {
-		case !invalid && unicode.IsPrint(r):
+		case !invalid && unicode.IsPrint(r) && !(percent && isBlank(r)):
 			out = append(out, s[i:i+n]...)
 		case percent:
 			for _, c := range []byte(s[i : i+n]) {
@@ -78,4 +78,10 @@ func rewrite(s string, limit int, percent bool) string {
 		i += n
 	}
 	return string(out)
+}
+
+// isBlank reports whether r, which is printable, looks like nothing: fillers, variation
+// selectors, a Braille pattern without dots.
+func isBlank(r rune) bool {
+	return r == 0x2800 || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }

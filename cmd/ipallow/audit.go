@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/ipallow/ipallow/cmd/internal/audit"
 	"github.com/ipallow/ipallow/cmd/internal/reqlog"
+	"github.com/ipallow/ipallow/cmd/internal/visible"
 	"github.com/ipallow/ipallow/listfile"
 	"github.com/spf13/cobra"
 )
@@ -128,12 +128,9 @@ It is a report: the exit status is 0 even if requests would be denied, unless
 		out.Seconds = time.Since(started).Seconds()
 		out.Report = auditor.Report()
 		if asJSON {
-			e := json.NewEncoder(cmd.OutOrStdout())
-			e.SetIndent("", "  ")
-			e.SetEscapeHTML(false)
-			err = e.Encode(out)
+			err = printJSON(cmd.OutOrStdout(), out, "  ")
 		} else {
-			err = out.print(cmd.OutOrStdout(), top)
+			err = out.print(visible.Writer(cmd.OutOrStdout()), top)
 		}
 		switch {
 		case err != nil:
@@ -246,7 +243,7 @@ func (o *auditOutput) print(w io.Writer, top int) error {
 		if shown++; shown == 1 {
 			fmt.Fprintf(t, "\nkeys with denied requests\tdenied\tserved\tentries\n")
 		}
-		fmt.Fprintf(t, "  %q\t%d\t%d\t%d\n", cut(k.Key), k.Denied, k.Allowed, k.Entries)
+		fmt.Fprintf(t, "  %s\t%d\t%d\t%d\n", quote(k.Key), k.Denied, k.Allowed, k.Entries)
 	}
 	denied := 0
 	for _, k := range o.Keys {
@@ -266,7 +263,7 @@ func (o *auditOutput) print(w io.Writer, top int) error {
 			if open == 1 {
 				fmt.Fprintf(t, "\nkeys without a list\tserved\n")
 			}
-			fmt.Fprintf(t, "  %q\t%d\n", cut(k.Key), k.Unrestricted)
+			fmt.Fprintf(t, "  %s\t%d\n", quote(k.Key), k.Unrestricted)
 		}
 	}
 	if open > top {
@@ -293,9 +290,9 @@ func (o *auditOutput) print(w io.Writer, top int) error {
 			place = items[e.Index].Pos.String()
 		}
 		if e.Label != "" {
-			e.Prefix += fmt.Sprintf(" (%q)", e.Label)
+			e.Prefix += " (" + quote(e.Label) + ")"
 		}
-		fmt.Fprintf(t, "  %s\t%q\t%s\n", e.Prefix, cut(e.Key), place)
+		fmt.Fprintf(t, "  %s\t%s\t%s\n", e.Prefix, quote(e.Key), place)
 	}
 	if n := len(o.Unused); n > top {
 		fmt.Fprintf(t, "  and %d more of %d entries (--top, or --json)\n", n-top, o.Entries)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -61,7 +60,7 @@ func (t *target) known(cmd *cobra.Command, l *loaded) error {
 	if l.Lists[t.key] != nil || t.unknown {
 		return nil
 	}
-	text := fmt.Sprintf("no list in %s is for the key %q%s", t.file, cut(t.key), didYouMean(similar(l.Order, t.key)))
+	text := fmt.Sprintf("no list in %s is for the key %s%s", t.file, quote(t.key), didYouMean(similar(l.Order, t.key)))
 	if cmd.Name() == "check" {
 		return usage(fmt.Errorf("%s\na key without a list is served from everywhere; "+
 			"if that is what you ask for, add --allow-unknown", text))
@@ -95,7 +94,7 @@ func addresses(cmd *cobra.Command, args []string) ([]netip.Addr, error) {
 	add := func(text, where string) error {
 		a, err := netip.ParseAddr(text)
 		if err != nil {
-			return usage(fmt.Errorf("%s%q is not an address; write one such as 203.0.113.5 or 2001:db8::1", where, cut(text)))
+			return usage(fmt.Errorf("%s%s is not an address; write one such as 203.0.113.5 or 2001:db8::1", where, quote(text)))
 		}
 		addrs = append(addrs, a)
 		return nil
@@ -188,10 +187,10 @@ func printCheck(w io.Writer, key string, a netip.Addr, v ipallow.Verdict, asJSON
 		_, err := fmt.Fprintf(w, "%s %s\n", a, v)
 		return err
 	}
-	return json.NewEncoder(w).Encode(struct {
+	return printJSON(w, struct {
 		Key     string          `json:"key"`
 		Address netip.Addr      `json:"address"`
 		Verdict ipallow.Verdict `json:"verdict"`
 		Served  bool            `json:"served"`
-	}{key, a, v, v.OK()})
+	}{key, a, v, v.OK()}, "")
 }

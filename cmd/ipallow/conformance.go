@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -78,10 +77,7 @@ func writeReport(w io.Writer, r *conform.Result, asJSON bool) error {
 	if !asJSON {
 		return r.Print(w)
 	}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(r)
+	return printJSON(w, r, "  ")
 }
 
 // caseProgress shows how many cases are answered, ten times a second at most,

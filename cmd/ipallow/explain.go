@@ -2,13 +2,13 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
 	"slices"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/visible"
 	"github.com/ipallow/ipallow/listfile"
 	"github.com/spf13/cobra"
 )
@@ -74,9 +74,9 @@ all would be served, and 1 if one would be denied.`,
 			x := explain(l, t.key, a)
 			verdicts = append(verdicts, x.Verdict)
 			if asJSON {
-				err = json.NewEncoder(cmd.OutOrStdout()).Encode(x)
+				err = printJSON(cmd.OutOrStdout(), x, "")
 			} else {
-				err = x.print(cmd.OutOrStdout())
+				err = x.print(visible.Writer(cmd.OutOrStdout()))
 			}
 			if err != nil {
 				return err
@@ -133,15 +133,15 @@ func (x *explanation) print(w io.Writer) (err error) {
 		if e.Label == "" {
 			return ""
 		}
-		return fmt.Sprintf(" (%q)", e.Label)
+		return " (" + quote(e.Label) + ")"
 	}
 	switch {
 	case x.Entry != nil:
 		_, err = fmt.Fprintf(w, "%s is %s: it is in %s%s, entry %d, at %s\n", x.Address, x.Verdict, x.Entry.Entry, label(x.Entry), x.Entry.Index+1, x.Entry.Place)
 	case x.Verdict == ipallow.Unrestricted:
-		_, err = fmt.Fprintf(w, "%s is %s: the key %q has no list, so every address is served\n", x.Address, x.Verdict, cut(x.Key))
+		_, err = fmt.Fprintf(w, "%s is %s: the key %s has no list, so every address is served\n", x.Address, x.Verdict, quote(x.Key))
 	default:
-		_, err = fmt.Fprintf(w, "%s is %s: no entry of %q contains it\n", x.Address, x.Verdict, cut(x.Key))
+		_, err = fmt.Fprintf(w, "%s is %s: no entry of %s contains it\n", x.Address, x.Verdict, quote(x.Key))
 		if err == nil && len(x.Nearest) == 0 {
 			_, err = fmt.Fprintf(w, "  the list has no entry of its family\n")
 		}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/visible"
 	"github.com/ipallow/ipallow/listfile"
 )
 
@@ -82,7 +85,7 @@ func loadLists(path string, in io.Reader, opts listfile.Options, policy ipallow.
 func faultLine(list *listfile.List, f *ipallow.EntryError) string {
 	pos, input := list.Pos, ""
 	if f.Index >= 0 && f.Index < len(list.Items) {
-		pos, input = list.Items[f.Index].Pos, fmt.Sprintf("%q: ", cut(list.Items[f.Index].Entry))
+		pos, input = list.Items[f.Index].Pos, quote(list.Items[f.Index].Entry)+": "
 	}
 	line := fmt.Sprintf("%s: %s%s: %s", pos, input, f.Code, f.Reason)
 	switch {
@@ -94,10 +97,26 @@ func faultLine(list *listfile.List, f *ipallow.EntryError) string {
 	return line
 }
 
+// quote quotes a text for a message, and shortens it.
+func quote(s string) string { return visible.Quote(cut(s)) }
+
 // cut shortens a text for a message.
 func cut(s string) string {
 	if len(s) > 80 {
 		return s[:80] + "..."
 	}
 	return s
+}
+
+// printJSON writes v for programs, and for people who look at it on a terminal.
+func printJSON(w io.Writer, v any, indent string) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", indent)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(visible.JSON(b.Bytes()))
+	return err
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/ipallow/ipallow/cmd/internal/visible"
 )
 
 // The statuses that the program ends with.
@@ -91,7 +93,7 @@ Ctrl-C.`,
 		var invalid *pflag.InvalidValueError
 		if errors.As(err, &invalid) { // its own text quotes strconv
 			f := invalid.GetFlag()
-			err = fmt.Errorf("--%s cannot be %q: it takes a value of the type %s", f.Name, cut(invalid.GetValue()), f.Value.Type())
+			err = fmt.Errorf("--%s cannot be %s: it takes a value of the type %s", f.Name, quote(invalid.GetValue()), f.Value.Type())
 		}
 		return usage(seeHelp(cmd, err))
 	})
@@ -130,7 +132,7 @@ Ctrl-C.`,
 	if flag || !started && !errors.As(err, &wrong) {
 		err = usage(seeHelp(cmd, err))
 	}
-	fmt.Fprintln(errOut, "ipallow:", err)
+	fmt.Fprintln(visible.Writer(errOut), "ipallow:", err)
 	if errors.As(err, &wrong) || !started {
 		return exitUsage
 	}
@@ -145,9 +147,9 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	}
 	var quoted []string
 	for _, name := range cmd.SuggestionsFor(args[0]) {
-		quoted = append(quoted, fmt.Sprintf("%q", name))
+		quoted = append(quoted, quote(name))
 	}
-	return fmt.Errorf("there is no command %q%s", cut(args[0]), didYouMean(quoted))
+	return fmt.Errorf("there is no command %s%s", quote(args[0]), didYouMean(quoted))
 }
 
 // seeHelp adds where the right usage is described.

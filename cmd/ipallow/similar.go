@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -30,7 +29,7 @@ func similar(keys []string, key string) []string {
 	slices.SortStableFunc(all, func(a, b near) int { return cmp.Compare(a.distance, b.distance) })
 	var names []string
 	for _, n := range all[:min(5, len(all))] {
-		names = append(names, fmt.Sprintf("%q", n.key))
+		names = append(names, quote(n.key))
 	}
 	return names
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/cmd/internal/reqlog"
 	"github.com/ipallow/ipallow/cmd/internal/suggest"
+	"github.com/ipallow/ipallow/cmd/internal/visible"
 	"github.com/ipallow/ipallow/listfile"
 	"github.com/spf13/cobra"
 )
@@ -95,7 +95,7 @@ log is in the list, an intruder too.`,
 			fmt.Fprintf(cmd.ErrOrStderr(), "ipallow: %s passed over that cannot be read; audit shows which\n", count(int(bad), "line", "lines"))
 		}
 		if key != "" && len(t.seen) == 0 {
-			return fmt.Errorf("no request of the logs was made with the key %q%s", cut(key), didYouMean(similar(t.others(), key)))
+			return fmt.Errorf("no request of the logs was made with the key %s%s", quote(key), didYouMean(similar(t.others(), key)))
 		}
 		return write(cmd.OutOrStdout(), t.suggest(*policy))
 	}
@@ -203,12 +203,12 @@ func label(e suggest.Entry) string {
 }
 
 func writeTable(w io.Writer, all []suggestion) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := tabwriter.NewWriter(visible.Writer(w), 0, 0, 2, ' ', 0)
 	for i, s := range all {
 		if i > 0 {
 			fmt.Fprintln(t)
 		}
-		fmt.Fprintf(t, "key %q\trequests\taddresses seen\tnot seen\n", cut(s.key))
+		fmt.Fprintf(t, "key %s\trequests\taddresses seen\tnot seen\n", quote(s.key))
 		for _, e := range s.Entries {
 			fmt.Fprintf(t, "  %s\t%d\t%d\t%d\n", ipallow.Entry{Prefix: e.Prefix}, e.Requests, e.Addresses, e.Unseen)
 		}
@@ -238,10 +238,7 @@ func writeJSON(w io.Writer, all []suggestion) error {
 		}
 		keys[s.key] = list
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(map[string]any{"keys": keys})
+	return printJSON(w, map[string]any{"keys": keys}, "  ")
 }
 
 func writeCSV(w io.Writer, all []suggestion) error {
@@ -266,7 +263,7 @@ func writeText(w io.Writer, all []suggestion) error {
 		// A log says what keys there are: one with a line end could write
 		// entries of its own into the list of another.
 		if !listfile.IsSection(s.key) {
-			return fmt.Errorf("the key %q cannot stand in text; use --format json or csv, or choose a key with --key", cut(s.key))
+			return fmt.Errorf("the key %s cannot stand in text; use --format json or csv, or choose a key with --key", quote(s.key))
 		}
 	}
 	for _, s := range all {

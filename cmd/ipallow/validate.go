@@ -1,13 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/visible"
 	"github.com/ipallow/ipallow/listfile"
 	"github.com/spf13/cobra"
 )
@@ -128,11 +128,9 @@ func place(l *listfile.List, i int, f finding) finding {
 
 func (v *validation) write(w io.Writer, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		e.SetEscapeHTML(false)
-		return e.Encode(v)
+		return printJSON(w, v, "  ")
 	}
+	w = visible.Writer(w)
 	for _, f := range v.Faults {
 		f.print(w, "")
 	}
@@ -151,10 +149,10 @@ func (v *validation) write(w io.Writer, asJSON bool) error {
 func (f *finding) print(w io.Writer, kind string) {
 	fmt.Fprintf(w, "%s:%d: %s", f.File, f.Line, kind)
 	if f.Key != "" {
-		fmt.Fprintf(w, "key %q: ", cut(f.Key))
+		fmt.Fprintf(w, "key %s: ", quote(f.Key))
 	}
 	if f.Index >= 0 {
-		fmt.Fprintf(w, "%q: ", cut(f.Entry))
+		fmt.Fprintf(w, "%s: ", quote(f.Entry))
 	}
 	fmt.Fprintf(w, "%s: %s\n", f.Code, f.Reason)
 	switch {

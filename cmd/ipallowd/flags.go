@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ipallow/ipallow/cmd/internal/server"
+	"github.com/ipallow/ipallow/cmd/internal/visible"
 )
 
 // gatewayFlags adds the flags of whatever answers requests.
@@ -140,7 +141,7 @@ func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("--log-level: %q: want debug, info, warn or error", level)
 	}
-	opts := &slog.HandlerOptions{Level: l, ReplaceAttr: cutText}
+	opts := &slog.HandlerOptions{Level: l, ReplaceAttr: showText}
 	switch format {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, opts)), nil
@@ -154,19 +155,29 @@ func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 // errors of net/http may repeat what a stranger sent, as long as a whole header.
 const maxLogged = 2048
 
-// cutText is slog's ReplaceAttr.
-func cutText(_ []string, a slog.Attr) slog.Attr {
-	var text string
+// showText is slog's ReplaceAttr. It cuts long texts, and shows those of others as what
+// they are: JSON writes hidden characters as they come, and text quotes only some.
+func showText(_ []string, a slog.Attr) slog.Attr {
+	var text, shown string
 	switch a.Value.Kind() {
 	case slog.KindString:
 		text = a.Value.String()
+		shown = visible.Text(cutText(text))
 	case slog.KindAny:
 		text = fmt.Sprint(a.Value.Any())
+		shown = visible.Lines(cutText(text))
 	}
-	if len(text) > maxLogged {
-		a.Value = slog.StringValue(strings.ToValidUTF8(text[:maxLogged], "") + "…")
+	if shown != text {
+		a.Value = slog.StringValue(shown)
 	}
 	return a
+}
+
+func cutText(text string) string {
+	if len(text) > maxLogged {
+		return strings.ToValidUTF8(text[:maxLogged], "") + "…"
+	}
+	return text
 }
 
 // stopWithin bounds how long requests and usage records are waited for at the

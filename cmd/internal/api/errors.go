@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipallow/ipallow/cmd/internal/logstore"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
+	"github.com/ipallow/ipallow/cmd/internal/visible"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -190,10 +191,11 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	writeJSON(w, e.status, map[string]*apiError{"error": &e})
 }
 
-// writeJSON writes v as the whole answer. All that the API answers can be
-// encoded, so that an error means that the client is gone.
+// writeJSON writes v as the whole answer, with hidden characters of others' texts
+// escaped, for whoever reads it on a terminal. All that the API answers can be encoded.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v)
+	text, _ := json.Marshal(v)
+	_, _ = w.Write(append(visible.JSON(text), '\n')) // an error means that the client is gone
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"net/url"
 	"strings"
 	"testing"
@@ -137,5 +138,20 @@ func TestHostileTexts(t *testing.T) {
 		// As an entry it is a fault, quoted as it came.
 		e := w.put(made.ID, object{"entries": []object{{"entry": s}}}).fails(422, "INVALID_INPUT")
 		require.Equal(t, s, e.Faults[0].Input)
+	}
+}
+
+// Answers hold no character that a terminal would hide or obey, and are the same data.
+func TestHiddenCharactersAreEscaped(t *testing.T) {
+	w := newWorld(t)
+	for _, hidden := range []string{"\u202e", "\u3164", "\u2800", "\ufe0f", "\U000e0041", "\u2028"} {
+		name := "pay" + hidden + "roll"
+		id := w.create(name).ID
+		for _, path := range []string{"/api/v1/keys", "/api/v1/keys/" + id, "/api/v1/audit", "/api/v1/logs?method=" + url.QueryEscape(hidden)} {
+			require.NotContains(t, w.get(path).text, hidden, path)
+		}
+		var key struct{ Name string }
+		require.NoError(t, json.Unmarshal([]byte(w.get("/api/v1/keys/"+id).text), &key))
+		require.Equal(t, name, key.Name)
 	}
 }

@@ -171,7 +171,7 @@ func TestStoredTexts(t *testing.T) {
 			}
 			require.NotRegexp(t, `<[^>"']*\s(onfocus|onerror|onload)=`, a.text, path)
 			require.Equal(t, 1, strings.Count(a.text, "<script"), path)
-			require.LessOrEqual(t, strings.Count(html.UnescapeString(a.text), "\u202e"), 1, "%s: it stays in fields alone", path)
+			require.NotContains(t, html.UnescapeString(a.text), "\u202e", path)
 		}
 		for _, a := range []answer{s.api("GET", "/api/v1/logs.csv", ""), s.page("/logs.csv", cookie)} {
 			rows, err := csv.NewReader(strings.NewReader(a.text)).ReadAll()

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
+	"github.com/ipallow/ipallow/cmd/internal/visible"
 	"github.com/ipallow/ipallow/conformance"
 )
 
@@ -24,12 +24,12 @@ func (r *Result) Print(out io.Writer) error {
 		fmt.Fprintf(w, "FAIL  %d cases were not answered; the first is %q\n", n, r.Unanswered[0])
 	}
 	for _, f := range r.Faults {
-		fmt.Fprintf(w, "FAULT %s\n", clean(f))
+		fmt.Fprintf(w, "FAULT %s\n", visible.Text(f))
 	}
 	if r.Stderr != "" {
 		fmt.Fprintf(w, "The program's standard error ended with:\n")
 		for line := range strings.Lines(r.Stderr) {
-			fmt.Fprintf(w, "  | %s\n", clean(strings.TrimRight(line, "\r\n")))
+			fmt.Fprintf(w, "  | %s\n", visible.Text(strings.TrimRight(line, "\r\n")))
 		}
 	}
 	if len(r.Failures)+len(r.Unanswered)+len(r.Faults) > 0 {
@@ -54,19 +54,5 @@ func printFailure(w io.Writer, f conformance.Failure) {
 		where = " (" + f.Where + ")"
 	}
 	fmt.Fprintf(w, "FAIL  %s: %s%s\n      reason: %s\n      want:   %s\n      got:    %s\n", f.File, f.Name, where,
-		f.Reason, clean(cut(f.Want, maxShown)), clean(cut(f.Got, maxShown)))
-}
-
-// clean writes what is not printable, and bytes that are no UTF-8, as \u
-// escapes.
-func clean(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
+		f.Reason, visible.Text(cut(f.Want, maxShown)), visible.Text(cut(f.Got, maxShown)))
 }

@@ -40,7 +40,7 @@ type fieldChange struct{ Name, Before, After string }
 
 // audit is the audit trail.
 func (p *Page) audit(w http.ResponseWriter, r *http.Request, s *session) error {
-	q := r.URL.Query()
+	q := query(r)
 	v := auditView{KeyID: strings.TrimSpace(q.Get("key")), Later: q.Get("cursor") != ""}
 	address := url.Values{}
 	if v.KeyID != "" {

@@ -105,7 +105,7 @@ func (f *keyFilter) link(cursor string) string {
 
 // keys is the list of API keys.
 func (p *Page) keys(w http.ResponseWriter, r *http.Request, s *session) error {
-	v := keysView{keyFilter: readKeyFilter(r.URL.Query())}
+	v := keysView{keyFilter: readKeyFilter(query(r))}
 	q := v.query()
 	q.Cursor = r.URL.Query().Get("cursor")
 	list, err := p.Manager.Keys(r.Context(), q)

@@ -53,7 +53,7 @@ type loss struct {
 
 // logs is the usage log.
 func (p *Page) logs(w http.ResponseWriter, r *http.Request, s *session) error {
-	f, err := p.readFilter(r.Context(), r.URL.Query())
+	f, err := p.readFilter(r.Context(), query(r))
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ const csvTime = 30 * time.Second
 
 // logsCSV is the usage log as a file, of any length.
 func (p *Page) logsCSV(w http.ResponseWriter, r *http.Request, s *session) error {
-	f, err := p.readFilter(r.Context(), r.URL.Query())
+	f, err := p.readFilter(r.Context(), query(r))
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"net/url"
+
+	hidden "github.com/ipallow/ipallow/cmd/internal/visible"
 )
 
 // contentPolicy lets the page have its own style sheet, script and images, and
@@ -48,5 +51,23 @@ func (p *Page) parseForm(w http.ResponseWriter, r *http.Request, limit int64) er
 	if err := r.ParseForm(); err != nil {
 		return fmt.Errorf("%w: %w", errForm, err)
 	}
+	parse(r.PostForm)
 	return nil
+}
+
+// query returns the query of a request.
+func query(r *http.Request) url.Values {
+	q := r.URL.Query()
+	parse(q)
+	return q
+}
+
+// parse makes the texts again that the page's fields showed with their hidden
+// characters.
+func parse(form url.Values) {
+	for _, values := range form {
+		for i, v := range values {
+			values[i] = hidden.Parse(v)
+		}
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	hidden "github.com/ipallow/ipallow/cmd/internal/visible"
 )
 
 // A view is a template of templates/, in the frame of layout.html.
@@ -56,6 +58,7 @@ func (p *Page) funcs() template.FuncMap {
 		"asset":      func(name string) string { return p.assets.url[name] },
 		"visible":    visible,
 		"fleet":      func() bool { return p.Propagation != nil },
+		"lines":      hidden.Lines,
 		"short":      short,
 		"ago":        func(t time.Time) string { return ago(p.Now(), t) },
 		"utc":        func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
@@ -92,5 +95,5 @@ func (p *Page) render(w http.ResponseWriter, r *http.Request, s *session, status
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	w.Write(b.Bytes())
+	w.Write(hidden.HTML(b.Bytes()))
 }

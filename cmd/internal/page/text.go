@@ -9,35 +9,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/ipallow/ipallow"
+	hidden "github.com/ipallow/ipallow/cmd/internal/visible"
 )
 
-// visible returns s with every character that is not seen, or that moves
-// others (bidirectional controls, U+202E among them), replaced by its code
-// point in brackets, so that a text cannot pass for another one. The joiners
-// that Persian and emoji need stay.
-func visible(s string) string {
-	hidden := func(r rune) bool {
-		switch r {
-		case '\n', '\u200c', '\u200d':
-			return false
-		case utf8.RuneError:
-			return true
-		}
-		return !unicode.IsPrint(r) && !unicode.Is(unicode.Zs, r)
-	}
-	if !strings.ContainsFunc(s, hidden) {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if hidden(r) {
-			fmt.Fprintf(&b, "[U+%04X]", r)
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
+// visible shows a text of others, on one line.
+func visible(s string) string { return hidden.Text(s) }
 
 // short returns a prefix as people write it: a single address without its
 // length.
