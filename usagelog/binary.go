@@ -1,6 +1,7 @@
 package usagelog
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"time"
@@ -33,7 +34,7 @@ type Binary []byte
 // and that the texts are UTF-8, and allocates nothing (BenchmarkBinary).
 func ReadBinary(b []byte) Binary {
 	n := checkFrame(b)
-	if n == 0 || !utf8.Valid(b[minFrame:n]) {
+	if n == 0 || !utf8.Valid(b[minFrame:frameTexts(b[:n])]) {
 		return nil
 	}
 	return Binary(b[:n:n])
@@ -58,9 +59,20 @@ func (b Binary) Verdict() ipallow.Verdict { return ipallow.Verdict(b[frameHead+3
 
 // ClientAddr returns the client address, or the zero Addr when it is unknown.
 func (b Binary) ClientAddr() netip.Addr {
-	addr, _ := decodeAddr(b[frameHead+35], [16]byte(b[frameHead+36:]))
+	addr, _ := decodeAddr(b[frameHead+35]&^familyMore, [16]byte(b[frameHead+36:]))
 	return addr
 }
+
+// RequestID returns the server's name for the request, a part of b.
+func (b Binary) RequestID() []byte { return b[minFrame : minFrame+int(b[frameHead+52])] }
+
+// Path returns the path of the request, a part of b.
+func (b Binary) Path() []byte {
+	return b[minFrame+int(b[frameHead+52])+int(b[frameHead+53])+int(b[frameHead+54]) : frameTexts(b)]
+}
+
+// Requests returns how many requests the record stands for, at least 1.
+func (b Binary) Requests() int64 { return int64(frameMore(b)) + 1 }
 
 // KeyID returns the key's identifier, a part of b.
 func (b Binary) KeyID() []byte {
@@ -81,7 +93,11 @@ func (b Binary) Match(f *Filter) bool {
 		(f.Method != "" && f.Method != string(b.Method())) ||
 		(f.Status != 0 && f.Status != b.Status()) ||
 		(f.StatusClass != 0 && f.StatusClass != b.Status()/100) ||
-		(f.Verdict != nil && *f.Verdict != b.Verdict()) {
+		(f.Verdict != nil && *f.Verdict != b.Verdict()) ||
+		(f.ClientNet.IsValid() && !f.ClientNet.Contains(b.ClientAddr())) ||
+		(f.RequestID != "" && f.RequestID != string(b.RequestID())) ||
+		(f.PathPrefix != "" && !bytes.HasPrefix(b.Path(), []byte(f.PathPrefix))) ||
+		(f.Outcome != AnyOutcome && !f.Outcome.matches(b.Status(), b.Verdict(), len(b.KeyID()) > 0)) {
 		return false
 	}
 	if f.From.IsZero() && f.To.IsZero() {
@@ -95,6 +111,6 @@ func (b Binary) Match(f *Filter) bool {
 // one allocation and holds on to nothing else.
 func (b Binary) Decode() Record {
 	var r Record
-	readFrame(b, string(b[minFrame:]), &r)
+	readFrame(b, string(b[minFrame:frameTexts(b)]), &r)
 	return r
 }

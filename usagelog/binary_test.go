@@ -2,6 +2,7 @@ package usagelog
 
 import (
 	"bytes"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -27,6 +28,9 @@ func TestBinaryRoundTrip(t *testing.T) {
 		require.Equal(t, r.ClientAddr, got.ClientAddr())
 		require.Equal(t, r.KeyID, string(got.KeyID()))
 		require.Equal(t, r.Method, string(got.Method()))
+		require.Equal(t, r.RequestID, string(got.RequestID()))
+		require.Equal(t, r.Path, string(got.Path()))
+		require.Equal(t, r.Requests(), got.Requests())
 		all = append(all, b...)
 	}
 	for _, r := range extremes() {
@@ -107,10 +111,21 @@ func TestBinaryMatch(t *testing.T) {
 					for _, v := range []*ipallow.Verdict{nil, &denied, &allowed} {
 						for _, from := range []time.Time{{}, start.Add(5 * time.Millisecond), time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC)} {
 							for _, to := range []time.Time{{}, start.Add(15 * time.Millisecond), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)} {
-								filters = append(filters, Filter{key, method, status, class, v, from, to})
+								filters = append(filters, Filter{
+									KeyID: key, Method: method, Status: status, StatusClass: class, Verdict: v, From: from, To: to,
+								})
 							}
 						}
 					}
+				}
+			}
+		}
+	}
+	for _, outcome := range []Outcome{AnyOutcome, Blocked, Reported} {
+		for _, network := range []netip.Prefix{{}, netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("203.0.113.5/32"), netip.MustParsePrefix("::/0"), netip.MustParsePrefix("0.0.0.0/0")} {
+			for _, request := range []string{"", "req-1", "req-", sample(7).RequestID} {
+				for _, path := range []string{"", "/", "/V1", "/v1", sample(7).Path, sample(7).Path + "x"} {
+					filters = append(filters, Filter{Outcome: outcome, ClientNet: network, RequestID: request, PathPrefix: path})
 				}
 			}
 		}

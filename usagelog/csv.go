@@ -11,7 +11,7 @@ import (
 )
 
 // csvHeader is the first row of WriteCSV. Columns are only ever added at the end.
-const csvHeader = "time,request_id,key_id,method,path,status,client_addr,verdict,duration_ms\r\n"
+const csvHeader = "time,request_id,key_id,method,path,status,client_addr,verdict,duration_ms,requests\r\n"
 
 // csvTime is RFC 3339 with all nine digits, so that every row is as wide and
 // text order is time order.
@@ -23,7 +23,8 @@ const csvBuffer = 32 << 10
 // WriteCSV writes a header row and the records of seq to w as CSV: RFC 4180,
 // rows ending in CRLF, UTF-8 without a byte order mark. Records are normalised
 // first. A Status of 0 and the zero ClientAddr are empty cells; the duration
-// is in milliseconds, exact to the nanosecond.
+// is in milliseconds, exact to the nanosecond. The last column is how many requests
+// the row stands for: 1, but where a flood was summed up.
 //
 // A spreadsheet runs a cell that looks like a formula, and a client chooses its
 // path, so texts are neutralised: an apostrophe is put before a text that
@@ -98,6 +99,8 @@ func appendRow(b []byte, r *Record) []byte {
 	b = append(b, r.Verdict.String()...)
 	b = append(b, ',')
 	b = appendMillis(b, r.Duration)
+	b = append(b, ',')
+	b = strconv.AppendInt(b, r.Requests(), 10)
 	return append(b, '\r', '\n')
 }
 

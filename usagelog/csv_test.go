@@ -41,11 +41,11 @@ func TestWriteCSV(t *testing.T) {
 			Time: time.Date(2026, 3, 1, 13, 0, 0, 5, time.FixedZone("", 3600)), RequestID: "req-1", KeyID: "key_a", Method: "GET",
 			Path: "/v1/items?secret=1", Status: 403, ClientAddr: netip.MustParseAddr("2001:db8::1"), Verdict: ipallow.Denied, Duration: 1234567,
 		},
-		Record{Time: start, Path: `/a,"b"`, Verdict: ipallow.Unrestricted, Duration: 3 * time.Second},
+		Record{Time: start, Path: `/a,"b"`, Verdict: ipallow.Unrestricted, Duration: 3 * time.Second, More: 42},
 	)))
 	require.Equal(t, csvHeader+
-		"2026-03-01T12:00:00.000000005Z,req-1,key_a,GET,/v1/items,403,2001:db8::1,denied,1.234567\r\n"+
-		`2026-03-01T12:00:00.000000000Z,,,,"/a,""b""",,,unrestricted,3000`+"\r\n", out.String())
+		"2026-03-01T12:00:00.000000005Z,req-1,key_a,GET,/v1/items,403,2001:db8::1,denied,1.234567,1\r\n"+
+		`2026-03-01T12:00:00.000000000Z,,,,"/a,""b""",,,unrestricted,3000,43`+"\r\n", out.String())
 }
 
 func TestCells(t *testing.T) {
@@ -157,7 +157,7 @@ func FuzzCSV(f *testing.F) {
 		require.Equal(t, rows[1], rows[2])
 		r = r.Normalize()
 		require.Equal(t, []string{
-			"2026-03-01T12:00:00.000000000Z", neutral(r.RequestID), neutral(r.KeyID), neutral(r.Method), neutral(r.Path), "", "", "denied", "0",
+			"2026-03-01T12:00:00.000000000Z", neutral(r.RequestID), neutral(r.KeyID), neutral(r.Method), neutral(r.Path), "", "", "denied", "0", "1",
 		}, rows[1])
 		for _, cell := range rows[1] {
 			for part := range strings.SplitSeq(cell, ";") {

@@ -52,9 +52,9 @@ func Example() {
 	fmt.Print(strings.ReplaceAll(csv.String(), "\r\n", "\n"))
 	// Output:
 	// 2 accepted, 2 stored, 0 lost
-	// time,request_id,key_id,method,path,status,client_addr,verdict,duration_ms
-	// 2026-03-01T12:00:02.000000000Z,req-2,key_a,GET,'=1+1,403,203.0.113.5,denied,1.5
-	// 2026-03-01T12:00:01.000000000Z,req-1,key_a,GET,/v1/items,200,203.0.113.5,allowed,1.5
+	// time,request_id,key_id,method,path,status,client_addr,verdict,duration_ms,requests
+	// 2026-03-01T12:00:02.000000000Z,req-2,key_a,GET,'=1+1,403,203.0.113.5,denied,1.5,1
+	// 2026-03-01T12:00:01.000000000Z,req-1,key_a,GET,/v1/items,200,203.0.113.5,allowed,1.5,1
 }
 
 // Following Next visits every record once, while new ones keep arriving.

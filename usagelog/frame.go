@@ -16,8 +16,9 @@ import (
 //
 //	frame:  | crc32c 4 | magic 2 | body length 2 | body |
 //	body:   | ID 16 | time ns 8 | duration ns 8 | status 2 | verdict 1 | family 1 | address 16 |
-//	        | len request ID 1 | len key ID 1 | len method 1 | len path 2 | the four texts |
+//	        | len request ID 1 | len key ID 1 | len method 1 | len path 2 | the four texts | more 4 |
 //
+// The last field is there where the family has the bit familyMore, and not 0.
 // The checksum (Castagnoli) covers everything behind itself. The magic lets a
 // reader find the next frame behind damage. Its bytes never occur in UTF-8, and
 // texts are UTF-8 when they are recorded, so no client can forge a frame inside
@@ -28,14 +29,21 @@ const (
 	frameHead = 8
 	bodyFixed = 16 + 8 + 8 + 2 + 1 + 1 + 16 + 1 + 1 + 1 + 2
 	minFrame  = frameHead + bodyFixed
-	maxFrame  = minFrame + MaxRequestID + MaxKeyID + MaxMethod + MaxPath
+	maxFrame  = minFrame + MaxRequestID + MaxKeyID + MaxMethod + MaxPath + moreLen
+
+	familyMore = 0x80
+	moreLen    = 4
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // frameLen returns the length of the frame of r, which is normalised.
 func frameLen(r *Record) int {
-	return minFrame + len(r.RequestID) + len(r.KeyID) + len(r.Method) + len(r.Path)
+	n := minFrame + len(r.RequestID) + len(r.KeyID) + len(r.Method) + len(r.Path)
+	if r.More != 0 {
+		n += moreLen
+	}
+	return n
 }
 
 // appendFrame appends the frame of r, which is normalised, to b.
@@ -50,6 +58,7 @@ func appendFrame(b []byte, r *Record) []byte {
 	b = le.AppendUint16(b, uint16(r.Status))
 	b = append(b, byte(r.Verdict))
 	var addr [16]byte
+	at := len(b)
 	switch {
 	case r.ClientAddr.Is4():
 		a4 := r.ClientAddr.As4()
@@ -61,6 +70,9 @@ func appendFrame(b []byte, r *Record) []byte {
 	default:
 		b = append(b, 0)
 	}
+	if r.More != 0 {
+		b[at] |= familyMore
+	}
 	b = append(b, addr[:]...)
 	b = append(b, byte(len(r.RequestID)), byte(len(r.KeyID)), byte(len(r.Method)))
 	b = le.AppendUint16(b, uint16(len(r.Path)))
@@ -68,6 +80,9 @@ func appendFrame(b []byte, r *Record) []byte {
 	b = append(b, r.KeyID...)
 	b = append(b, r.Method...)
 	b = append(b, r.Path...)
+	if r.More != 0 {
+		b = le.AppendUint32(b, r.More)
+	}
 	le.PutUint32(b[start:], crc32.Checksum(b[start+4:], castagnoli))
 	return b
 }
@@ -90,24 +105,38 @@ func checkFrame(b []byte) int {
 	body := b[frameHead:size]
 	ns, dur := le.Uint64(body[16:]), le.Uint64(body[24:])
 	status, verdict := int(le.Uint16(body[32:])), ipallow.Verdict(body[34])
-	_, ok := decodeAddr(body[35], [16]byte(body[36:52]))
+	_, ok := decodeAddr(body[35]&^familyMore, [16]byte(body[36:52]))
 	if !ok || ns>>63 != 0 || dur>>63 != 0 || status > 999 || (status < 100 && status != 0) || verdict > ipallow.Unrestricted {
 		return 0
 	}
 	nReq, nKey, nMethod, nPath := int(body[52]), int(body[53]), int(body[54]), int(le.Uint16(body[55:]))
 	if nReq > MaxRequestID || nKey > MaxKeyID || nMethod > MaxMethod || nPath > MaxPath ||
-		bodyFixed+nReq+nKey+nMethod+nPath != len(body) {
+		bodyFixed+nReq+nKey+nMethod+nPath+moreBytes(body[35]) != len(body) || frameMore(b[:size]) == 0 && body[35]&familyMore != 0 {
 		return 0
 	}
 	return size
 }
 
+// moreBytes returns the length of the field more.
+func moreBytes(family byte) int { return int(family>>7) * moreLen }
+
+// frameMore returns the field more of the frame b, or 0 if it has none.
+func frameMore(b []byte) uint32 {
+	if b[frameHead+35]&familyMore == 0 {
+		return 0
+	}
+	return binary.LittleEndian.Uint32(b[len(b)-moreLen:])
+}
+
+// frameTexts returns where the texts of the sound frame b end.
+func frameTexts(b []byte) int { return len(b) - moreBytes(b[frameHead+35]) }
+
 // readFrame decodes the sound frame b into r. The texts of r are parts of
-// text, which holds the bytes of b from minFrame on.
+// text, which holds the bytes of b from minFrame to frameTexts.
 func readFrame(b []byte, text string, r *Record) {
 	le := binary.LittleEndian
 	body := b[frameHead:]
-	addr, _ := decodeAddr(body[35], [16]byte(body[36:52]))
+	addr, _ := decodeAddr(body[35]&^familyMore, [16]byte(body[36:52]))
 	nReq, nKey, nMethod := int(body[52]), int(body[53]), int(body[54])
 	*r = Record{
 		ID:         RecordID(body[:16]),
@@ -120,6 +149,7 @@ func readFrame(b []byte, text string, r *Record) {
 		KeyID:      text[nReq : nReq+nKey],
 		Method:     text[nReq+nKey : nReq+nKey+nMethod],
 		Path:       text[nReq+nKey+nMethod:],
+		More:       frameMore(b),
 	}
 }
 
@@ -130,10 +160,14 @@ func readFrame(b []byte, text string, r *Record) {
 // makes one string for many records.
 func decodeFrame(b []byte, text string, r *Record) int {
 	size := checkFrame(b)
-	if size == 0 || !utf8.ValidString(text[minFrame:size]) {
+	if size == 0 {
 		return 0
 	}
-	readFrame(b[:size], text[minFrame:size], r)
+	end := frameTexts(b[:size])
+	if !utf8.ValidString(text[minFrame:end]) {
+		return 0
+	}
+	readFrame(b[:size], text[minFrame:end], r)
 	return size
 }
 

@@ -27,6 +27,13 @@ func extremes() []Record {
 			Method: strings.Repeat("M", MaxMethod), Path: strings.Repeat("/", MaxPath),
 		},
 		{Path: "/größe/日本", KeyID: "…"},
+		{More: 1},
+		{More: math.MaxUint32, ClientAddr: netip.MustParseAddr("203.0.113.5"), Path: "/v1"},
+		{
+			RequestID: strings.Repeat("r", MaxRequestID), KeyID: strings.Repeat("k", MaxKeyID),
+			Method: strings.Repeat("M", MaxMethod), Path: strings.Repeat("/", MaxPath), More: 0xfafffaff,
+			ClientAddr: netip.MustParseAddr("2001:db8::1"),
+		},
 		// An address that spells the magic of a frame.
 		{ClientAddr: netip.AddrFrom16([16]byte(bytes.Repeat([]byte{magic0, magic1}, 8)))},
 	}

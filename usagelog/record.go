@@ -63,7 +63,14 @@ type Record struct {
 
 	// Duration is how long serving took. It is never negative.
 	Duration time.Duration
+
+	// More is how many further requests the record stands for, where a flood
+	// was summed up rather than recorded one by one. It is nearly always 0.
+	More uint32
 }
+
+// Requests returns how many requests the record stands for, at least 1.
+func (r *Record) Requests() int64 { return int64(r.More) + 1 }
 
 // maxTime is the last moment that fits 64 bits of nanoseconds since 1970.
 var maxTime = time.Unix(0, math.MaxInt64).UTC()

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/ipallow/ipallow"
@@ -76,6 +78,10 @@ type Filter struct {
 	Status      int              // exactly this status
 	StatusClass int              // the first digit of the status: 4 for 400 to 499
 	Verdict     *ipallow.Verdict // exactly this verdict; nil for any, as the zero Verdict means Denied
+	Outcome     Outcome          // what became of the request
+	ClientNet   netip.Prefix     // client addresses in this network; an address alone is a network of one
+	RequestID   string           // exactly this request
+	PathPrefix  string           // paths that begin with this text, in the same case
 	From        time.Time        // this moment or later, to the microsecond
 	To          time.Time        // before this moment, to the microsecond
 }
@@ -89,6 +95,10 @@ func (f Filter) Validate() error {
 		return fmt.Errorf("%w: status class %d: want 1 to 9, or 0 for any", ErrQuery, f.StatusClass)
 	case f.Verdict != nil && *f.Verdict > ipallow.Unrestricted:
 		return fmt.Errorf("%w: unknown verdict %d", ErrQuery, *f.Verdict)
+	case f.Outcome > Reported:
+		return fmt.Errorf("%w: unknown outcome %d", ErrQuery, f.Outcome)
+	case f.ClientNet != netip.Prefix{} && (!f.ClientNet.IsValid() || f.ClientNet.Addr().Is4In6()):
+		return fmt.Errorf("%w: client network %v: want an IPv4 or IPv6 network, not a mapped one", ErrQuery, f.ClientNet)
 	}
 	return nil
 }
@@ -100,8 +110,70 @@ func (f Filter) Match(r *Record) bool {
 		(f.Status == 0 || f.Status == r.Status) &&
 		(f.StatusClass == 0 || f.StatusClass == r.Status/100) &&
 		(f.Verdict == nil || *f.Verdict == r.Verdict) &&
+		(f.Outcome == AnyOutcome || f.Outcome.matches(r.Status, r.Verdict, r.KeyID != "")) &&
+		(!f.ClientNet.IsValid() || f.ClientNet.Contains(r.ClientAddr)) &&
+		(f.RequestID == "" || f.RequestID == r.RequestID) &&
+		(f.PathPrefix == "" || strings.HasPrefix(r.Path, f.PathPrefix)) &&
 		(f.From.IsZero() || !r.Time.Before(f.From)) &&
 		(f.To.IsZero() || r.Time.Before(f.To))
+}
+
+// ParseNetwork parses what a person gives as Filter.ClientNet: an address, or a
+// network of which bits behind the prefix are ignored. IPv4-mapped IPv6 is IPv4, as
+// in a Record; zones are refused.
+func ParseNetwork(s string) (p netip.Prefix, ok bool) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		addr, err := netip.ParseAddr(s)
+		if err != nil || addr.Zone() != "" {
+			return netip.Prefix{}, false
+		}
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), true
+	}
+	if p.Addr().Is4In6() {
+		if p.Bits() < 96 {
+			return netip.Prefix{}, false
+		}
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), true
+}
+
+// An Outcome is what an allowlist made of a request with a key. The zero Outcome
+// stands for all requests.
+type Outcome uint8
+
+const (
+	AnyOutcome Outcome = iota
+	// Blocked requests were refused by the key's allowlist: answered with 403
+	// after the verdict Denied.
+	Blocked
+	// Reported requests were served though the allowlist does not have their
+	// address, since it is only reported: the verdict is Denied, and the status is
+	// none of 401, 403 and 503, by which a gateway refuses.
+	Reported
+)
+
+var outcomeNames = [...]string{"any", "blocked", "reported"}
+
+// String returns "any", "blocked" or "reported".
+func (o Outcome) String() string {
+	if int(o) < len(outcomeNames) {
+		return outcomeNames[o]
+	}
+	return fmt.Sprintf("outcome(%d)", uint8(o))
+}
+
+// matches reports whether a request had the outcome, which is not AnyOutcome.
+func (o Outcome) matches(status int, verdict ipallow.Verdict, key bool) bool {
+	if !key || verdict != ipallow.Denied {
+		return false
+	}
+	if o == Blocked {
+		return status == 403
+	}
+	return status != 401 && status != 403 && status != 503
 }
 
 // Page sizes of a Query.

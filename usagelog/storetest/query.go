@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"math"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -41,6 +42,22 @@ func checkFilter(t *testing.T, s usagelog.Store) {
 		{"from before 1678, which no int64 of nanoseconds holds", usagelog.Filter{From: time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC)}, func(int) bool { return true }},
 		{"to after 2262, which no int64 of nanoseconds holds", usagelog.Filter{To: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}, func(int) bool { return true }},
 		{"to before from", usagelog.Filter{From: at(20), To: at(10)}, func(int) bool { return false }},
+		{"blocked", usagelog.Filter{Outcome: usagelog.Blocked}, func(n int) bool { return n%7 == 3 && n%4 == 0 && n%5 != 0 }},
+		{"reported, whatever the status", usagelog.Filter{Outcome: usagelog.Reported}, func(n int) bool { return n%7 != 3 && n%4 == 0 && n%5 != 0 }},
+		{"an address", usagelog.Filter{ClientNet: netip.MustParsePrefix("203.0.113.7/32")}, func(n int) bool { return byte(n) == 7 }},
+		{"a network", usagelog.Filter{ClientNet: netip.MustParsePrefix("203.0.113.16/29")}, func(n int) bool { return byte(n)>>3 == 2 }},
+		{"the other family", usagelog.Filter{ClientNet: netip.MustParsePrefix("::/0")}, func(int) bool { return false }},
+		{"all IPv4", usagelog.Filter{ClientNet: netip.MustParsePrefix("0.0.0.0/0")}, func(int) bool { return true }},
+		{"request ID", usagelog.Filter{RequestID: "req-12"}, func(n int) bool { return n == 12 }},
+		{"request ID, not a part of it", usagelog.Filter{RequestID: "req-"}, func(int) bool { return false }},
+		{"path prefix", usagelog.Filter{PathPrefix: "/v1/items/12"}, func(n int) bool { return n == 12 || n >= 120 && n < 130 }},
+		{"path prefix, exact in case", usagelog.Filter{PathPrefix: "/V1"}, func(int) bool { return false }},
+		{"path prefix with a wildcard of SQL", usagelog.Filter{PathPrefix: "/v1/items/_2"}, func(int) bool { return false }},
+		{"terms that rarely meet", usagelog.Filter{
+			PathPrefix: "/v1/items/1", ClientNet: netip.MustParsePrefix("203.0.113.0/25"), Method: "GET", Status: 403, KeyID: "key_b",
+		}, func(n int) bool {
+			return (n >= 10 && n < 20 || n == 1 || n >= 100 && n < 200) && byte(n) < 128 && n%3 == 0 && n%7 == 3 && n%5 == 2
+		}},
 		{"everything at once", usagelog.Filter{
 			KeyID: "key_b", Method: "POST", StatusClass: 2, Verdict: &allowed, From: at(10), To: at(290),
 		}, func(n int) bool {

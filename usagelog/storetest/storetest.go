@@ -92,6 +92,7 @@ func record(n int) usagelog.Record {
 		ClientAddr: netip.AddrFrom4([4]byte{203, 0, 113, byte(n)}),
 		Verdict:    []ipallow.Verdict{ipallow.Denied, ipallow.Allowed, ipallow.Unrestricted, ipallow.Allowed}[n%4],
 		Duration:   time.Duration(n) * time.Microsecond,
+		More:       []uint32{0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1 << 31}[n%11],
 	}
 }
 

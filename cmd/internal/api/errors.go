@@ -134,6 +134,8 @@ var knownErrors = []struct {
 	{manage.ErrLockoutUnknown, apiError{status: http.StatusServiceUnavailable, Code: "LOCKOUT_UNKNOWN",
 		Message: "Nothing was changed: the usage log cannot be read, so nobody knows whom the list would lock out. Try again, or save it all the same with \"confirm_lockout\": true.",
 		header:  retrySoon}},
+	{logstore.ErrBusy, apiError{status: http.StatusServiceUnavailable, Code: "BUSY",
+		Message: "Too many charts, searches and exports of the usage log are running. Try again in a few seconds.", header: retrySoon}},
 	{context.DeadlineExceeded, apiError{status: http.StatusServiceUnavailable, Code: "UNAVAILABLE",
 		Message: "The server did not get it done in time. Try again.", header: retrySoon}},
 	{manage.ErrClosed, apiError{status: http.StatusServiceUnavailable, Code: "UNAVAILABLE",

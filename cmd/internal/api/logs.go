@@ -22,6 +22,7 @@ type logView struct {
 	Verdict    ipallow.Verdict `json:"verdict"`
 	Blocked    bool            `json:"blocked"`
 	DurationMS float64         `json:"duration_ms"`
+	Requests   int64           `json:"requests"` // that it stands for
 }
 
 func viewLog(rec *usagelog.Record) logView {
@@ -36,6 +37,7 @@ func viewLog(rec *usagelog.Record) logView {
 		Verdict:    rec.Verdict,
 		Blocked:    blocked(rec),
 		DurationMS: float64(rec.Duration) / float64(time.Millisecond),
+		Requests:   rec.Requests(),
 	}
 }
 

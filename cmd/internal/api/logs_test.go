@@ -25,6 +25,7 @@ type summaryView struct {
 	From    time.Time    `json:"from"`
 	To      time.Time    `json:"to"`
 	Width   string       `json:"width"`
+	Total   countView    `json:"total"`
 	Buckets []bucketView `json:"buckets"`
 }
 
@@ -75,7 +76,7 @@ func TestLogs(t *testing.T) {
 	require.Len(t, page.Records, 6)
 	require.Equal(t, logView{
 		Time: records[238].Time, RequestID: "req-238", KeyID: keyA, Method: "GET", Path: "/v1/items/238", Status: 200,
-		Address: address(netip.MustParseAddr("203.0.113.238")), Verdict: ipallow.Denied, Blocked: false, DurationMS: 238.0005,
+		Address: address(netip.MustParseAddr("203.0.113.238")), Verdict: ipallow.Denied, Blocked: false, DurationMS: 238.0005, Requests: 1,
 	}, page.Records[1])
 	require.Equal(t, "req-234", page.Records[5].RequestID)
 	require.True(t, page.Records[5].Blocked)
@@ -108,6 +109,19 @@ func TestLogFilters(t *testing.T) {
 		"from=2026-11-20&to=2026-11-21":     {},
 		"from=2026-11-21":                   {From: day.AddDate(0, 0, 1)},
 		"to=2026-11-20":                     {To: day},
+		"outcome=blocked":                   {Outcome: usagelog.Blocked},
+		"outcome=reported":                  {Outcome: usagelog.Reported},
+		"address=203.0.113.5":               {ClientNet: netip.MustParsePrefix("203.0.113.5/32")},
+		"address=::ffff:203.0.113.5":        {ClientNet: netip.MustParsePrefix("203.0.113.5/32")},
+		"address=203.0.113.5/24":            {ClientNet: netip.MustParsePrefix("203.0.113.0/24")},
+		"address=198.51.100.0/24":           {ClientNet: netip.MustParsePrefix("198.51.100.0/24")},
+		"path=/v1/items/12":                 {PathPrefix: "/v1/items/12"},
+		"path=/V1":                          {PathPrefix: "/V1"},
+		"request_id=req-017":                {RequestID: "req-017"},
+		"request_id=req-":                   {RequestID: "req-"},
+		"path=/v1/items/1&status=4xx&key=" + keyA + "&outcome=blocked": {
+			PathPrefix: "/v1/items/1", StatusClass: 4, KeyID: keyA, Outcome: usagelog.Blocked,
+		},
 		"key=" + keyA + "&from=2026-11-20T12:00:00Z&to=2026-11-20T18:00:00Z&method=GET&status=403&verdict=denied": {
 			KeyID: keyA, From: noon, To: noon.Add(6 * time.Hour), Method: "GET", Status: 403, Verdict: &denied,
 		},
@@ -153,7 +167,7 @@ func readCSV(t *testing.T, a *answer) [][]string {
 func TestExport(t *testing.T) {
 	w := newWorld(t)
 	a := w.get("/api/v1/logs.csv").ok(200, nil)
-	require.Equal(t, "time,request_id,key_id,method,path,status,client_addr,verdict,duration_ms\r\n", a.text)
+	require.Equal(t, "time,request_id,key_id,method,path,status,client_addr,verdict,duration_ms,requests\r\n", a.text)
 	require.Equal(t, "text/csv; charset=utf-8; header=present", a.Header.Get("Content-Type"))
 	require.Regexp(t, `^attachment; filename="ipallow-logs-\d{8}T\d{6}Z\.csv"$`, a.Header.Get("Content-Disposition"))
 
@@ -177,6 +191,11 @@ func TestSummary(t *testing.T) {
 	require.Equal(t, day.AddDate(0, 0, 1), sum.To)
 	require.Equal(t, "6h", sum.Width)
 	require.Len(t, sum.Buckets, 4)
+	var total countView
+	for _, b := range sum.Buckets {
+		total = countView{total.Served + b.Served, total.Blocked + b.Blocked, total.Other + b.Other}
+	}
+	require.Equal(t, total, sum.Total)
 	for i, b := range sum.Buckets {
 		require.Equal(t, day.Add(time.Duration(i)*6*time.Hour), b.Start)
 		var want bucketView

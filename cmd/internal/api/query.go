@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -121,8 +122,21 @@ func (q *query) moment(name string) time.Time {
 	return t.UTC()
 }
 
+// network returns an address or a network, or the zero Prefix if there is none.
+func (q *query) network(name string) netip.Prefix {
+	s := q.text(name)
+	if s == "" {
+		return netip.Prefix{}
+	}
+	p, ok := usagelog.ParseNetwork(s)
+	if !ok {
+		q.fail(name, "%s is %s, but must be an address as 203.0.113.5 or a network as 203.0.113.0/24 or 2001:db8::/32.", name, q.shown(name))
+	}
+	return p
+}
+
 // The parameters of filter.
-var filterNames = []string{"key", "method", "status", "verdict", "from", "to"}
+var filterNames = []string{"key", "method", "status", "verdict", "outcome", "address", "path", "request_id", "from", "to"}
 
 // filter returns the filter of the usage log.
 func (q *query) filter() usagelog.Filter {
@@ -153,6 +167,26 @@ func (q *query) filter() usagelog.Filter {
 			q.fail("verdict", "verdict is %s, but must be denied, allowed or unrestricted.", q.shown("verdict"))
 		}
 		f.Verdict = &v
+	}
+	switch q.text("outcome") {
+	case "":
+	case usagelog.Blocked.String():
+		f.Outcome = usagelog.Blocked
+	case usagelog.Reported.String():
+		f.Outcome = usagelog.Reported
+	default:
+		q.fail("outcome", "outcome is %s, but must be blocked or reported.", q.shown("outcome"))
+	}
+	f.ClientNet = q.network("address")
+	if f.RequestID = q.text("request_id"); len(f.RequestID) > usagelog.MaxRequestID {
+		q.fail("request_id", "request_id has %d bytes, but none has more than %d.", len(f.RequestID), usagelog.MaxRequestID)
+	}
+	f.PathPrefix = q.text("path")
+	switch p := f.PathPrefix; {
+	case len(p) > usagelog.MaxPath:
+		q.fail("path", "path has %d bytes, but the log keeps %d.", len(p), usagelog.MaxPath)
+	case strings.ContainsAny(p, "?#"):
+		q.fail("path", "path is %s, but the log keeps paths without what follows ? or #.", q.shown("path"))
 	}
 	if !f.From.IsZero() && !f.To.IsZero() && !f.From.Before(f.To) {
 		q.fail("to", "to must be later than from; it is the first moment that is not included.")

@@ -37,10 +37,14 @@ var widths = []bucketWidth{
 }
 
 type bucketView struct {
-	Start   time.Time `json:"start"`
-	Served  int64     `json:"served"`
-	Blocked int64     `json:"blocked"`
-	Other   int64     `json:"other"`
+	Start time.Time `json:"start"`
+	countView
+}
+
+type countView struct {
+	Served  int64 `json:"served"`
+	Blocked int64 `json:"blocked"`
+	Other   int64 `json:"other"`
 }
 
 // summarizeLogs counts requests over time, in buckets without a gap.
@@ -56,15 +60,20 @@ func (h *handler) summarizeLogs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	views := make([]bucketView, len(counts))
+	var total countView
 	for i, b := range counts {
-		views[i] = bucketView{b.Start.UTC(), b.Served, b.Blocked, b.Other}
+		views[i] = bucketView{b.Start.UTC(), countView{b.Served, b.Blocked, b.Other}}
+		total.Served += b.Served
+		total.Blocked += b.Blocked
+		total.Other += b.Other
 	}
 	writeJSON(w, http.StatusOK, struct {
 		From    time.Time    `json:"from"`
 		To      time.Time    `json:"to"`
 		Width   string       `json:"width"`
+		Total   countView    `json:"total"`
 		Buckets []bucketView `json:"buckets"`
-	}{filter.From, filter.To, name, views})
+	}{filter.From, filter.To, name, total, views})
 	return nil
 }
 

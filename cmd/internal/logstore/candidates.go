@@ -11,40 +11,62 @@ import (
 // candidates are the blocks that may have records between two times and for a
 // filter, the one with the newest record first, in one transaction.
 type candidates struct {
-	s     *Store
-	terms []term
-	tx    *sql.Tx
-	rows  *sql.Rows
-	data  *sql.Stmt
-	tally *sql.Stmt // prepared when it is needed
-	bloom sql.RawBytes
+	s       *Store
+	terms   []term
+	plan    *plan // nil: blocks are chosen by their rows alone
+	conn    *sql.Conn
+	tx      *sql.Tx
+	rows    *sql.Rows
+	data    *sql.Stmt
+	tally   *sql.Stmt // prepared when it is needed
+	columns *sql.Stmt // likewise
+	open    *sql.Rows // of the column that was read last
+	bloom   sql.RawBytes
 
 	// The block that next has found.
 	id             int64
 	records        int
+	class          int
 	newest, oldest int64
 	counts         counts
+	requests       sql.NullInt64
+	kinds          sql.RawBytes
+	choice         choice // among its records, if there is a plan
+
+	coded  coded
+	match  []byte
+	times  []int64
+	places []int8 // of each kind: which of a Bucket's counts it is
 }
 
-const candidatesText = `SELECT id, records, newest, oldest, served, blocked, terms FROM blocks INDEXED BY blocks_newest
-	WHERE newest >= ? AND oldest <= ? ORDER BY newest DESC`
+const candidatesText = `SELECT id, records, class, newest, oldest, served, blocked, requests, kinds, terms
+	FROM blocks INDEXED BY blocks_newest WHERE newest >= ? AND oldest <= ? ORDER BY newest DESC`
 
-func (s *Store) candidates(ctx context.Context, from int64, to bound, terms []term) (*candidates, error) {
+func (s *Store) candidates(ctx context.Context, db *sql.DB, from int64, to bound, terms []term, p *plan) (*candidates, error) {
 	upTo := int64(math.MaxInt64)
 	if to.set {
 		upTo = to.ns
 	}
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := &candidates{s: s, terms: terms, tx: tx}
-	text := candidatesText
-	if len(terms) == 0 {
-		text = strings.Replace(text, "terms", "NULL", 1) // read no more than is needed
+	// Each statement is short, and watching a context costs more than most of
+	// them: next looks at it once a block.
+	tx, err := conn.BeginTx(background, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
-	if c.rows, err = tx.QueryContext(ctx, text, from, upTo); err == nil {
-		c.data, err = tx.PrepareContext(ctx, "SELECT data FROM frames WHERE id = ?")
+	c := &candidates{s: s, terms: terms, plan: p, conn: conn, tx: tx}
+	text := candidatesText // read no more than is needed
+	if len(terms) == 0 {
+		text = strings.Replace(text, "terms", "NULL", 1)
+	}
+	if p == nil || !p.kinds {
+		text = strings.Replace(text, "kinds", "NULL", 1)
+	}
+	if c.rows, err = tx.QueryContext(background, text, from, upTo); err == nil {
+		c.data, err = tx.PrepareContext(background, "SELECT data FROM frames WHERE id = ?")
 	}
 	if err != nil {
 		c.close()
@@ -56,15 +78,25 @@ func (s *Store) candidates(ctx context.Context, from int64, to bound, terms []te
 // next goes to the next block, if there is one.
 func (c *candidates) next(ctx context.Context) (bool, error) {
 	for c.rows.Next() {
-		if err := c.rows.Scan(&c.id, &c.records, &c.newest, &c.oldest, &c.counts.served, &c.counts.blocked, &c.bloom); err != nil {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		if err := c.rows.Scan(&c.id, &c.records, &c.class, &c.newest, &c.oldest,
+			&c.counts.served, &c.counts.blocked, &c.requests, &c.kinds, &c.bloom); err != nil {
 			return false, err
 		}
 		if mayHave(c.bloom, c.terms, c.newest) {
-			c.counts.other = int64(c.records) - c.counts.served - c.counts.blocked
-			return true, nil
-		}
-		if err := ctx.Err(); err != nil {
-			return false, err
+			all := int64(c.records)
+			if c.requests.Valid {
+				all = c.requests.Int64
+			}
+			c.counts.other = all - c.counts.served - c.counts.blocked
+			if c.plan == nil {
+				return true, nil
+			}
+			if err := c.choose(); err != nil || c.choice.some {
+				return err == nil, err
+			}
 		}
 	}
 	return false, c.rows.Err()
@@ -131,6 +163,12 @@ func (c *candidates) close() {
 	if c.tally != nil {
 		c.tally.Close()
 	}
+	if c.open != nil {
+		c.open.Close()
+	}
+	if c.columns != nil {
+		c.columns.Close()
+	}
 	if c.rows != nil {
 		c.rows.Close()
 	}
@@ -140,4 +178,5 @@ func (c *candidates) close() {
 	if err := c.tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
 		c.s.opt.Logger.Error("usage log: a reading transaction does not end", "file", c.s.opt.Path, "error", err)
 	}
+	c.conn.Close()
 }

@@ -2,21 +2,23 @@ package logstore
 
 import (
 	"database/sql"
+	"errors"
 	"slices"
 	"time"
 )
 
 // classLimits are the sizes up to which a block is merged with others: when
 // those of a class have together as many records as the limit, they become one.
-// So there are fewer than 16 blocks of the first class, and than 8 of each of the
-// others, and a record is written 4 times at most.
+// So there are fewer than 16 blocks of the first class, 8 of the second and 16 of
+// the third, and a record is written 4 times at most.
 var classLimits = [...]int{16, 128, blockRecords}
 
 const (
 	// blockRecords is where merging ends. A merged block has fewer than twice
 	// as many. Fewer would make more rows to look through for a rare key, more
-	// would write each record of a busy server once more.
-	blockRecords = 1024
+	// would write each record of a busy server, which come in batches of up to
+	// 4096, once more.
+	blockRecords = 2048
 
 	// batchRecords is the most of one batch that becomes one block.
 	batchRecords = 4096
@@ -169,11 +171,13 @@ func (w *writer) write(lane int, entries []entry) error {
 	class := classOf(len(entries))
 	newest, oldest := entries[0].ns, entries[len(entries)-1].ns
 	var c counts
+	requests := int64(0)
 	w.terms.reset(len(entries))
 	w.tallies.reset(len(entries))
 	for i := range entries {
 		rec := entries[i].rec
 		c.add(rec)
+		requests += rec.Requests()
 		if key := w.terms.addRecord(rec); key >= 0 && class == classes {
 			w.tallies.add(key, rec)
 		}
@@ -181,7 +185,7 @@ func (w *writer) write(lane int, entries []entry) error {
 	w.bloom = appendBloom(w.bloom[:0], w.terms.list, newest)
 	w.data, w.raw = appendData(w.data[:0], w.raw, entries)
 	res, err := w.insert.ExecContext(background, lane, class, len(entries),
-		newest, oldest, c.served, c.blocked, len(w.data), w.bloom)
+		newest, oldest, c.served, c.blocked, requests, w.columns.kindsOf(entries), len(w.data), w.bloom)
 	if err != nil {
 		return err
 	}
@@ -194,7 +198,11 @@ func (w *writer) write(lane int, entries []entry) error {
 	}
 	if class == classes {
 		w.tallyBlob = w.tallies.appendTo(w.tallyBlob[:0], w.terms.list, newest)
-		if _, err := w.insertColumn.ExecContext(background, columnID(id, tallyColumn), w.tallyBlob); err != nil {
+		insert := func(column int, b []byte) error {
+			_, err := w.insertColumn.ExecContext(background, columnID(id, column), b)
+			return err
+		}
+		if err := errors.Join(insert(tallyColumn, w.tallyBlob), w.columns.each(entries, newest, insert)); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -73,9 +74,10 @@ func (s *source) record() usagelog.Record {
 	r := usagelog.Record{
 		ID: id, Time: s.now.Add(-late), KeyID: sourceKeys[s.rnd.IntN(len(sourceKeys))],
 		Method: []string{"GET", "POST", "get", "' OR 1=1"}[s.rnd.IntN(4)], Path: "/v1/" + sourceKeys[s.rnd.IntN(len(sourceKeys))],
-		Status: []int{0, 200, 201, 301, 401, 403, 403, 404, 500, 999}[s.rnd.IntN(10)], RequestID: "req",
+		Status: []int{0, 200, 201, 301, 401, 403, 403, 404, 500, 503, 999}[s.rnd.IntN(11)], RequestID: []string{"", "req", "req-" + strconv.FormatUint(s.next[w], 36)}[s.rnd.IntN(3)],
 		ClientAddr: []netip.Addr{{}, netip.MustParseAddr("203.0.113.5"), netip.MustParseAddr("203.0.113.6"), netip.MustParseAddr("2001:db8::1"), netip.IPv4Unspecified(), netip.IPv6Unspecified()}[s.rnd.IntN(6)],
 		Verdict:    ipallow.Verdict(s.rnd.IntN(3)), Duration: time.Duration(s.rnd.IntN(1000)),
+		More: []uint32{0, 0, 0, 0, 0, 0, 1, 1 << 31}[s.rnd.IntN(8)],
 	}.Normalize()
 	s.past = append(s.past, r)
 	return r
@@ -108,6 +110,18 @@ func (s *source) filter() usagelog.Filter {
 		v := ipallow.Verdict(s.rnd.IntN(3))
 		f.Verdict = &v
 	}
+	if pick() && pick() {
+		f.Outcome = usagelog.Outcome(s.rnd.IntN(3))
+	}
+	if pick() {
+		f.ClientNet = netip.MustParsePrefix([]string{"203.0.113.5/32", "203.0.113.4/30", "203.0.113.7/24", "0.0.0.0/0", "2001:db8::/32", "::/0", "2001:db8::1/128", "192.0.2.1/32"}[s.rnd.IntN(8)])
+	}
+	if pick() {
+		f.PathPrefix = []string{"/", "/v1/", "/v1/key", "/v1/key_a", "/V1", "/v1/'", "/v1/%"}[s.rnd.IntN(7)]
+	}
+	if len(s.past) > 0 && pick() && pick() {
+		f.RequestID = s.past[s.rnd.IntN(len(s.past))].RequestID
+	}
 	if len(s.past) > 0 && pick() {
 		f.From = s.past[s.rnd.IntN(len(s.past))].Time.Add(time.Duration(s.rnd.IntN(3) - 1))
 	}
@@ -125,7 +139,7 @@ func TestAgainstModel(t *testing.T) {
 	if testing.Short() {
 		seeds = 1
 	}
-	matched, merged := 0, false
+	matched, counted, merged := 0, int64(0), false
 	for seed := range seeds {
 		src := &source{rnd: rand.New(rand.NewPCG(uint64(seed), 1)), now: begin}
 		model := usagelog.NewMemoryStore(0)
@@ -143,11 +157,13 @@ func TestAgainstModel(t *testing.T) {
 				s, err = Open(t.Context(), Options{Path: path})
 				require.NoError(t, err)
 			}
-			for range 4 {
+			for range 8 {
 				matched += comparePages(t, src, model, s)
 			}
 			compareSeen(t, src, model, s)
-			compareSummary(t, src, model, s)
+			for range 6 {
+				counted += compareSummary(t, src, model, s)
+			}
 		}
 		same(t, model, s, usagelog.Filter{})
 		matched += same(t, model, s, src.filter())
@@ -159,6 +175,7 @@ func TestAgainstModel(t *testing.T) {
 		require.NoError(t, s.Close())
 	}
 	require.Positive(t, matched, "no filter matched anything: the test shows nothing")
+	require.Positive(t, counted, "no chart counted anything: the test shows nothing")
 	require.True(t, merged, "nothing was ever merged: the test shows nothing")
 }
 
@@ -203,14 +220,14 @@ func compareSeen(t *testing.T, src *source, model usagelog.Store, s *Store) {
 	for _, r := range all(t, model, f) {
 		u := uses[r.ClientAddr]
 		u.Addr = r.ClientAddr
-		if r.Verdict != ipallow.Denied || r.Status != 401 && r.Status != 403 {
-			if u.Served++; u.Last.IsZero() {
+		if r.Verdict != ipallow.Denied || r.Status != 401 && r.Status != 403 && r.Status != 503 {
+			if u.Served += r.Requests(); u.Last.IsZero() {
 				u.Last = r.Time
 			}
 		}
 		if r.Verdict == ipallow.Denied && r.Status == 403 {
-			u.Blocked++
-			blocked++
+			u.Blocked += r.Requests()
+			blocked += r.Requests()
 		}
 		if u.Addr.IsValid() && u.Served+u.Blocked > 0 {
 			uses[u.Addr] = u
@@ -226,10 +243,10 @@ func compareSeen(t *testing.T, src *source, model usagelog.Store, s *Store) {
 	require.Zero(t, counted["none"])
 }
 
-func compareSummary(t *testing.T, src *source, model usagelog.Store, s *Store) {
+func compareSummary(t *testing.T, src *source, model usagelog.Store, s *Store) (counted int64) {
 	t.Helper()
 	f := src.filter()
-	if src.rnd.IntN(2) == 0 { // the two ways that need not read records
+	if src.rnd.IntN(4) == 0 { // what is asked for most
 		f = usagelog.Filter{}
 		if src.rnd.IntN(2) == 0 {
 			f.KeyID = sourceKeys[1]
@@ -250,14 +267,18 @@ func compareSummary(t *testing.T, src *source, model usagelog.Store, s *Store) {
 		b := &want[r.Time.Sub(f.From)/width]
 		switch {
 		case r.Status == 403 && r.Verdict == ipallow.Denied:
-			b.Blocked++
-		case r.Status == 401 || r.Status == 403:
-			b.Other++
+			b.Blocked += r.Requests()
+		case r.Status == 401 || r.Status == 403 || r.Status == 503 && r.Verdict == ipallow.Denied:
+			b.Other += r.Requests()
 		default:
-			b.Served++
+			b.Served += r.Requests()
 		}
 	}
 	got, err := s.Summary(t.Context(), f, width)
 	require.NoError(t, err)
 	require.Equal(t, want, got, "%+v by %v", f, width)
+	for _, b := range got {
+		counted += b.Served + b.Blocked + b.Other
+	}
+	return counted
 }

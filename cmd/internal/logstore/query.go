@@ -10,7 +10,8 @@ import (
 )
 
 // Query implements usagelog.Store. It reads the blocks that cover the time of
-// the page, or with a filter those that may have a record for it.
+// the page, or with a filter those that have a record for it. With a filter it waits
+// its turn, and returns ErrBusy if that is too long.
 func (s *Store) Query(ctx context.Context, q usagelog.Query) (usagelog.Page, error) {
 	limit, after, err := q.Plan()
 	if err != nil {
@@ -18,11 +19,21 @@ func (s *Store) Query(ctx context.Context, q usagelog.Query) (usagelog.Page, err
 	}
 	r := s.newReader(q.Filter, after)
 	var page usagelog.Page
-	// One more than asked for, to know whether there is another page.
-	for more := true; more && len(page.Records) <= limit; {
-		if page.Records, more, err = r.page(ctx, limit+1, page.Records); err != nil {
-			return usagelog.Page{}, s.explain(ctx, err)
+	read := func() error {
+		var err error
+		// One more than asked for, to know whether there is another page.
+		for more := true; more && len(page.Records) <= limit && err == nil; {
+			page.Records, more, err = r.page(ctx, limit+1, page.Records)
 		}
+		return err
+	}
+	if r.plan == nil {
+		err = read()
+	} else {
+		err = s.heavy.do(ctx, read)
+	}
+	if err != nil {
+		return usagelog.Page{}, s.explain(ctx, err)
 	}
 	if len(page.Records) > limit {
 		page.Records = page.Records[:limit]
@@ -34,7 +45,7 @@ func (s *Store) Query(ctx context.Context, q usagelog.Query) (usagelog.Page, err
 // streamRecords is how many records a Stream holds at a time.
 const streamRecords = 4096
 
-// Stream implements usagelog.Store.
+// Stream implements usagelog.Store. Its first error is ErrBusy when too many run.
 func (s *Store) Stream(ctx context.Context, f usagelog.Filter) iter.Seq2[usagelog.Record, error] {
 	return func(yield func(usagelog.Record, error) bool) {
 		_, after, err := usagelog.Query{Filter: f}.Plan()
@@ -42,10 +53,19 @@ func (s *Store) Stream(ctx context.Context, f usagelog.Filter) iter.Seq2[usagelo
 			yield(usagelog.Record{}, err)
 			return
 		}
+		if err := s.exports.enter(ctx); err != nil {
+			yield(usagelog.Record{}, s.explain(ctx, err))
+			return
+		}
+		defer s.exports.leave()
 		r := s.newReader(f, after)
 		var recs []usagelog.Record
 		for more := true; more; {
-			recs, more, err = r.page(ctx, streamRecords, recs[:0])
+			// A turn for each part: nobody waits for a slow client.
+			err := s.heavy.do(ctx, func() (err error) {
+				recs, more, err = r.page(ctx, streamRecords, recs[:0])
+				return err
+			})
 			if err != nil {
 				yield(usagelog.Record{}, s.explain(ctx, err))
 				return
@@ -66,6 +86,7 @@ type reader struct {
 	s     *Store
 	f     usagelog.Filter
 	terms []term
+	plan  *plan // nil: the filter asks for times alone
 	from  int64 // no record for the filter is older
 	to    bound // all records to come stand behind it
 
@@ -93,6 +114,9 @@ func (s *Store) newReader(f usagelog.Filter, after *usagelog.Position) *reader {
 		}
 	}
 	r := &reader{s: s, f: f, terms: filterTerms(&f), done: make(map[int64]int64)}
+	if p := newPlan(&f); p.kinds || !p.byKind() {
+		r.plan = p
+	}
 	if !f.From.IsZero() {
 		r.from = nanos(f.From)
 	}
@@ -128,7 +152,7 @@ const pageBlocks = 256
 // page appends records to recs until they are limit, or the transaction has
 // taken long enough, or there are no more. more says that there may be.
 func (r *reader) page(ctx context.Context, limit int, recs []usagelog.Record) (_ []usagelog.Record, more bool, err error) {
-	c, err := r.s.candidates(ctx, r.from, r.to, r.terms)
+	c, err := r.s.candidates(ctx, r.s.read, r.from, r.to, r.terms, r.plan)
 	if err != nil {
 		return nil, false, err
 	}

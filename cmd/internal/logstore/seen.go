@@ -115,7 +115,7 @@ func (s *Store) Blocked(ctx context.Context, keyIDs []string, since time.Time) (
 // eachBlock calls f for each block that may have records for the filter, until
 // f returns false or an error.
 func (r *reader) eachBlock(ctx context.Context, f func(c *candidates) (bool, error)) error {
-	c, err := r.s.candidates(ctx, r.from, r.to, r.terms)
+	c, err := r.s.candidates(ctx, r.s.seen, r.from, r.to, r.terms, nil)
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -73,9 +74,13 @@ type Options struct {
 // A Store is a usagelog.Store in a SQLite file. Open makes one.
 type Store struct {
 	opt  Options
-	read *sql.DB
+	read *sql.DB            // of pages, charts and exports
+	seen *sql.DB            // of what a change of keys waits for
 	stop context.CancelFunc // of what runs in the background
 	done sync.WaitGroup
+
+	heavy   *gate // of charts, exports and pages with a filter
+	exports *gate // of exports, however slowly they are taken
 
 	turn   chan *writer // holds it while nobody writes
 	closed chan struct{}
@@ -98,21 +103,22 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	if opt.now == nil {
 		opt.now = time.Now
 	}
-	write, read, err := openFile(ctx, opt.Path)
+	f, err := openFile(ctx, opt.Path)
 	if err != nil {
 		return nil, fmt.Errorf("usage log: %s: %w", opt.Path, err)
 	}
 	s := &Store{
-		opt: opt, read: read, turn: make(chan *writer, 1), closed: make(chan struct{}),
+		opt: opt, read: f.read, seen: f.seen, heavy: newGate(max(1, runtime.GOMAXPROCS(0)/2), maxWaiting),
+		exports: newGate(maxExports, 0), turn: make(chan *writer, 1), closed: make(chan struct{}),
 		damaged: make(map[int64]int),
 	}
-	w, err := newWriter(ctx, s, write)
+	w, err := newWriter(ctx, s, f.write)
 	if err == nil {
 		err = s.count(ctx)
 	}
 	if err != nil {
 		err = fmt.Errorf("usage log: %s: %w", opt.Path, sqlitefile.SchemaFault(err))
-		return nil, errors.Join(err, read.Close(), write.Close())
+		return nil, errors.Join(err, f.close())
 	}
 	s.turn <- w
 	var life context.Context
@@ -132,7 +138,7 @@ func (s *Store) Close() error {
 		close(s.closed)
 		s.stop()
 		s.done.Wait()
-		err = errors.Join(s.read.Close(), (<-s.turn).close())
+		err = errors.Join(s.seen.Close(), s.read.Close(), (<-s.turn).close())
 	})
 	return err
 }
@@ -169,6 +175,9 @@ func (s *Store) explain(ctx context.Context, err error) error {
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if errors.Is(err, ErrBusy) {
+		return err
 	}
 	return fmt.Errorf("usage log: %w", err)
 }

@@ -37,7 +37,7 @@ type tally struct {
 func (t *tally) add(rec usagelog.Binary) {
 	t.counts.add(rec)
 	if wasServed(rec) {
-		t.seen++
+		t.seen += rec.Requests()
 		t.last = max(t.last, rec.UnixNano())
 	}
 }

@@ -20,6 +20,10 @@ func methodTerm[S string | []byte](method S) term {
 	return term(xxhash.Sum64([]byte(method)))*0x9e3779b97f4a7c15 + 1
 }
 
+// requestTerm is the one term that is not in the Bloom filter of the block's row
+// but in one of its own: there are as many as records.
+func requestTerm[S string | []byte](id S) term { return term(xxhash.Sum64([]byte(id))) | 1 }
+
 // smallTerm is for numbers; the kinds are 's' for a status, 'c' for its class
 // and 'v' for a verdict.
 func smallTerm(kind byte, n int) term {

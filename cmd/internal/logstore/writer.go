@@ -37,6 +37,7 @@ type writer struct {
 	// Of the block that is written.
 	terms     termSet
 	tallies   tallySet
+	columns   columnSet
 	bloom     []byte
 	tallyBlob []byte
 	data      []byte
@@ -61,8 +62,8 @@ func newWriter(ctx context.Context, s *Store, db *sql.DB) (*writer, error) {
 		&w.forget: "DELETE FROM taken WHERE epoch = ? AND first = ?",
 
 		&w.class: classText,
-		&w.insert: `INSERT INTO blocks (lane, class, records, newest, oldest, served, blocked, bytes, terms)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		&w.insert: `INSERT INTO blocks (lane, class, records, newest, oldest, served, blocked, requests, kinds, bytes, terms)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		&w.insertFrames: "INSERT INTO frames (id, data) VALUES (?, ?)",
 		&w.insertColumn: "INSERT INTO columns (id, data) VALUES (?, ?)",
 

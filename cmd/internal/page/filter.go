@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 	"github.com/ipallow/ipallow/usagelog"
@@ -119,13 +118,12 @@ func (p *Page) readFilter(ctx context.Context, q url.Values) (*logFilter, error)
 }
 
 func (f *logFilter) readStatus() {
-	denied := ipallow.Denied
 	switch s := strings.ToLower(f.Status); {
 	case s == "":
 	case s == "blocked":
-		f.filter.Status, f.filter.Verdict = 403, &denied
+		f.filter.Outcome = usagelog.Blocked
 	case s == "reported":
-		f.filter.StatusClass, f.filter.Verdict = 2, &denied
+		f.filter.Outcome = usagelog.Reported
 	case len(s) == 3 && s[0] >= '1' && s[0] <= '9' && s[1:] == "xx":
 		f.filter.StatusClass = int(s[0] - '0')
 	default:

@@ -42,6 +42,7 @@ import (
 	"github.com/ipallow/ipallow/clientip"
 	"github.com/ipallow/ipallow/cmd/internal/fleet"
 	"github.com/ipallow/ipallow/cmd/internal/guesses"
+	"github.com/ipallow/ipallow/cmd/internal/logstore"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 	"github.com/ipallow/ipallow/usagelog"
 )
@@ -263,6 +264,9 @@ func (p *Page) fail(w http.ResponseWriter, r *http.Request, s *session, err erro
 		status, v = http.StatusRequestEntityTooLarge, errorView{"That was too much at once", "The form is larger than an allowlist can be. Go back and shorten it."}
 	case errors.Is(err, errForm):
 		status, v = http.StatusBadRequest, errorView{"The form cannot be read", "It was not sent by this page, or was cut on the way. Open the page again and repeat what you did."}
+	case errors.Is(err, logstore.ErrBusy):
+		w.Header().Set("Retry-After", "5")
+		status, v = http.StatusServiceUnavailable, errorView{"The usage log is busy", "Too many charts, searches and exports are running. Try again in a few seconds."}
 	case errors.Is(err, context.Canceled):
 		return // nobody reads an answer
 	default:
