@@ -23,6 +23,7 @@ type exchange struct {
 	record        usagelog.Record
 	id            [1]string // the value of X-Request-Id
 	status        int
+	upstream      UpstreamFailure
 	front         Front
 	authenticated bool
 	returned      bool        // the handler came to its end
@@ -45,7 +46,7 @@ func (x *exchange) finish() {
 		x.status = http.StatusOK // as net/http writes for a handler that writes nothing
 	}
 	x.record.Status = x.status
-	x.gate.Record(&x.record, x.front, x.authenticated)
+	x.gate.finish(&x.record, Event{Front: x.front, Authenticated: x.authenticated, Upstream: x.upstream})
 }
 
 func (x *exchange) WriteHeader(status int) {
@@ -153,13 +154,19 @@ func NewRequestID() string {
 // Record completes the record of a request that has been answered, hands it to
 // the usage log and tells the observer.
 func (g *Gateway) Record(r *usagelog.Record, front Front, authenticated bool) {
+	g.finish(r, Event{Front: front, Authenticated: authenticated})
+}
+
+// finish is Record with an event that lacks what is in the record.
+func (g *Gateway) finish(r *usagelog.Record, e Event) {
 	r.Duration = time.Since(r.Time)
 	if g.log != nil && !g.log.Record(*r) {
 		g.warnLost(r.Time)
 	}
 	g.logRequest(r)
 	if g.observe != nil {
-		g.observe(Event{Front: front, Authenticated: authenticated, Verdict: r.Verdict, Status: r.Status, Duration: r.Duration})
+		e.Verdict, e.Status, e.Duration = r.Verdict, r.Status, r.Duration
+		g.observe(e)
 	}
 }
 

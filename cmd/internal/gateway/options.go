@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,9 +38,14 @@ type Options struct {
 	// meant for measuring.
 	Log *usagelog.Writer
 
-	// Upstream is the API behind the gateway, http or https, with a path at
-	// most. Default (nil): the built-in GET /v1/ping and nothing else.
+	// Upstream is the API behind the gateway, http, https, or h2c for HTTP/2
+	// without TLS, with a path at most. Default (nil): the built-in GET
+	// /v1/ping and nothing else.
 	Upstream *url.URL
+
+	// UpstreamCAs sign the certificate of an upstream by https. Default (nil):
+	// those that the system trusts.
+	UpstreamCAs *x509.CertPool
 
 	// PreserveHost passes the client's Host on to the upstream. Default false:
 	// the upstream sees its own, and the client's in X-Forwarded-Host.
@@ -74,6 +80,25 @@ type Event struct {
 	Verdict       ipallow.Verdict
 	Status        int // 0: none was sent
 	Duration      time.Duration
+	Upstream      UpstreamFailure
+}
+
+// An UpstreamFailure is what went wrong at the upstream.
+type UpstreamFailure uint8
+
+// The failures.
+const (
+	UpstreamOK            UpstreamFailure = iota // or it was not asked
+	UpstreamUnreachable                          // no connection
+	UpstreamTimeout                              // no header in time
+	UpstreamInvalidAnswer                        // none, or no HTTP
+	UpstreamBrokenAnswer                         // it ended before its end
+	UpstreamFailures      = iota                 // how many there are, with UpstreamOK
+)
+
+// String returns the failure's name in metrics.
+func (f UpstreamFailure) String() string {
+	return [...]string{"none", "unreachable", "timeout", "invalid_answer", "broken_answer"}[f]
 }
 
 // A Front is the way a request came.
@@ -98,8 +123,8 @@ func (o *Options) validate() error {
 	if o.UpstreamTimeout < 0 {
 		faults = append(faults, fmt.Errorf("gateway: Options.UpstreamTimeout is %v: want a positive duration, or 0 for a minute", o.UpstreamTimeout))
 	}
-	if u := o.Upstream; u != nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "") {
-		faults = append(faults, fmt.Errorf("gateway: Options.Upstream is %q: want http://HOST:PORT or https://HOST:PORT, with a path at most", u.Redacted()))
+	if u := o.Upstream; u != nil && (u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "") {
+		faults = append(faults, fmt.Errorf("gateway: Options.Upstream is %q: want http://HOST:PORT, https://HOST:PORT or h2c://HOST:PORT, with a path at most", u.Redacted()))
 	}
 	return errors.Join(faults...)
 }

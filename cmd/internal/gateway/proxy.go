@@ -3,7 +3,10 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -48,10 +51,18 @@ func newProxy(opts *Options, logger *slog.Logger) *proxy {
 			DisableCompression:     true, // what the client did not ask for stays as it is
 		},
 	}
+	if opts.UpstreamCAs != nil {
+		p.transport.TLSClientConfig = &tls.Config{RootCAs: opts.UpstreamCAs, MinVersion: tls.VersionTLS12}
+	}
+	if target.Scheme == "h2c" {
+		target.Scheme = "http"
+		p.transport.Protocols = new(http.Protocols)
+		p.transport.Protocols.SetUnencryptedHTTP2(true)
+	}
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
 		Transport:      p.transport,
-		ModifyResponse: modifyResponse,
+		ModifyResponse: p.modifyResponse,
 		ErrorHandler:   p.fail,
 		FlushInterval:  flushAfter,
 		BufferPool:     new(buffers),
@@ -80,6 +91,11 @@ func (p *proxy) serve(x *exchange, r *http.Request) {
 		// answers. A ResponseWriter without full duplex, in tests, does not read it.
 		_ = http.NewResponseController(x.ResponseWriter).EnableFullDuplex()
 	}
+	defer func() {
+		if x.upstream == UpstreamBrokenAnswer {
+			x.Flush() // what there is of the answer, with the header that is recorded
+		}
+	}()
 	p.reverse.ServeHTTP(x, r)
 }
 
@@ -131,12 +147,46 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 }
 
 // modifyResponse puts the gateway's name for the request in the place of the
-// upstream's.
-func modifyResponse(res *http.Response) error {
+// upstream's, and watches the body. An error is an answer that cannot be passed on.
+func (p *proxy) modifyResponse(res *http.Response) error {
+	if res.StatusCode < 100 {
+		return fmt.Errorf("malformed HTTP status %q", res.Status)
+	}
 	x := exchangeOf(res.Request)
 	delete(x.Header(), "X-Request-Id")
 	res.Header["X-Request-Id"] = x.id[:]
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		res.Body = &upstreamBody{ReadCloser: res.Body, proxy: p, request: res.Request}
+	}
 	return nil
+}
+
+// An upstreamBody tells the operator of an answer that breaks off. Its reader ends the
+// client's connection then.
+type upstreamBody struct {
+	io.ReadCloser
+	proxy   *proxy
+	request *http.Request
+}
+
+func (b *upstreamBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	x := exchangeOf(b.request)
+	// Where the client left, or broke its body off, the upstream is not to blame.
+	if err != nil && !errors.Is(err, io.EOF) && b.request.Context().Err() == nil && !x.body.failed() {
+		b.proxy.warn(x, UpstreamBrokenAnswer, "the upstream's answer broke off", err)
+	}
+	return n, err
+}
+
+// warn notes a failure of the upstream, for the log and the metrics.
+func (p *proxy) warn(x *exchange, failure UpstreamFailure, what string, err error) {
+	if x.upstream != UpstreamOK {
+		return
+	}
+	x.upstream = failure
+	p.logger.LogAttrs(context.Background(), slog.LevelWarn, what, slog.String("request", x.record.RequestID),
+		slog.String("cause", failure.String()), slog.String("error", err.Error()))
 }
 
 // fail answers when there is no response from the upstream.
@@ -145,20 +195,28 @@ func (p *proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // the client is gone, and its record has no status
 	}
-	answer := failed
+	answer, failure := failed, UpstreamInvalidAnswer
 	var timeout net.Error
+	var op *net.OpError
 	switch {
 	case x.body.failed():
-		answer = badBody
+		answer, failure = badBody, UpstreamOK
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		answer = timedOut
+		answer, failure = timedOut, UpstreamTimeout
+	case errors.As(err, &op) && op.Op == "dial", isCertificate(err):
+		failure = UpstreamUnreachable
 	}
-	if answer != badBody {
-		p.logger.LogAttrs(r.Context(), slog.LevelWarn, "no answer from the upstream",
-			slog.String("request", x.record.RequestID), slog.String("error", err.Error()))
+	if failure != UpstreamOK {
+		p.warn(x, failure, "no answer from the upstream", err)
 	}
 	x.Header()["X-Request-Id"] = x.id[:]
 	answer.write(x)
+}
+
+// isCertificate reports whether the upstream's certificate was not accepted.
+func isCertificate(err error) bool {
+	var verification *tls.CertificateVerificationError
+	return errors.As(err, &verification)
 }
 
 // buffers are for copying responses.

@@ -52,5 +52,5 @@ func (s grpcServer) Close() error { s.Stop(); return nil }
 
 // observe is the gateway's hook.
 func (s *host) observe(e gateway.Event) {
-	s.metrics.observe(e.Authenticated, e.Verdict, e.Status, e.Duration)
+	s.metrics.observe(e)
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -24,6 +25,7 @@ type Config struct {
 	AuthzListen  string // Envoy's ext_authz; empty: none
 	Data         string // directory of everything that is kept
 	Upstream     string // URL of the API behind the gateway; empty: the built-in ping
+	UpstreamCA   string // PEM file of who signs its certificate; empty: the system's
 	AdminToken   string // empty: the file admin-token in Data, made at the first start
 	ReportOnly   bool   // refuse nobody because of an allowlist, only log it
 	LogRetention time.Duration
@@ -141,10 +143,28 @@ func (c *Config) upstream() (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--upstream: %w", err)
 	}
-	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return nil, fmt.Errorf("--upstream: %q: want http://HOST:PORT or https://HOST:PORT, with a path at most", c.Upstream)
+	if (u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return nil, fmt.Errorf("--upstream: %q: want http://HOST:PORT, https://HOST:PORT or h2c://HOST:PORT, with a path at most", c.Upstream)
 	}
 	return u, nil
+}
+
+func (c *Config) upstreamCAs() (*x509.CertPool, error) {
+	if c.UpstreamCA == "" {
+		return nil, nil
+	}
+	if !strings.HasPrefix(strings.ToLower(c.Upstream), "https://") {
+		return nil, fmt.Errorf("--upstream-ca is for an --upstream that begins with https://, and it is %q", c.Upstream)
+	}
+	pem, err := os.ReadFile(c.UpstreamCA)
+	if err != nil {
+		return nil, fmt.Errorf("--upstream-ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--upstream-ca: %s has no certificate in PEM form", c.UpstreamCA)
+	}
+	return pool, nil
 }
 
 // An address to listen on, and the flag that gives it. The gateway's comes

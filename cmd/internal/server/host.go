@@ -56,8 +56,12 @@ func (s *host) newGateway(engine *ipallow.Engine, ring *keyring.Ring, log *usage
 	if err != nil {
 		return err
 	}
+	cas, err := s.cfg.upstreamCAs()
+	if err != nil {
+		return err
+	}
 	s.gateway, err = gateway.New(gateway.Options{
-		Ring: ring, Engine: engine, Loaded: loaded, Usable: usable, Source: s.source, Log: log, Upstream: upstream,
+		Ring: ring, Engine: engine, Loaded: loaded, Usable: usable, Source: s.source, Log: log, Upstream: upstream, UpstreamCAs: cas,
 		ReportOnly: s.cfg.ReportOnly, NoAllowlist: s.cfg.NoAllowlist, Logger: s.logger,
 		Observe: s.observe,
 	})

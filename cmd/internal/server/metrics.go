@@ -2,13 +2,13 @@ package server
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/gateway"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/usagelog"
 )
@@ -19,6 +19,7 @@ type metrics struct {
 	verdicts [ipallow.Unrestricted + 1]prometheus.Counter
 	statuses [6]prometheus.Counter // by class; 0: no status
 	duration prometheus.Histogram
+	upstream [gateway.UpstreamFailures]prometheus.Counter // the first is nil
 }
 
 func newMetrics(engine *ipallow.Engine, ring *keyring.Ring, log *usagelog.Writer) *metrics {
@@ -35,6 +36,12 @@ func newMetrics(engine *ipallow.Engine, ring *keyring.Ring, log *usagelog.Writer
 	for i, class := range []string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"} {
 		m.statuses[i] = statuses.WithLabelValues(class)
 	}
+	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "ipallowd_upstream_failures_total", Help: "Requests that the upstream did not answer, or not to the end, by cause.",
+	}, []string{"cause"})
+	for f := gateway.UpstreamOK + 1; int(f) < len(m.upstream); f++ {
+		m.upstream[f] = failures.WithLabelValues(f.String())
+	}
 	m.duration = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "ipallowd_request_duration_seconds", Help: "From a request's header to the end of its answer.",
 		Buckets: []float64{1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
@@ -45,7 +52,7 @@ func newMetrics(engine *ipallow.Engine, ring *keyring.Ring, log *usagelog.Writer
 	counter := func(name, help string, f func() float64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, f)
 	}
-	m.registry.MustRegister(verdicts, statuses, m.duration,
+	m.registry.MustRegister(verdicts, statuses, failures, m.duration,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		gauge("ipallowd_keys", "Active API keys.", func() float64 { return float64(ring.Len()) }),
 		gauge("ipallowd_snapshot_keys", "Keys with an allowlist in the present snapshot.", func() float64 { return float64(engine.Snapshot().Len()) }),
@@ -79,14 +86,17 @@ func (c lostCollector) Collect(ch chan<- prometheus.Metric) {
 }
 
 // observe counts one request.
-func (m *metrics) observe(authenticated bool, verdict ipallow.Verdict, status int, took time.Duration) {
-	if authenticated && int(verdict) < len(m.verdicts) {
-		m.verdicts[verdict].Inc()
+func (m *metrics) observe(e gateway.Event) {
+	if e.Authenticated && int(e.Verdict) < len(m.verdicts) {
+		m.verdicts[e.Verdict].Inc()
 	}
-	if class := status / 100; class < len(m.statuses) {
+	if class := e.Status / 100; class < len(m.statuses) {
 		m.statuses[class].Inc()
 	}
-	m.duration.Observe(took.Seconds())
+	if e.Upstream != gateway.UpstreamOK {
+		m.upstream[e.Upstream].Inc()
+	}
+	m.duration.Observe(e.Duration.Seconds())
 }
 
 func (m *metrics) handler() http.Handler {
