@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +30,7 @@ func gatewayFlags(f *pflag.FlagSet, cfg *server.Config) {
 	f.StringVar(&cfg.UpstreamCA, "upstream-ca", "", "PEM `file` of who signs the certificate of an https upstream; the system's by default")
 	f.StringSliceVar(&cfg.TrustedProxies, "trusted-proxies", nil, "`networks` of the proxies in front, such as 10.20.0.0/24,10.30.0.1; \"unix\" trusts unix sockets")
 	f.StringVar(&cfg.ClientIPHeader, "client-ip-header", cfg.ClientIPHeader, "`header` in which the trusted proxies name the client: X-Forwarded-For, Forwarded, or one with a single address")
+	f.DurationVar(&cfg.Drain, "drain", cfg.Drain, "after SIGTERM, how long requests are still answered while /readyz says 503")
 	f.BoolVar(&cfg.ReportOnly, "report-only", false, "refuse nothing because of an allowlist, only log what would be")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM `file` of the certificate for both listeners")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM `file` of its key")
@@ -189,15 +192,27 @@ const stopWithin = 20 * time.Second
 type running interface {
 	Banner() string
 	Failed() <-chan error
+	Unready()
 	Close(context.Context) error
 }
 
-// runUntil runs a server until ctx ends.
-func runUntil(ctx context.Context, s running, logger *slog.Logger, out io.Writer) error {
+// runUntil runs a server until ctx ends. If that was by SIGTERM, which is how
+// a supervisor stops it, the server goes on for drain while /readyz says that it should get
+// no more requests: whoever sends them needs time to notice.
+func runUntil(ctx context.Context, s running, drain time.Duration, logger *slog.Logger, out io.Writer) error {
 	fmt.Fprint(out, s.Banner())
 	var err error
 	select {
 	case <-ctx.Done():
+		var by signalled
+		if errors.As(context.Cause(ctx), &by) && by.Signal == syscall.SIGTERM && drain > 0 {
+			s.Unready()
+			logger.Info("draining: /readyz says 503, requests are still answered", "for", drain)
+			select {
+			case <-time.After(drain):
+			case err = <-s.Failed():
+			}
+		}
 		logger.Info("stopping")
 	case err = <-s.Failed():
 	}

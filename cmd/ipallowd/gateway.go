@@ -56,7 +56,7 @@ is IPALLOWD_NATS.`,
 			if err != nil {
 				return err
 			}
-			return runUntil(cmd.Context(), n, logger, cmd.OutOrStdout())
+			return runUntil(cmd.Context(), n, cfg.Drain, logger, cmd.OutOrStdout())
 		},
 	}
 	f := cmd.Flags()

@@ -31,7 +31,8 @@ send their usage records back. Without it nothing of the kind is needed. Whoever
 has rights in that NATS account is trusted with every key, unless "ipallowd
 fleet init" made the servers' configuration and this node's --nats-nkey.
 
-Every flag can be given by the environment: --admin-listen is
+SIGTERM makes it unready (/readyz), and it goes on to answer for --drain before it
+stops. Every flag can be given by the environment: --admin-listen is
 IPALLOWD_ADMIN_LISTEN. The administrator's token comes from
 IPALLOWD_ADMIN_TOKEN, or is made at the first start into DATA/admin-token.`,
 		Example: `  ipallowd serve
@@ -55,7 +56,7 @@ IPALLOWD_ADMIN_TOKEN, or is made at the first start into DATA/admin-token.`,
 			if err != nil {
 				return err
 			}
-			return runUntil(cmd.Context(), s, logger, cmd.OutOrStdout())
+			return runUntil(cmd.Context(), s, cfg.Drain, logger, cmd.OutOrStdout())
 		},
 	}
 	f := cmd.Flags()

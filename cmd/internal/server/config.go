@@ -29,6 +29,7 @@ type Config struct {
 	AdminToken   string // empty: the file admin-token in Data, made at the first start
 	ReportOnly   bool   // refuse nobody because of an allowlist, only log it
 	LogRetention time.Duration
+	Drain        time.Duration // after SIGTERM: unready, and still answering
 	TLSCert      string // PEM files; empty: plain HTTP
 	TLSKey       string
 
@@ -71,6 +72,7 @@ func Defaults() Config {
 		AdminListen:    "127.0.0.1:8081",
 		Data:           "ipallowd-data",
 		LogRetention:   30 * 24 * time.Hour,
+		Drain:          5 * time.Second,
 		ClientIPHeader: "X-Forwarded-For",
 		MaxEntries:     p.MaxEntries,
 		MinBits4:       p.MinBits4,
@@ -196,6 +198,9 @@ func (c *Config) validate(listen []address) error {
 	}
 	if c.LogRetention < 0 {
 		add("--log-retention: %v: want 0 (for ever) or more", c.LogRetention)
+	}
+	if c.Drain < 0 {
+		add("--drain: %v: want 0 or more", c.Drain)
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		add("--tls-cert and --tls-key go together")

@@ -31,6 +31,7 @@ type host struct {
 	gateway *gateway.Gateway
 	metrics *metrics
 	ready   atomic.Bool
+	leaving atomic.Bool // Unready was called
 
 	listeners []net.Listener
 	servers   []stopper
@@ -95,7 +96,7 @@ func (s *host) listen(a address) error {
 // serveHTTP serves handler on l until Close.
 func (s *host) serveHTTP(l net.Listener, name string, handler http.Handler, readTimeout time.Duration) error {
 	srv := &http.Server{
-		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		Handler: s.farewell(handler), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is a request like any other
 		ErrorLog:                     slog.NewLogLogger(s.logger.With("server", name).Handler(), slog.LevelDebug),
@@ -117,6 +118,38 @@ func (s *host) serveHTTP(l net.Listener, name string, handler http.Handler, read
 		}
 	}()
 	return nil
+}
+
+// Unready has readyz say that the server should get no more requests. Those that
+// come are answered as before.
+func (s *host) Unready() {
+	s.leaving.Store(true)
+	s.ready.Store(false)
+}
+
+// farewell closes connections after their next answer once the server is
+// unready, so that none is in use when it stops. It leaves those alone that are
+// about to change their protocol.
+func (s *host) farewell(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.leaving.Load() && r.Header.Get("Upgrade") == "" {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// closeLog closes the usage log. Records that nothing has taken yet wait in the
+// write-ahead files.
+func (s *host) closeLog(ctx context.Context, log *usagelog.Writer) error {
+	err := log.Close(ctx)
+	var left *usagelog.CloseError
+	if errors.As(err, &left) && left.Queued+left.Lost == 0 {
+		s.logger.Warn("usage records wait in the write-ahead files for the next start; keep the data directory",
+			"records", left.Waiting, "directory", filepath.Join(s.cfg.Data, "usage-wal"))
+		return nil
+	}
+	return err
 }
 
 // Failed yields the error of a listener that stopped by itself.

@@ -127,13 +127,7 @@ func (n *Node) openLog() error {
 	n.onClose(func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, flushWait)
 		defer cancel()
-		err := n.Log.Close(ctx)
-		var left *usagelog.CloseError
-		if errors.As(err, &left) && left.Queued+left.Lost == 0 {
-			n.logger.Info("usage records wait for the next start", "records", left.Waiting)
-			return nil
-		}
-		return err
+		return n.closeLog(ctx, n.Log)
 	})
 	return nil
 }

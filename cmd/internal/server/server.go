@@ -158,7 +158,7 @@ func (s *Server) openStores(ctx context.Context) error {
 	if s.Log, err = s.openUsageLog(s.Logs); err != nil {
 		return err
 	}
-	s.onClose(s.Log.Close)
+	s.onClose(func(ctx context.Context) error { return s.closeLog(ctx, s.Log) })
 	return nil
 }
 
