@@ -176,7 +176,7 @@ var Nobody = ipallow.Entry{Prefix: netip.MustParsePrefix("2001:db8:ffff:ffff:fff
 
 // ConnOptions are options for a connection that a feed can live with: it never
 // gives up reconnecting, the first attempt included, tries again within a
-// second, and notices a dead peer in 20 s. Options of yours may follow.
+// second, and notices a dead peer or a server that hangs in 6 s. Options of yours may follow.
 func ConnOptions() []nats.Option {
 	return []nats.Option{
 		nats.RetryOnFailedConnect(true),
@@ -185,7 +185,7 @@ func ConnOptions() []nats.Option {
 		nats.ReconnectWait(500 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, 500*time.Millisecond),
 		nats.Timeout(2 * time.Second),
-		nats.PingInterval(10 * time.Second),
+		nats.PingInterval(2 * time.Second),
 		nats.MaxPingsOutstanding(2),
 	}
 }
@@ -216,6 +216,9 @@ var (
 
 	// ErrConnection says that the connection would give up.
 	ErrConnection = errors.New("natsfeed: the connection gives up after some attempts; connect with nats.MaxReconnects(-1), or with ConnOptions")
+
+	// ErrNoJetStream says that the server answers, and not as JetStream.
+	ErrNoJetStream = errors.New("natsfeed: the NATS server answers no JetStream requests; start it with JetStream (nats-server -js), or allow it to this account")
 
 	// ErrPolicy says that the engine's policy refuses Nobody.
 	ErrPolicy = errors.New("natsfeed: the engine's policy refuses the entry that closes a key whose value cannot be read; allow at least one entry and IPv6 networks of /128")

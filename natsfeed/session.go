@@ -248,6 +248,9 @@ func (f *Feed) stream(ctx context.Context) (jetstream.Stream, error) {
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("natsfeed: there is no bucket %q: %w", f.bucket, jetstream.ErrBucketNotFound)
 	}
+	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return nil, fmt.Errorf("%w (%w)", ErrNoJetStream, err)
+	}
 	if err != nil {
 		return nil, f.requestFailed(ctx, fmt.Errorf("natsfeed: look up the bucket: %w", err))
 	}

@@ -64,6 +64,9 @@ type Options struct {
 	// it as long as it is told. Nil: there is no fleet.
 	Propagation func(ctx context.Context, id string, wait time.Duration) fleet.Propagation
 
+	// RemoveNode takes a silent node off the list. Nil: there is no fleet.
+	RemoveNode func(ctx context.Context, name string) error
+
 	// Timeout bounds the work on a request, the CSV export excepted. Default
 	// 30 s.
 	Timeout time.Duration
@@ -71,16 +74,17 @@ type Options struct {
 
 // A handler serves the API. It is immutable but for what its guard counts.
 type handler struct {
-	manager   manage.Manager
-	logs      Logs
-	fleet     func(context.Context) fleet.View // nil: there is none
-	propagate propagator                       // nil: there is no fleet
-	source    *clientip.Source
-	logger    *slog.Logger
-	timeout   time.Duration // of everything but the export
-	stall     time.Duration // exportStall, but in tests
-	guard     *guard
-	mux       *http.ServeMux
+	manager    manage.Manager
+	logs       Logs
+	fleet      func(context.Context) fleet.View             // nil: there is none
+	propagate  propagator                                   // nil: there is no fleet
+	removeNode func(ctx context.Context, name string) error // nil: there is no fleet
+	source     *clientip.Source
+	logger     *slog.Logger
+	timeout    time.Duration // of everything but the export
+	stall      time.Duration // exportStall, but in tests
+	guard      *guard
+	mux        *http.ServeMux
 }
 
 // New returns a handler for all paths under /api/, and for /metrics. It may
@@ -91,16 +95,17 @@ func New(opts Options) (http.Handler, error) {
 		return nil, errors.New("api: Options.Manager, Options.Logs and Options.Authenticate must be set")
 	}
 	h := &handler{
-		manager:   opts.Manager,
-		logs:      opts.Logs,
-		fleet:     opts.Fleet,
-		propagate: opts.Propagation,
-		source:    opts.Source,
-		logger:    opts.Logger,
-		timeout:   opts.Timeout,
-		stall:     exportStall,
-		guard:     &guard{authenticate: opts.Authenticate, guesses: opts.Guesses},
-		mux:       http.NewServeMux(),
+		manager:    opts.Manager,
+		logs:       opts.Logs,
+		fleet:      opts.Fleet,
+		propagate:  opts.Propagation,
+		removeNode: opts.RemoveNode,
+		source:     opts.Source,
+		logger:     opts.Logger,
+		timeout:    opts.Timeout,
+		stall:      exportStall,
+		guard:      &guard{authenticate: opts.Authenticate, guesses: opts.Guesses},
+		mux:        http.NewServeMux(),
 	}
 	if h.guard.guesses == nil {
 		h.guard.guesses = guesses.New(nil)
@@ -140,6 +145,7 @@ func (h *handler) routes() map[string]methods {
 		"/api/v1/logs/summary":              {"GET": h.summarizeLogs},
 		"/api/v1/audit":                     {"GET": h.listAudit},
 		"/api/v1/nodes":                     {"GET": h.listNodes},
+		"/api/v1/nodes/{name}":              {"DELETE": h.deleteNode},
 		"/api/openapi.json":                 {"GET": h.openapi},
 	}
 }

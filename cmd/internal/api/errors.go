@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/ipallow/ipallow/cmd/internal/fleet"
 	"github.com/ipallow/ipallow/cmd/internal/logstore"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 	"github.com/ipallow/ipallow/cmd/internal/visible"
@@ -123,6 +124,10 @@ var knownErrors = []struct {
 }{
 	{manage.ErrNotFound, apiError{status: http.StatusNotFound, Code: "NOT_FOUND",
 		Message: "There is no key with this identifier. GET /api/v1/keys lists them."}},
+	{fleet.ErrNoNode, apiError{status: http.StatusNotFound, Code: "NO_NODE",
+		Message: "There is no node with this name. GET /api/v1/nodes lists them."}},
+	{fleet.ErrNodeAlive, apiError{status: http.StatusConflict, Code: "NODE_ALIVE",
+		Message: "The node still reports, and would be back at once. Stop it, and try again when it is silent."}},
 	{manage.ErrRevoked, apiError{status: http.StatusConflict, Code: "KEY_REVOKED",
 		Message: "The key is revoked and stays so. Create a new one."}},
 	{manage.ErrTooManyKeys, apiError{status: http.StatusConflict, Code: "TOO_MANY_KEYS",

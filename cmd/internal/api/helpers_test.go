@@ -23,6 +23,7 @@ import (
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/clientip"
 	"github.com/ipallow/ipallow/cmd/internal/admin"
+	"github.com/ipallow/ipallow/cmd/internal/fleet"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/cmd/internal/logstore"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
@@ -89,6 +90,9 @@ func newWorld(t testing.TB, with ...settings) *world {
 		Source:       source,
 		Logger:       logger,
 		Timeout:      set.timeout,
+		RemoveNode: func(_ context.Context, name string) error {
+			return map[string]error{"none": fleet.ErrNoNode, "alive": fleet.ErrNodeAlive}[name]
+		},
 	})
 	require.NoError(t, err)
 	w.handler = h.(*handler)

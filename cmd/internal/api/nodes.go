@@ -124,3 +124,25 @@ func viewFleet(v *fleet.View, now time.Time) fleetView {
 	}
 	return view
 }
+
+// deleteNode takes a node that is no more off the list.
+func (h *handler) deleteNode(w http.ResponseWriter, r *http.Request) error {
+	if q := parseQuery(r); q.err != nil {
+		return q.err
+	}
+	if err := noPrecondition(r, false); err != nil {
+		return err
+	}
+	err := fleet.ErrNoNode
+	if h.removeNode != nil {
+		err = h.removeNode(r.Context(), r.PathValue("name"))
+	}
+	if err == nil {
+		err = h.manager.NodeRemoved(r.Context(), h.actor(r), r.PathValue("name"))
+	}
+	if err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

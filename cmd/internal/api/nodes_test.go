@@ -54,3 +54,25 @@ func TestNodes(t *testing.T) {
 	require.InDelta(t, 1000, *got.Nodes[1].Heard, 10_000)
 	require.True(t, got.Nodes[1].Twice)
 }
+
+// A node that is no more can be taken off the list, which the audit trail tells.
+func TestRemoveNode(t *testing.T) {
+	w := newWorld(t)
+	del := func(name string) *answer { return w.do(call{method: "DELETE", path: "/api/v1/nodes/" + name}) }
+	del("gate%202%2F%3Cb%3E").ok(204, nil)
+	del("none").fails(404, "NO_NODE")
+	del("alive").fails(409, "NODE_ALIVE")
+	var page struct {
+		Records []auditView `json:"records"`
+		Next    string      `json:"next"`
+	}
+	w.get("/api/v1/audit").ok(200, &page)
+	require.Len(t, page.Records, 1)
+	rec := page.Records[0]
+	require.EqualValues(t, "node.remove", rec.Action)
+	require.Equal(t, "gate 2/<b>", rec.KeyName)
+	require.Empty(t, rec.KeyID)
+	require.Nil(t, rec.After)
+	w.handler.removeNode = nil
+	del("any").fails(404, "NO_NODE")
+}

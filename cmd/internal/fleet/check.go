@@ -98,6 +98,7 @@ func (p *Publisher) check(ctx context.Context, confirmed bool) error {
 		}
 		return nil
 	}
+	p.replicateAgain(ctx)
 	stillIdle, now := p.work.idle()
 	if confirmed && idle && stillIdle && began == now {
 		p.with(func(s *PublisherStatus) { s.Err = nil })

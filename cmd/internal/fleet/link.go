@@ -217,7 +217,7 @@ func (l *loop) run(ctx context.Context) {
 		if !l.outlive {
 			sctx, cancel = l.link.online(ctx)
 		}
-		err := l.session(sctx)
+		err := plain(l.session(sctx))
 		if sctx.Err() != nil && !isFenced(err) {
 			err = errNotConnected
 		}
@@ -240,6 +240,18 @@ func (l *loop) run(ctx context.Context) {
 		sleep(ctx, pause)
 		pause = min(2*pause, maxPause)
 	}
+}
+
+// errNoJetStream says what nats.go calls "no responders" and the like.
+var errNoJetStream = errors.New("the NATS server answers no JetStream requests: start it with JetStream " +
+	"(nats-server -js, or jetstream {} in its configuration), or allow it to this account")
+
+// plain returns an error in words that tell what to do.
+func plain(err error) error {
+	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return fmt.Errorf("%w (%w)", errNoJetStream, err)
+	}
+	return err
 }
 
 // close ends the session that runs.

@@ -1,7 +1,9 @@
 package fleet
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -11,7 +13,12 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/cmd/internal/fleet/fleettest"
+	"github.com/ipallow/ipallow/cmd/internal/keyring"
+	"github.com/ipallow/ipallow/cmd/internal/manage"
+	"github.com/ipallow/ipallow/cmd/internal/manage/managetest"
+	"github.com/ipallow/ipallow/natsfeed"
 )
 
 // reporter reports what is in the pointer.
@@ -157,4 +164,77 @@ func TestReportOfNoYear(t *testing.T) {
 	require.ErrorContains(t, err, "year")
 	_, err = parseReport("gateway.a", []byte(`{"name":"a","role":"gateway","started_at":"2026-12-31T23:59:59-01:00"}`))
 	require.NoError(t, err)
+}
+
+// What is silent is not heard while others are. While nobody is, the line is at fault, or a
+// server of NATS that hangs, and no node is silent for it.
+func TestSilence(t *testing.T) {
+	start := time.Now()
+	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
+	for _, c := range []struct {
+		what               string
+		heard, since, live int // seconds
+		now                int
+		want               State
+	}{
+		{"all are heard", 100, 0, 100, 103, StateReady},
+		{"it alone is not", 100, 0, 120, 121, StateSilent},
+		{"it alone is not, for a moment", 100, 0, 112, 113, StateReady},
+		{"nobody is", 100, 0, 101, 160, StateReady},
+		{"the first after a pause was another", 100, 160, 160, 161, StateReady},
+		{"and others go on after the pause", 100, 160, 176, 177, StateSilent},
+		{"it came first after the pause", 160, 160, 160, 170, StateReady},
+	} {
+		r := &Registry{since: at(c.since), live: at(c.live)}
+		n := &node{heard: at(c.heard)}
+		got := Node{Report: Report{Ready: true}, Heard: n.heard, Deaf: r.deaf(n, at(c.now))}
+		require.Equal(t, c.want, got.State(at(c.now)), c.what)
+	}
+	require.Equal(t, StateSilent, (&Node{Report: Report{Ready: true}}).State(start), "never heard")
+}
+
+// A node that is no more can be removed, and one that reports cannot.
+func TestRemoveNode(t *testing.T) {
+	t.Parallel()
+	n := fleettest.Start(t)
+	reg := NewRegistry(link(t, n))
+	t.Cleanup(reg.Close)
+	reporter(t, link(t, n), Report{Name: "alive/.", Role: Gateway, Ready: true})
+	kv, err := link(t, n).openNodes(within(t))
+	require.NoError(t, err)
+	_, err = kv.Put(within(t), "gateway.dead", []byte(`{"name":"dead","role":"gateway"}`))
+	require.NoError(t, err)
+	late := NewRegistry(link(t, n)) // for which it was never heard
+	t.Cleanup(late.Close)
+	names := func(r *Registry) (list []string) {
+		for _, n := range r.Nodes() {
+			list = append(list, n.Name)
+		}
+		return list
+	}
+	fleettest.Eventually(t, func() bool { l := late.Nodes(); return len(l) == 2 && !l[0].Heard.IsZero() }, func() string { return fmt.Sprint(late.Nodes()) })
+	require.ErrorIs(t, late.Remove(within(t), "alive/."), ErrNodeAlive)
+	require.ErrorIs(t, late.Remove(within(t), "another"), ErrNoNode)
+	require.NoError(t, late.Remove(within(t), "dead"))
+	require.ErrorIs(t, late.Remove(within(t), "dead"), ErrNoNode)
+	for _, r := range []*Registry{late, reg} {
+		fleettest.Eventually(t, func() bool { return len(names(r)) == 1 }, func() string { return fmt.Sprint(names(r)) })
+	}
+}
+
+// A server without JetStream is told so, in words that say what to do.
+func TestNoJetStream(t *testing.T) {
+	t.Parallel()
+	n := fleettest.Start(t)
+	n.Without()
+	h := &home{t: t}
+	h.svc, _, h.ring = managetest.Open(t, func(o *manage.Options) { o.Outbox = true })
+	h.publish(link(t, n))
+	fleettest.Eventually(t, func() bool { return errors.Is(h.pub.Status(within(t)).Err, errNoJetStream) }, h.state)
+	require.ErrorContains(t, h.pub.Status(within(t)).Err, "nats-server -js")
+
+	ctx, cancel := context.WithTimeout(within(t), 2*time.Second)
+	defer cancel()
+	err := NewFollower(ipallow.New(&ipallow.Options{DenyUntilLoaded: true}), new(keyring.Ring), quiet).Follow(ctx, link(t, n), "")
+	require.ErrorIs(t, err, natsfeed.ErrNoJetStream)
 }

@@ -88,7 +88,8 @@ type Publisher struct {
 	seen       int64 // the last row of the outbox that was added to work
 	kv         jetstream.KeyValue
 	created    time.Time
-	hasConfirm bool // the bucket has a Confirm, of whatever age
+	replicated time.Time // when --nats-replicas was tried last
+	hasConfirm bool      // the bucket has a Confirm, of whatever age
 
 	mu    sync.Mutex
 	last  time.Time // of the last comparison, or of what it led to
@@ -308,11 +309,29 @@ func (p *Publisher) replicate(ctx context.Context) {
 			errs = append(errs, err)
 		}
 	}
-	err := errors.Join(errs...)
-	if err != nil {
+	err := plain(errors.Join(errs...))
+	p.replicated = time.Now()
+	if err != nil && fmt.Sprint(err) != fmt.Sprint(p.replicas()) {
 		p.link.logger.Warn("the number of replicas could not be changed", "error", err)
 	}
 	p.with(func(s *PublisherStatus) { s.Replicas = err })
+}
+
+// replicateEvery is how often --nats-replicas is tried again that could not be
+// obeyed: a cluster may just be starting, or lack a server for a while.
+const replicateEvery = 10 * time.Second
+
+// replicateAgain is called by the one goroutine that watches the bucket.
+func (p *Publisher) replicateAgain(ctx context.Context) {
+	if p.replicas() != nil && time.Since(p.replicated) > replicateEvery {
+		p.replicate(ctx)
+	}
+}
+
+func (p *Publisher) replicas() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.st.Replicas
 }
 
 func (p *Publisher) fencedBecause() string {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -31,6 +32,10 @@ type Node struct {
 	// zero time if none did since it started.
 	Heard time.Time
 
+	// Deaf is for how long since then no report of any node came: the line to NATS, or
+	// a server there, was at fault, which is not the node's silence.
+	Deaf time.Duration
+
 	// Twice says that two nodes report under this name.
 	Twice bool
 }
@@ -48,7 +53,7 @@ const (
 // State returns the node's state at a moment, by the management's clock.
 func (n *Node) State(now time.Time) State {
 	switch {
-	case n.Heard.IsZero() || now.Sub(n.Heard) > Silent:
+	case n.Heard.IsZero() || now.Sub(n.Heard)-n.Deaf > Silent:
 		return StateSilent
 	case !n.Ready:
 		return StateUnready
@@ -63,6 +68,10 @@ type Registry struct {
 
 	mu    sync.Mutex
 	nodes map[string]*node // by their names in the bucket
+
+	// Reports come from since to live, without a pause in which not even the
+	// management's own came.
+	since, live time.Time
 }
 
 type node struct {
@@ -95,12 +104,46 @@ func (r *Registry) Nodes() []Node {
 			delete(r.nodes, key)
 			continue
 		}
-		list = append(list, Node{Report: n.Report, Heard: n.heard, Twice: !n.twice.IsZero() && now.Sub(n.twice) < twiceFor})
+		list = append(list, Node{Report: n.Report, Heard: n.heard, Deaf: r.deaf(n, now), Twice: !n.twice.IsZero() && now.Sub(n.twice) < twiceFor})
 	}
 	slices.SortFunc(list, func(a, b Node) int {
 		return cmp.Or(-cmp.Compare(a.Role, b.Role), cmp.Compare(a.Name, b.Name)) // the management first
 	})
 	return list
+}
+
+// Errors of Remove.
+var (
+	ErrNoNode    = errors.New("there is no node of this name")
+	ErrNodeAlive = errors.New("the node still reports, and would be back at once; stop it first")
+)
+
+// Remove takes the silent nodes of this name off the list.
+func (r *Registry) Remove(ctx context.Context, name string) error {
+	err := ErrNoNode
+	for _, n := range r.Nodes() {
+		if n.Name != name {
+			continue
+		}
+		if n.State(time.Now()) != StateSilent {
+			return ErrNodeAlive
+		}
+		key, keyErr := n.key()
+		if keyErr != nil {
+			return keyErr
+		}
+		kv, openErr := r.link.openNodes(ctx)
+		if openErr != nil {
+			return openErr
+		}
+		if err = kv.Delete(ctx, key); err != nil {
+			return fmt.Errorf("remove the report of node %s: %w", name, err)
+		}
+		r.mu.Lock()
+		delete(r.nodes, key)
+		r.mu.Unlock()
+	}
+	return err
 }
 
 // session listens until something is wrong.
@@ -170,5 +213,22 @@ func (r *Registry) take(e jetstream.KeyValueEntry, old bool) {
 	n.Report = rep
 	if !old {
 		n.heard = now
+		if now.Sub(r.live) > 2*reportIdle {
+			r.since = now
+		}
+		r.live = now
 	}
+}
+
+// deaf returns Node.Deaf. A node is silent for the time in which others were
+// heard and it was not.
+func (r *Registry) deaf(n *node, now time.Time) time.Duration {
+	if n.heard.IsZero() {
+		return 0
+	}
+	begin := n.heard
+	if r.since.After(begin) {
+		begin = r.since
+	}
+	return now.Sub(n.heard) - max(0, r.live.Sub(begin))
 }

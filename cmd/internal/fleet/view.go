@@ -73,6 +73,12 @@ func (c *Center) Close() {
 	c.Link.Close()
 }
 
+// RemoveNode takes a node that is no more off the list. The error may be ErrNoNode or
+// ErrNodeAlive.
+func (c *Center) RemoveNode(ctx context.Context, name string) error {
+	return c.Registry.Remove(ctx, name)
+}
+
 // View returns the fleet at this moment.
 func (c *Center) View(ctx context.Context) View {
 	own := c.own()

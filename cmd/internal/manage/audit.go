@@ -15,21 +15,39 @@ func (s *Service) record(st *step, by Actor, action Action, before, after *row) 
 	if before != nil {
 		was = before.state()
 	}
-	addr := ""
-	if a := by.Addr.Unmap().WithZone(""); a.IsValid() {
-		addr = a.String()
-	}
 	st.recorded = true
 	st.digests += after.digest()
 	if before != nil {
 		st.digests -= before.digest()
 	}
-	err := st.exec(`INSERT INTO audit (time, actor, addr, action, key_id, key_name, before, after, confirmed)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		nanos(st.now), by.Name, addr, string(action), after.id, after.name, was, after.state(), st.confirmed)
+	err := st.exec(insertAudit,
+		nanos(st.now), by.Name, by.addr(), string(action), after.id, after.name, was, after.state(), st.confirmed)
 	if err == nil && s.outbox {
 		st.outboxed = true
 		err = st.exec("INSERT INTO outbox (key_id, created) VALUES (?, ?)", after.id, nanos(st.now))
+	}
+	return err
+}
+
+const insertAudit = `INSERT INTO audit (time, actor, addr, action, key_id, key_name, before, after, confirmed)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+// addr returns the actor's address as it is stored.
+func (a Actor) addr() string {
+	if addr := a.Addr.Unmap().WithZone(""); addr.IsValid() {
+		return addr.String()
+	}
+	return ""
+}
+
+// NodeRemoved records that a node was taken off the list of the fleet. It is no
+// change of a key, and so publishes nothing.
+func (s *Service) NodeRemoved(ctx context.Context, by Actor, name string) error {
+	err := s.write(ctx, func(st *step) error {
+		return st.exec(insertAudit, nanos(st.now), by.Name, by.addr(), string(ActionNode), "", name, nil, "null", false)
+	})
+	if err == nil {
+		s.log.Info("node removed", "node", name, "by", by.Name)
 	}
 	return err
 }

@@ -153,13 +153,14 @@ func TestClosed(t *testing.T) {
 		"Try":          func() error { _, err := s.Try(ctx, by, id, nil, nil); return err },
 		"Seen":         func() error { _, err := s.Seen(ctx, id); return err },
 		"Blocked":      func() error { _, err := s.Blocked(ctx, []string{id}); return err },
+		"NodeRemoved":  func() error { return s.NodeRemoved(ctx, by, "gate") },
 		"Audit":        func() error { _, err := s.Audit(ctx, manage.AuditQuery{}); return err },
 		"Import":       func() error { _, err := s.Import(ctx, by, manyKeys(1)); return err },
 		"Flush":        func() error { return manage.Flush(s) },
 	} {
 		require.ErrorIs(t, call(), manage.ErrClosed, name)
 	}
-	require.Equal(t, reflect.TypeFor[manage.Manager]().NumMethod(), 12, "a method is missing above")
+	require.Equal(t, reflect.TypeFor[manage.Manager]().NumMethod(), 13, "a method is missing above")
 }
 
 func TestFileModes(t *testing.T) {

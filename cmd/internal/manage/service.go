@@ -38,6 +38,8 @@ type Manager interface {
 	// Blocked counts the requests that the allowlist of each of the keys has
 	// refused lately. A key without any may be missing.
 	Blocked(ctx context.Context, ids []string) (map[string]int64, error)
+	// NodeRemoved records that a node was taken off the list of the fleet.
+	NodeRemoved(ctx context.Context, by Actor, name string) error
 	// Audit returns a page of the audit trail, newest first.
 	Audit(ctx context.Context, q AuditQuery) (AuditPage, error)
 }

@@ -240,6 +240,7 @@ const (
 	ActionRotate Action = "key.rotate"
 	ActionRevoke Action = "key.revoke"
 	ActionList   Action = "allowlist.set"
+	ActionNode   Action = "node.remove" // KeyID is empty, and KeyName that of the node
 )
 
 // An AuditRecord says who changed what, with the state before and after.

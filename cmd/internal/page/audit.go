@@ -73,6 +73,7 @@ var actionWords = map[manage.Action]string{
 	manage.ActionRotate: "Secret rotated",
 	manage.ActionRevoke: "Key revoked",
 	manage.ActionList:   "Allowlist changed",
+	manage.ActionNode:   "Node removed",
 }
 
 // who puts an actor into words.

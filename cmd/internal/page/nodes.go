@@ -1,6 +1,7 @@
 package page
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -52,6 +53,33 @@ func (p *Page) nodes(w http.ResponseWriter, r *http.Request, s *session) error {
 		v.Usage = sentence(err.Error())
 	}
 	p.render(w, r, s, http.StatusOK, "nodes", "Nodes", "nodes", v)
+	return nil
+}
+
+// removeNode takes a node that is no more off the list.
+func (p *Page) removeNode(w http.ResponseWriter, r *http.Request, s *session) error {
+	if err := p.parseForm(w, r, 4<<10); err != nil {
+		return err
+	}
+	if p.RemoveNode == nil {
+		return errNoPage
+	}
+	name := r.PostForm.Get("name")
+	err := p.RemoveNode(r.Context(), name)
+	switch {
+	case errors.Is(err, fleet.ErrNodeAlive):
+		s.tell(notice{Text: visible(name) + " still reports. Stop it, and remove it when it is silent.", Warn: true})
+	case errors.Is(err, fleet.ErrNoNode):
+		s.tell(notice{Text: "There is no node " + visible(name) + " any more.", Warn: true})
+	case err != nil:
+		return err
+	default:
+		if err := p.Manager.NodeRemoved(r.Context(), p.caller(r), name); err != nil {
+			return err
+		}
+		s.tell(notice{Text: visible(name) + " is removed from the list. Take its rights in NATS away too, if it is not to come back."})
+	}
+	http.Redirect(w, r, "/nodes", http.StatusSeeOther)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -64,4 +65,35 @@ func TestNodes(t *testing.T) {
 	require.NotContains(t, a.body, "No gateway has reported yet")
 	view.Connected = false
 	require.Contains(t, b.get("/nodes").body, "NATS cannot be reached")
+}
+
+// A silent node can be removed by its button, once.
+func TestRemoveNode(t *testing.T) {
+	var removed []string
+	r := newRig(t, func(o *Options, _ *manage.Options) {
+		o.Fleet = func(context.Context) fleet.View {
+			return fleet.View{Nodes: []fleet.Node{
+				{Report: fleet.Report{Name: "dead <b>", Role: fleet.Gateway}},
+				{Report: fleet.Report{Name: "alive", Role: fleet.Gateway, Ready: true}, Heard: o.Now()},
+			}}
+		}
+		o.RemoveNode = func(_ context.Context, name string) error {
+			removed = append(removed, name)
+			return map[string]error{"alive": fleet.ErrNodeAlive, "none": fleet.ErrNoNode}[name]
+		}
+	})
+	b := r.browser(true).login()
+	a := b.get("/nodes")
+	require.Equal(t, 1, strings.Count(a.body, `action="/nodes/remove"`), "only what is silent")
+	require.Contains(t, a.body, `name="name" value="dead &lt;b&gt;"`)
+	for name, says := range map[string]string{"dead <b>": "dead &lt;b&gt; is removed", "alive": "still reports", "none": "no node none any more"} {
+		a := b.post("/nodes/remove", url.Values{"name": {name}})
+		require.Equal(t, "/nodes", a.Request.URL.Path)
+		require.Contains(t, a.body, says)
+	}
+	require.Len(t, removed, 3)
+	a = b.get("/audit")
+	require.Contains(t, a.body, "Node removed: ")
+	require.Contains(t, a.body, "dead &lt;b&gt;")
+	require.NotContains(t, a.body, "still reports")
 }

@@ -63,6 +63,9 @@ type Options struct {
 	// it as long as it is told. Nil: there is no fleet.
 	Propagation func(ctx context.Context, id string, wait time.Duration) fleet.Propagation
 
+	// RemoveNode takes a silent node off the list. Nil: nobody can.
+	RemoveNode func(ctx context.Context, name string) error
+
 	// Authenticate reports whether the text is the administrator's token. It
 	// must take the same time wherever a wrong one differs.
 	Authenticate func(token string) bool
@@ -187,6 +190,7 @@ func (p *Page) routes() *http.ServeMux {
 	}
 	if p.Fleet != nil {
 		mux.HandleFunc("GET /nodes", p.private(p.nodes))
+		mux.HandleFunc("POST /nodes/remove", p.private(p.removeNode))
 	}
 
 	mux.HandleFunc("/", p.private(func(http.ResponseWriter, *http.Request, *session) error {

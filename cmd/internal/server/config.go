@@ -30,7 +30,7 @@ type Config struct {
 	ReportOnly   bool   // refuse nobody because of an allowlist, only log it
 	LogRetention time.Duration
 	Drain        time.Duration // after SIGTERM: unready, and still answering
-	TLSCert      string // PEM files; empty: plain HTTP
+	TLSCert      string        // PEM files; empty: plain HTTP
 	TLSKey       string
 
 	// SecureCookies says that a proxy before the management listener has TLS.

@@ -23,13 +23,14 @@ func (s *Server) management() (http.Handler, error) {
 	// nil: there is no fleet
 	var view func(context.Context) fleet.View
 	var propagation func(context.Context, string, time.Duration) fleet.Propagation
+	var remove func(context.Context, string) error
 	if s.fleet != nil {
-		view, propagation = s.fleet.View, s.fleet.Propagation
+		view, propagation, remove = s.fleet.View, s.fleet.Propagation, s.fleet.RemoveNode
 	}
 	wrong := guesses.New(nil) // one count for all that takes the administrator's token
 	apiHandler, err := api.New(api.Options{
 		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Guesses: wrong, Logger: s.logger,
-		Metrics: s.metrics.handler(), Fleet: view, Propagation: propagation, Source: s.source,
+		Metrics: s.metrics.handler(), Fleet: view, Propagation: propagation, RemoveNode: remove, Source: s.source,
 	})
 	if err != nil {
 		return nil, err
@@ -38,7 +39,7 @@ func (s *Server) management() (http.Handler, error) {
 		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Guesses: wrong, Policy: s.cfg.policy(),
 		SessionFile: filepath.Join(s.cfg.Data, "sessions.json"), TokenName: s.token.Name(),
 		TryURL: s.tryURL(), SecureCookies: s.cfg.SecureCookies, Logger: s.logger,
-		Fleet: view, Propagation: propagation, Source: s.source,
+		Fleet: view, Propagation: propagation, RemoveNode: remove, Source: s.source,
 	}
 	if s.Log != nil {
 		opts.LogStats = s.Log.Stats

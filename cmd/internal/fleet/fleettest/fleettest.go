@@ -63,6 +63,13 @@ func (n *NATS) Stop() {
 	}
 }
 
+// Without starts the server again without JetStream.
+func (n *NATS) Without() {
+	n.Stop()
+	n.opts.JetStream = false
+	n.Start()
+}
+
 // Users changes who is let in, from the next start on.
 func (n *NATS) Users(users ...*server.User) { n.opts.Users = users }
 
