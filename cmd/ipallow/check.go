@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/alike"
 	"github.com/ipallow/ipallow/listfile"
 	"github.com/spf13/cobra"
 )
@@ -60,7 +61,7 @@ func (t *target) known(cmd *cobra.Command, l *loaded) error {
 	if l.Lists[t.key] != nil || t.unknown {
 		return nil
 	}
-	text := fmt.Sprintf("no list in %s is for the key %s%s", t.file, quote(t.key), didYouMean(similar(l.Order, t.key)))
+	text := fmt.Sprintf("no list in %s is for the key %s%s", t.file, quote(t.key), alike.DidYouMean(alike.Names(l.Order, t.key)))
 	if cmd.Name() == "check" {
 		return usage(fmt.Errorf("%s\na key without a list is served from everywhere; "+
 			"if that is what you ask for, add --allow-unknown", text))

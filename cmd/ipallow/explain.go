@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/alike"
 	"github.com/ipallow/ipallow/cmd/internal/visible"
 	"github.com/ipallow/ipallow/listfile"
 	"github.com/spf13/cobra"
@@ -96,7 +97,7 @@ func explain(l *loaded, key string, a netip.Addr) explanation {
 		e := describe(l.Lists[key], entries, x.Index, x.Addr)
 		out.Entry = &e
 	case x.Verdict == ipallow.Unrestricted:
-		out.Similar = similar(l.Order, key)
+		out.Similar = alike.Names(l.Order, key)
 	default:
 		for i := range entries {
 			if entries[i].Prefix.Addr().BitLen() == x.Addr.BitLen() {

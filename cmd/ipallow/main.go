@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ipallow/ipallow/cmd/internal/alike"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -145,11 +146,7 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	var quoted []string
-	for _, name := range cmd.SuggestionsFor(args[0]) {
-		quoted = append(quoted, quote(name))
-	}
-	return fmt.Errorf("there is no command %s%s", quote(args[0]), didYouMean(quoted))
+	return fmt.Errorf("there is no command %s%s", quote(args[0]), alike.DidYouMean(cmd.SuggestionsFor(args[0])))
 }
 
 // seeHelp adds where the right usage is described.

@@ -14,6 +14,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/alike"
 	"github.com/ipallow/ipallow/cmd/internal/reqlog"
 	"github.com/ipallow/ipallow/cmd/internal/suggest"
 	"github.com/ipallow/ipallow/cmd/internal/visible"
@@ -95,7 +96,7 @@ log is in the list, an intruder too.`,
 			fmt.Fprintf(cmd.ErrOrStderr(), "ipallow: %s passed over that cannot be read; audit shows which\n", count(int(bad), "line", "lines"))
 		}
 		if key != "" && len(t.seen) == 0 {
-			return fmt.Errorf("no request of the logs was made with the key %s%s", quote(key), didYouMean(similar(t.others(), key)))
+			return fmt.Errorf("no request of the logs was made with the key %s%s", quote(key), alike.DidYouMean(alike.Names(t.others(), key)))
 		}
 		return write(cmd.OutOrStdout(), t.suggest(*policy))
 	}

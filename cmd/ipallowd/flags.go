@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/ipallow/ipallow/cmd/internal/alike"
 	"github.com/ipallow/ipallow/cmd/internal/server"
 	"github.com/ipallow/ipallow/cmd/internal/visible"
 )
@@ -84,7 +85,53 @@ func environment(cmd *cobra.Command, _ []string) error {
 				"give --nats-nkey or --nats-creds, or --nats-user with --nats-password-file")
 		}
 	}
+	for _, text := range unknownVariables(cmd.Root(), os.Environ()) {
+		fmt.Fprintln(cmd.ErrOrStderr(), "ipallowd: warning:", text)
+	}
 	return fromEnvironment(cmd.Flags(), os.LookupEnv)
+}
+
+// unknownVariables names the variables of the environment that look like
+// settings and are none, of whatever command, with those that were perhaps
+// meant: a setting that is not read is not in force, and nothing says so.
+func unknownVariables(root *cobra.Command, environ []string) []string {
+	known := []string{envPrefix + "ADMIN_TOKEN", envPrefix + "NATS_PASSWORD"}
+	var walk func(*cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { known = append(known, variable(f)) })
+		for _, c := range cmd.Commands() {
+			walk(c)
+		}
+	}
+	walk(root)
+	slices.Sort(known)
+	known = slices.Compact(known)
+	var texts []string
+	for _, v := range environ {
+		name, _, _ := strings.Cut(v, "=")
+		upper := strings.ToUpper(name) // ipallowd_listen is no setting either
+		if !strings.HasPrefix(upper, envPrefix) && !strings.HasPrefix(upper, "IPALLOW_") || slices.Contains(known, name) {
+			continue
+		}
+		if strings.HasPrefix(upper, "IPALLOW_") {
+			upper = envPrefix + strings.TrimPrefix(upper, "IPALLOW_")
+			if !slices.Contains(known, upper) {
+				continue // somebody else's
+			}
+		}
+		near := alike.Names(known, upper)
+		if len(near) > 1 {
+			near = near[:1]
+		}
+		texts = append(texts, fmt.Sprintf("the variable %s is no setting and was not read%s", name, alike.DidYouMean(near)))
+	}
+	slices.Sort(texts)
+	return texts
+}
+
+// variable is the name in the environment of a flag.
+func variable(f *pflag.Flag) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 }
 
 // hasSecret reports whether a URL has a user: NATS takes a name without a
@@ -99,7 +146,7 @@ func hasSecret(text string) bool {
 func fromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
 	var fault error
 	flags.VisitAll(func(f *pflag.Flag) {
-		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		name := variable(f)
 		value, ok := lookup(name)
 		if !ok || f.Changed || f.Name == "help" || fault != nil {
 			return

@@ -73,6 +73,7 @@ is IPALLOWD_NATS.`,
 	f.DurationVar(&cfg.MaxStale, "max-stale", cfg.MaxStale, "how old what it knows may be until /readyz says that it is not ready")
 	f.DurationVar(&cfg.RefuseStale, "refuse-stale", 0, "how old what it knows may be until requests are answered with 503, such as 10m; 0 goes on for ever")
 	log.add(f)
+	completeValues(cmd)
 	return cmd
 }
 

@@ -10,9 +10,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ipallow/ipallow/cmd/internal/alike"
+	"github.com/ipallow/ipallow/cmd/internal/visible"
 )
 
 // The statuses that the program ends with.
@@ -62,16 +67,29 @@ ipallowd is a gateway in front of an API (or an authorizer beside your own
 proxy) and a settings page on which keys and their allowlists are edited. It
 needs nothing else: everything it keeps is in one directory.`,
 		Example: `  ipallowd serve
-  ipallowd serve --upstream http://127.0.0.1:9000`,
-		Args:          cobra.NoArgs,
+  ipallowd serve --upstream http://127.0.0.1:9000
+  ipallowd export > lists.json
+  ipallowd import lists.json`,
+		Version: version(),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return fmt.Errorf("there is no command %q%s\nsee \"ipallowd --help\"", args[0], alike.DidYouMean(cmd.SuggestionsFor(args[0])))
+		},
+		SuggestionsMinimumDistance: 2,
+
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if len(args) > 0 && !cmd.HasParent() && !strings.HasPrefix(args[0], "-") {
+			return usageError{cmd.Args(cmd, args[:1])} // that is why the flag is unknown
+		}
 		return usageError{fmt.Errorf("%w\nsee \"%s --help\"", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newGatewayCommand(), newFleetCommand())
+	root.AddCommand(newServeCommand(), newGatewayCommand(), newFleetCommand(), newExportCommand(), newImportCommand())
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)
@@ -81,10 +99,24 @@ needs nothing else: everything it keeps is in one directory.`,
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(errOut, "ipallowd:", err)
+	fmt.Fprintln(visible.Writer(errOut), "ipallowd:", err) // it may quote what others wrote
 	var wrong usageError
 	if errors.As(err, &wrong) || !started {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// version is that of the module, or of the commit it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && info.Main.Version == "(devel)" && len(s.Value) >= 12 {
+			return "devel-" + s.Value[:12]
+		}
+	}
+	return info.Main.Version
 }

@@ -309,7 +309,7 @@ func TestFaults(t *testing.T) {
 		want string
 	}{
 		{[]string{"serve", "--no-such"}, exitUsage, "ipallowd serve --help"},
-		{[]string{"nothing"}, exitUsage, "unknown command"},
+		{[]string{"nothing"}, exitUsage, "there is no command"},
 		{serve("extra"), exitUsage, "unknown command"},
 		{serve("--listen", busy.Addr().String()), exitFailed, "--listen"},
 		{serve("--admin-listen", "nowhere"), exitFailed, "HOST:PORT"},

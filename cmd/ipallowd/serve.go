@@ -69,5 +69,6 @@ IPALLOWD_ADMIN_TOKEN, or is made at the first start into DATA/admin-token.`,
 	natsFlags(f, &cfg)
 	f.IntVar(&cfg.Fleet.Replicas, "nats-replicas", cfg.Fleet.Replicas, "NATS servers that keep a copy of buckets and stream, 1 to 5; 3 for a cluster; 0 leaves what exists as it is")
 	log.add(f)
+	completeValues(cmd)
 	return cmd
 }

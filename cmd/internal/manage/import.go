@@ -2,6 +2,8 @@ package manage
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 
 	"github.com/ipallow/ipallow"
@@ -91,3 +93,51 @@ func (s *Service) importRows(ctx context.Context, by Actor, rows []*row) error {
 		return nil
 	})
 }
+
+// A KnownKey is a key that exists elsewhere: its clients have the token
+// ipk_<ID>_<secret>, and of the secret only the SHA-256 is known.
+type KnownKey struct {
+	NewKey
+	ID   string
+	Hash keyring.Hash
+}
+
+// ImportKnown makes the keys, each with its list from the beginning, in one
+// step: all or none. With dry set it only says what is wrong. The error joins
+// the faults of all keys; that of a key wraps what Create would return, or
+// ErrExists.
+func (s *Service) ImportKnown(ctx context.Context, by Actor, keys []KnownKey, dry bool) error {
+	db, err := s.read()
+	if err != nil {
+		return err
+	}
+	var faults []error
+	var rows []*row
+	for _, k := range keys {
+		r, err := s.parseKey(k.NewKey)
+		if err == nil {
+			_, err = readRow(ctx, db, k.ID)
+			switch {
+			case !keyring.ValidID(k.ID):
+				err = &FieldError{"id", fmt.Sprintf("an identifier is %d characters of a to z and 2 to 7", keyring.IDLen)}
+			case err == nil:
+				err = ErrExists
+			case errors.Is(err, ErrNotFound):
+				err = nil
+			}
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("key %q: %w", k.ID, err))
+			continue
+		}
+		r.id, r.hash = k.ID, k.Hash
+		rows = append(rows, r)
+	}
+	if len(faults) > 0 || dry || len(rows) == 0 {
+		return errors.Join(faults...)
+	}
+	return s.importRows(ctx, by, rows)
+}
+
+// ErrExists says that a key with this identifier exists already, perhaps revoked.
+var ErrExists = errors.New("a key with this identifier exists already; its list can be imported without it")

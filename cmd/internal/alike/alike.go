@@ -1,37 +1,45 @@
-package main
+// Package alike finds the names that somebody perhaps meant who mistyped one.
+package alike
 
 import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/ipallow/ipallow/cmd/internal/visible"
 )
 
-// didYouMean names texts that were perhaps meant, quoted, or is empty.
-func didYouMean(quoted []string) string {
+// DidYouMean is the end of a message that names what was perhaps meant, or empty.
+func DidYouMean(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = visible.Quote(name)
+	}
 	if len(quoted) == 0 {
 		return ""
 	}
 	return "; did you mean " + strings.Join(quoted, " or ") + "?"
 }
 
-// similar returns up to five keys that differ little from key.
-func similar(keys []string, key string) []string {
+// Names returns up to five of the names that differ little from name, or begin
+// with it, the nearest first.
+func Names(names []string, name string) []string {
 	type near struct {
-		key      string
+		name     string
 		distance int
 	}
 	var all []near
-	for _, k := range keys {
-		if d := distance(k, key, 3); d <= 3 || strings.HasPrefix(k, key) {
+	for _, k := range names {
+		if d := distance(k, name, 3); d <= 3 || strings.HasPrefix(k, name) {
 			all = append(all, near{k, d})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b near) int { return cmp.Compare(a.distance, b.distance) })
-	var names []string
+	var nearest []string
 	for _, n := range all[:min(5, len(all))] {
-		names = append(names, quote(n.key))
+		nearest = append(nearest, n.name)
 	}
-	return names
+	return nearest
 }
 
 // distance is the number of bytes to insert, delete or change, or more than
