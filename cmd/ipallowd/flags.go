@@ -33,6 +33,7 @@ func gatewayFlags(f *pflag.FlagSet, cfg *server.Config) {
 	f.StringVar(&cfg.ClientIPHeader, "client-ip-header", cfg.ClientIPHeader, "`header` in which the trusted proxies name the client: X-Forwarded-For, Forwarded, or one with a single address")
 	f.DurationVar(&cfg.Drain, "drain", cfg.Drain, "after SIGTERM, how long requests are still answered while /readyz says 503")
 	f.BoolVar(&cfg.ReportOnly, "report-only", false, "refuse nothing because of an allowlist, only log what would be")
+	f.StringVar(&cfg.MetricsTokenFile, "metrics-token-file", "", "`file` with a token that opens /metrics and nothing else; DATA/metrics-token by default, if it is there")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM `file` of the certificate for both listeners")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM `file` of its key")
 }

@@ -32,8 +32,8 @@ Until it knows the keys it answers every request with 503. When it loses NATS it
 goes on by what it last knew; /readyz on --status-listen says so after
 --max-stale. With --refuse-stale it answers requests with 503 beyond that age,
 since a key may have been revoked meanwhile, also after a start from the
-checkpoint. /healthz and /metrics are there too, without a token: keep that
-listener away from the public.
+checkpoint. /healthz and /metrics are there too, /metrics without a token unless
+--metrics-token-file names one: keep that listener away from the public.
 
 The management node validates lists; a gateway enforces what that has accepted,
 and has no policy of its own. Every flag can be given by the environment: --nats
@@ -52,6 +52,7 @@ is IPALLOWD_NATS.`,
 			if err := ownAccount(&cfg, cmd.Flags().Changed("name")); err != nil {
 				return err
 			}
+			cfg.MetricsToken = os.Getenv(envPrefix + "METRICS_TOKEN")
 			n, err := server.StartNode(cmd.Context(), cfg, logger)
 			if err != nil {
 				return err

@@ -47,7 +47,7 @@ IPALLOWD_ADMIN_TOKEN, or is made at the first start into DATA/admin-token.`,
 				return err
 			}
 			cfg.Given = cmd.Flags().Changed
-			cfg.AdminToken = os.Getenv(envPrefix + "ADMIN_TOKEN")
+			cfg.AdminToken, cfg.MetricsToken = os.Getenv(envPrefix+"ADMIN_TOKEN"), os.Getenv(envPrefix+"METRICS_TOKEN")
 			cfg.Fleet.Password = os.Getenv(envPrefix + "NATS_PASSWORD")
 			if err := managementKey(&cfg); err != nil {
 				return err

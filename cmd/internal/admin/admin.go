@@ -29,7 +29,7 @@ type Token struct {
 // NewToken returns a Token that accepts text.
 func NewToken(text string) (Token, error) {
 	if len(text) < MinLen || len(text) > 1024 || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return Token{}, fmt.Errorf("the administrator's token must have %d to 1024 printable ASCII characters without spaces; leave it out to have one made", MinLen)
+		return Token{}, fmt.Errorf("a token must have %d to 1024 printable ASCII characters without spaces; leave the administrator's out to have one made", MinLen)
 	}
 	return Token{sha256.Sum256([]byte(text)), true}, nil
 }
@@ -61,16 +61,33 @@ func Load(file string) (t Token, text string, made bool, err error) {
 	case err != nil:
 		return Token{}, "", false, fmt.Errorf("administrator's token: %w", err)
 	default:
-		text = strings.TrimSpace(string(b))
-		if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 {
-			return Token{}, "", false, fmt.Errorf("administrator's token: others than its owner can read %s; run: chmod 600 %s", file, file)
-		}
+		t, text, err = parse(file, b)
+		return t, text, false, err
 	}
 	t, err = NewToken(text)
+	return t, text, made, err
+}
+
+// Read returns the token in a file that an operator made. The error is that of
+// os.ReadFile, or says what is wrong with the file.
+func Read(file string) (Token, error) {
+	b, err := os.ReadFile(file)
 	if err != nil {
-		return Token{}, "", false, fmt.Errorf("%s: %w", file, err)
+		return Token{}, err
 	}
-	return t, text, made, nil
+	t, _, err := parse(file, b)
+	return t, err
+}
+
+func parse(file string, b []byte) (t Token, text string, err error) {
+	if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 {
+		return Token{}, "", fmt.Errorf("others than its owner can read the token in %s; run: chmod 600 %s", file, file)
+	}
+	text = strings.TrimSpace(string(b))
+	if t, err = NewToken(text); err != nil {
+		return Token{}, "", fmt.Errorf("%s: %w", file, err)
+	}
+	return t, text, nil
 }
 
 func newText() string {

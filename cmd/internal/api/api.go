@@ -57,6 +57,10 @@ type Options struct {
 	// same limit on wrong ones. Nil: nothing is.
 	Metrics http.Handler
 
+	// AuthenticateMetrics reports whether token opens the metrics, and nothing
+	// else. It is as Authenticate. Nil: only that one's does.
+	AuthenticateMetrics func(token string) bool
+
 	// Fleet tells of the nodes. Nil: there is no fleet.
 	Fleet func(context.Context) fleet.View
 
@@ -104,7 +108,7 @@ func New(opts Options) (http.Handler, error) {
 		logger:     opts.Logger,
 		timeout:    opts.Timeout,
 		stall:      exportStall,
-		guard:      &guard{authenticate: opts.Authenticate, guesses: opts.Guesses},
+		guard:      &guard{authenticate: opts.Authenticate, guesses: opts.Guesses, metrics: opts.AuthenticateMetrics},
 		mux:        http.NewServeMux(),
 	}
 	if h.guard.guesses == nil {
@@ -124,7 +128,7 @@ func New(opts Options) (http.Handler, error) {
 		h.mux.Handle(path, h.serve(do))
 	}
 	if opts.Metrics != nil {
-		h.mux.Handle("GET /metrics", opts.Metrics)
+		h.mux.Handle("GET "+metricsPath, opts.Metrics)
 	}
 	h.mux.Handle("/", h.serve(noRoute))
 	return h, nil

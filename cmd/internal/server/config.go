@@ -27,11 +27,14 @@ type Config struct {
 	Upstream     string // URL of the API behind the gateway; empty: the built-in ping
 	UpstreamCA   string // PEM file of who signs its certificate; empty: the system's
 	AdminToken   string // empty: the file admin-token in Data, made at the first start
-	ReportOnly   bool   // refuse nobody because of an allowlist, only log it
-	LogRetention time.Duration
-	Drain        time.Duration // after SIGTERM: unready, and still answering
-	TLSCert      string        // PEM files; empty: plain HTTP
-	TLSKey       string
+	MetricsToken string // opens /metrics and nothing else; empty: MetricsTokenFile
+	// MetricsTokenFile has that token; empty: the file metrics-token in Data, if there is one.
+	MetricsTokenFile string
+	ReportOnly       bool // refuse nobody because of an allowlist, only log it
+	LogRetention     time.Duration
+	Drain            time.Duration // after SIGTERM: unready, and still answering
+	TLSCert          string        // PEM files; empty: plain HTTP
+	TLSKey           string
 
 	// SecureCookies says that a proxy before the management listener has TLS.
 	SecureCookies bool

@@ -27,10 +27,14 @@ func (s *Server) management() (http.Handler, error) {
 	if s.fleet != nil {
 		view, propagation, remove = s.fleet.View, s.fleet.Propagation, s.fleet.RemoveNode
 	}
+	metricsToken, _, err := s.cfg.metricsToken() // the zero Token accepts nothing
+	if err != nil {
+		return nil, err
+	}
 	wrong := guesses.New(nil) // one count for all that takes the administrator's token
 	apiHandler, err := api.New(api.Options{
 		Manager: s.Manager, Logs: s.Logs, Authenticate: s.token.Check, Guesses: wrong, Logger: s.logger,
-		Metrics: s.metrics.handler(), Fleet: view, Propagation: propagation, RemoveNode: remove, Source: s.source,
+		Metrics: s.metrics.handler(), AuthenticateMetrics: metricsToken.Check, Fleet: view, Propagation: propagation, RemoveNode: remove, Source: s.source,
 	})
 	if err != nil {
 		return nil, err

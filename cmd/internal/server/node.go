@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/admin"
 	"github.com/ipallow/ipallow/cmd/internal/fleet"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/usagelog"
@@ -29,6 +30,9 @@ type Node struct {
 
 	feed, link *fleet.Link // two: a feed may make its connection anew
 	follower   *fleet.Follower
+
+	metricsToken admin.Token
+	guarded      bool // the metrics, by it
 }
 
 const (
@@ -64,6 +68,9 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	if err := os.MkdirAll(n.cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("--data: %w", err)
+	}
+	if n.metricsToken, n.guarded, err = n.cfg.metricsToken(); err != nil {
+		return err
 	}
 	for _, l := range n.cfg.nodeAddresses() {
 		if err := n.listen(l); err != nil {
@@ -176,7 +183,11 @@ func (n *Node) status() http.Handler {
 		}
 		h.write(w, code)
 	})
-	mux.Handle("GET /metrics", n.metrics.handler())
+	metrics := n.metrics.handler()
+	if n.guarded {
+		metrics = n.guardMetrics(n.metricsToken, metrics)
+	}
+	mux.Handle("GET /metrics", metrics)
 	return mux
 }
 
