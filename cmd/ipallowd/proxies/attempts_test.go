@@ -108,6 +108,10 @@ var attempts = []attempt{
 	{"another path in the log, once", served, inside, "GET", reader + "X-Original-URL: /forged\r\n", ""},
 	{"Connection has the proxy drop its words", served, inside, "GET", full + "Connection: X-Ipallow-Key-Id, X-Ipallow-Client, X-Request-Id, X-Forwarded-For\r\n", ""},
 	{"the key is not passed on", served, inside, "GET", full + "X-API-Key: FULL\r\n", ""},
+	{"a tunnel of HTTP/2", served, inside, "GET", full + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", ""},
+	{"a tunnel beside a WebSocket", served, inside, "GET", full + "Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket\r\n", ""},
+	{"a WebSocket beside a tunnel", served, inside, "GET", full + "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n", ""},
+	{"a tunnel of another protocol", served, inside, "GET", full + "Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n", ""},
 	{"HEAD", served, inside, "HEAD", reader, ""},
 
 	// Requests within requests, and the reserved path.

@@ -96,7 +96,7 @@ func TestTraefikConfiguration(t *testing.T) {
 	require.Equal(t, "http://127.0.0.1:8080/_ipallow/authz", ask.Address)
 	require.False(t, ask.TrustForwardHeader)
 	require.Equal(t, []string{"X-Ipallow-Key-Id", "X-Ipallow-Client", "X-Request-Id"}, ask.AuthResponseHeaders)
-	require.Equal(t, map[string]string{"Authorization": "", "X-API-Key": ""}, file.HTTP.Middlewares["keep-the-key"].Headers.CustomRequestHeaders)
+	require.Equal(t, map[string]string{"Authorization": "", "X-API-Key": "", "Upgrade": ""}, file.HTTP.Middlewares["keep-the-key"].Headers.CustomRequestHeaders)
 
 	// Every name in the table that is no family is removed, and nothing that is harmless,
 	// that Traefik sets itself, or that ipallowd reads.

@@ -220,6 +220,11 @@ func told(t *testing.T, w *world, path string, a attempt, what string) {
 	if strings.Contains(a.lines, "READER") {
 		key = w.reader.ID
 	}
+	if seen[0].Get("Connection") != "" { // nginx passes Upgrade on without it, which switches nothing
+		for _, protocol := range seen[0]["Upgrade"] {
+			require.Equal(t, "websocket", protocol, "no tunnel: %s", what)
+		}
+	}
 	for name, want := range map[string]string{
 		"x-ipallow-key-id": key, "x-ipallow-client": a.from, "x-forwarded-for": a.from, "x-request-id": w.recordsOf(path)[0].RequestID,
 		"x-forwarded-host": "api.example", "x-forwarded-proto": "http", "x-real-ip": a.from, "forwarded": "",
