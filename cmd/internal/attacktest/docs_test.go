@@ -16,7 +16,7 @@ import (
 
 // packages are where the tests are that docs/security.md names.
 var packages = map[string]string{
-	"ipallow": "cmd/ipallow", "ipallowd": "cmd/ipallowd", "proxies": "cmd/ipallowd/proxies", "clientip": "clientip", "httpallow": "httpallow", "usagelog": "usagelog",
+	"ipallow": "cmd/ipallow", "listfile": "listfile", "ipallowd": "cmd/ipallowd", "proxies": "cmd/ipallowd/proxies", "clientip": "clientip", "httpallow": "httpallow", "usagelog": "usagelog",
 }
 
 // testsOf returns the names of the tests and fuzz targets of a package.
