@@ -21,7 +21,7 @@ type check struct {
 }
 
 // ask begins a check, unless one is under way.
-func (f *Feed) ask(ctx context.Context, s *session, stream jetstream.Stream) {
+func (f *Feed) ask(ctx context.Context, s *session) {
 	if s.asked {
 		return
 	}
@@ -37,26 +37,51 @@ func (f *Feed) ask(ctx context.Context, s *session, stream jetstream.Stream) {
 		s.audit.begin(f.position(s), s.names(f))
 	}
 	s.asked = true
-	name := stream.CachedInfo().Config.Name
+	pos, last := f.position(s), uint64(0)
+	if s.load == nil {
+		last = f.last
+	}
 	go func() {
 		c := check{at: time.Now()}
 		rctx, cancel := context.WithTimeout(ctx, f.o.RequestTimeout)
 		defer cancel()
-		if after > 0 {
-			_, c.err = f.message(rctx, name, map[string]any{"seq": after, "next_by_subj": ">"})
-			if errors.Is(c.err, jetstream.ErrMsgNotFound) {
-				c.none, c.err = true, nil
-			} else if c.err == nil {
-				c.err = errStalled
+		switch {
+		case after > 0:
+			c.none, c.err = f.none(rctx, after)
+		case f.o.Consumer != "":
+			c.info, c.err = f.look(rctx, pos, last)
+		default:
+			var stream jetstream.Stream
+			if stream, c.err = f.js.Stream(rctx, "KV_"+f.bucket); c.err == nil {
+				c.info = stream.CachedInfo()
 			}
-		} else {
-			c.info, c.err = stream.Info(rctx)
 		}
 		if c.err != nil && c.err != errStalled {
 			c.err = f.requestFailed(ctx, fmt.Errorf("natsfeed: ask for the stream's state: %w", c.err))
 		}
 		s.checked <- c
 	}()
+}
+
+// none reports whether the stream has nothing from a sequence on. The error is
+// errStalled if it has.
+func (f *Feed) none(ctx context.Context, seq uint64) (bool, error) {
+	var err error
+	if f.o.Consumer != "" {
+		var info *jetstream.ConsumerInfo
+		if info, err = f.reset(ctx, f.o.Consumer+checkSuffix, seq); err == nil && info.NumPending == 0 {
+			err = jetstream.ErrMsgNotFound
+		}
+	} else {
+		_, err = f.message(ctx, "KV_"+f.bucket, map[string]any{"seq": seq, "next_by_subj": ">"})
+	}
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return true, nil
+	case err == nil:
+		return false, errStalled
+	}
+	return false, err
 }
 
 // position is the last sequence that is accounted for.
@@ -76,13 +101,17 @@ func (s *session) names(f *Feed) *tracker {
 
 // vet refuses a stream whose configuration lets lists disappear.
 func (f *Feed) vet(info *jetstream.StreamInfo) error {
-	cfg := &info.Config
-	full := cfg.Discard == jetstream.DiscardOld && (cfg.MaxBytes > 0 || cfg.MaxMsgs > 0)
-	if !f.o.AllowExpiry && (cfg.MaxAge > 0 || full) {
+	if !f.o.AllowExpiry && expires(info) {
 		f.refuse(ErrExpires)
 		return ErrExpires
 	}
 	return nil
+}
+
+// expires reports whether the stream's configuration lets values disappear.
+func expires(info *jetstream.StreamInfo) bool {
+	cfg := &info.Config
+	return cfg.MaxAge > 0 || cfg.Discard == jetstream.DiscardOld && (cfg.MaxBytes > 0 || cfg.MaxMsgs > 0)
 }
 
 // plan decides whether the bucket is to be loaded whole, or can be followed
@@ -111,7 +140,12 @@ func (f *Feed) plan(ctx context.Context, info *jetstream.StreamInfo) (whole bool
 	// last message that was seen is there, or a later one of its name.
 	rctx, cancel := context.WithTimeout(ctx, f.o.RequestTimeout)
 	defer cancel()
-	m, err := f.message(rctx, info.Config.Name, map[string]any{"last_by_subj": subjectOf(info, f.lastName)})
+	var m stored
+	if f.o.Consumer != "" {
+		m, err = f.firstFrom(rctx, f.last) // another one has the number, or the first one behind it
+	} else {
+		m, err = f.message(rctx, info.Config.Name, map[string]any{"last_by_subj": subjectOf(info, f.lastName)})
+	}
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound): // an audit will tell what else is missing
 		return false, nil

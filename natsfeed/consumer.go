@@ -6,17 +6,24 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// inactive is how long a consumer that the feed made outlives its session.
-const inactive = 30 * time.Second
+// checkSuffix ends the name of the second consumer of a node, by which it asks
+// what the bucket has.
+const checkSuffix = "=check"
 
-// CreateConsumer makes the consumer of a node, or leaves it as it is if it
-// exists. The node follows with its name in [Options.Consumer]: it can move the
-// consumer to another sequence of the bucket and pull messages, and needs no
-// right to make one.
+// createdKey is what the consumers have in their metadata of when the bucket was
+// created.
+const createdKey = "natsfeed.created"
+
+// forgotten is how long consumers that CreateConsumer made are kept for a node that
+// is away.
+const forgotten = 7 * 24 * time.Hour
+
+// CreateConsumer makes the consumers of a node, or leaves them as they are if they
+// exist. The node follows with the name in [Options.Consumer]: it can move them to
+// another sequence of the bucket and pull messages, and needs no right to make one.
 //
 // That matters where nodes are not to be trusted with each other's lists. NATS
 // checks neither the reply subject of a request nor the delivery subject of a
@@ -25,83 +32,135 @@ const inactive = 30 * time.Second
 // own, without JetStream, that imports these services from the bucket's account
 // and nothing else (docs/fleet.md has the configuration):
 //
-//	STREAM.INFO.KV_bucket         CONSUMER.INFO.KV_bucket.name
-//	STREAM.MSG.GET.KV_bucket      CONSUMER.RESET.KV_bucket.name
-//	                              CONSUMER.MSG.NEXT.KV_bucket.name
+//	$JS.API.CONSUMER.RESET.KV_bucket.name       $JS.API.CONSUMER.RESET.KV_bucket.name=check
+//	$JS.API.CONSUMER.MSG.NEXT.KV_bucket.name    $JS.API.CONSUMER.MSG.NEXT.KV_bucket.name=check
 //
-// The name has letters, digits, "-" and "_". The consumer belongs to one feed: a
-// second one with its name would take its messages away, which both notice, and
-// neither would come far. It keeps nothing on the disk, lives as long as the
-// bucket, and has as many replicas.
+// They are answered by the node's own consumers. Requests for information would not
+// be: those of all nodes share a queue of the server, which one node could fill.
+//
+// The name has letters, digits, "-" and "_". The consumers belong to one feed: a
+// second one with the name would take messages away, which both notice, and
+// neither would come far. They keep nothing on the disk, have as many replicas as
+// the bucket, and are gone after a week without their feed, or with the bucket: make
+// them again then.
+//
+// The bucket must have a history of 1. The error wraps ErrExpires if lists would
+// disappear from it on their own, or is that of NATS.
 func CreateConsumer(ctx context.Context, js jetstream.JetStream, bucket, name string) error {
-	_, err := js.CreateConsumer(ctx, "KV_"+bucket, jetstream.ConsumerConfig{
-		Durable: name, AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverAllPolicy, MemoryStorage: true,
-	})
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
-		return fmt.Errorf("natsfeed: create the consumer %q: %w", name, err)
+	stream, err := js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		return fmt.Errorf("natsfeed: look up the bucket: %w", err)
+	}
+	info := stream.CachedInfo()
+	switch {
+	case expires(info):
+		return ErrExpires
+	case info.Config.MaxMsgsPerSubject != 1:
+		return fmt.Errorf("natsfeed: the bucket %q has a history of %d, and nodes with consumers of their own need 1", bucket, info.Config.MaxMsgsPerSubject)
+	}
+	for _, name := range ConsumerNames(name) {
+		_, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+			Durable: name, AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverAllPolicy, MemoryStorage: true,
+			InactiveThreshold: forgotten, Metadata: map[string]string{createdKey: info.Created.Format(time.RFC3339Nano)},
+		})
+		if err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
+			return fmt.Errorf("natsfeed: create the consumer %q: %w", name, err)
+		}
 	}
 	return nil
 }
 
-// consumer returns a consumer of the stream that delivers the whole bucket, or
-// what follows after the last message that was applied.
-func (f *Feed) consumer(ctx context.Context, stream string, whole bool) (jetstream.Consumer, error) {
-	ctx2, cancel := context.WithTimeout(ctx, f.o.RequestTimeout)
-	defer cancel()
-	if f.o.Consumer != "" {
-		cons, err := f.reset(ctx2, stream, whole)
-		if err != nil {
-			return nil, f.requestFailed(ctx, err)
-		}
-		return cons, nil
-	}
-	cfg := jetstream.ConsumerConfig{
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: inactive,
-	}
-	if whole {
-		cfg.DeliverPolicy, cfg.FilterSubject = jetstream.DeliverLastPerSubjectPolicy, ">"
-	} else {
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.rev+1
-	}
-	cons, err := f.js.CreateConsumer(ctx2, stream, cfg)
+// ConsumerNames returns the names of the consumers that CreateConsumer makes for a
+// node.
+func ConsumerNames(name string) []string { return []string{name + checkSuffix, name} }
+
+// reset moves a consumer to a sequence, and returns what it says of itself.
+func (f *Feed) reset(ctx context.Context, consumer string, seq uint64) (*jetstream.ConsumerInfo, error) {
+	resp, err := f.js.ResetConsumerToSequence(ctx, "KV_"+f.bucket, consumer, seq)
 	if err != nil {
-		return nil, f.requestFailed(ctx, fmt.Errorf("natsfeed: create a consumer: %w", err))
+		return nil, fmt.Errorf("%w (%s: %w)", ErrNoConsumer, consumer, err)
 	}
-	return cons, nil
+	return resp.ConsumerInfo, nil
 }
 
-// reset moves the consumer of Options.Consumer. A load begins with the first
-// message: the values of a name that has several come in their order, and the
-// last one counts.
-func (f *Feed) reset(ctx context.Context, stream string, whole bool) (jetstream.Consumer, error) {
-	first := f.rev + 1
-	if whole {
-		first = 1
+// look returns the stream's state as the second consumer tells it, by how many
+// messages there are from a sequence on. A bucket with a history of 1 has as many
+// names as messages.
+//
+// The last sequence is found from one that is known: of n messages behind it, the
+// last has a number that is higher by n at least; and when there are none behind
+// what was found so, that is the last. Last is the sequence of a message that must
+// still be there, or later ones; 0: of none.
+func (f *Feed) look(ctx context.Context, after, last uint64) (*jetstream.StreamInfo, error) {
+	check := f.o.Consumer + checkSuffix
+	if last > 0 {
+		info, err := f.reset(ctx, check, last)
+		if err != nil {
+			return nil, err
+		}
+		if info.NumPending == 0 { // the server has lost it
+			if info, err = f.reset(ctx, check, 1); err != nil {
+				return nil, err
+			}
+			return streamInfo(info, last-1, info.NumPending)
+		}
 	}
-	// A request for a consumer that does not exist has no answer, but this one.
-	cons, err := f.js.Consumer(ctx, stream, f.o.Consumer)
-	if err == nil {
-		_, err = f.js.ResetConsumerToSequence(ctx, stream, f.o.Consumer, first)
+	for {
+		info, err := f.reset(ctx, check, after+1)
+		if err != nil {
+			return nil, err
+		}
+		if info.NumPending > 0 {
+			after += info.NumPending
+			continue
+		}
+		all, err := f.reset(ctx, check, 1)
+		if err != nil {
+			return nil, err
+		}
+		if info, err = f.reset(ctx, check, after+1); err != nil {
+			return nil, err
+		}
+		if info.NumPending == 0 { // or something came meanwhile
+			return streamInfo(info, after, all.NumPending)
+		}
+		after += info.NumPending
 	}
-	switch {
-	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrConsumerNotFound):
-		return nil, fmt.Errorf("%w (%s)", ErrNoConsumer, f.o.Consumer)
-	case err != nil:
-		return nil, fmt.Errorf("natsfeed: reset the consumer %q: %w", f.o.Consumer, err)
-	}
-	return cons, nil
 }
 
-// discard deletes a consumer that the feed made, in the background, as a
-// courtesy: the server would do it by itself later.
-func (f *Feed) discard(stream string, cons jetstream.Consumer) {
-	if f.o.Consumer != "" || !f.nc.IsConnected() {
-		return
+func streamInfo(info *jetstream.ConsumerInfo, last, names uint64) (*jetstream.StreamInfo, error) {
+	created, err := time.Parse(time.RFC3339Nano, info.Config.Metadata[createdKey])
+	if err != nil {
+		return nil, fmt.Errorf("natsfeed: the consumer %q was not made with CreateConsumer: %w", info.Name, err)
 	}
-	name := cons.CachedInfo().Name
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), f.o.RequestTimeout)
-		defer cancel()
-		_ = f.js.DeleteConsumer(ctx, stream, name)
-	}()
+	return &jetstream.StreamInfo{
+		Config: jetstream.StreamConfig{Name: info.Stream}, Created: created, Cluster: info.Cluster,
+		State: jetstream.StreamState{Msgs: names, NumSubjects: names, LastSeq: last},
+	}, nil
+}
+
+// firstFrom returns the first message that the stream has from a sequence on.
+func (f *Feed) firstFrom(ctx context.Context, seq uint64) (m stored, err error) {
+	check := f.o.Consumer + checkSuffix
+	info, err := f.reset(ctx, check, seq)
+	if err != nil {
+		return m, err
+	}
+	if info.NumPending == 0 {
+		return m, jetstream.ErrMsgNotFound
+	}
+	msg, err := f.nc.RequestWithContext(ctx, f.nextSubject(check), []byte(`{"batch":1,"expires":1000000000}`))
+	if err != nil {
+		return m, err
+	}
+	meta, err := msg.Metadata()
+	if err != nil {
+		return m, fmt.Errorf("natsfeed: the first message from %d on: %w", seq, err)
+	}
+	return stored{Seq: meta.Sequence.Stream, Time: meta.Timestamp}, nil
+}
+
+// nextSubject is where a consumer's messages are asked for.
+func (f *Feed) nextSubject(consumer string) string {
+	return apiPrefix(f.js) + "CONSUMER.MSG.NEXT.KV_" + f.bucket + "." + consumer
 }

@@ -23,9 +23,8 @@ func startAccounts(t testing.TB, names ...string) *node {
 	var accounts, exports strings.Builder
 	for _, name := range names {
 		var imports strings.Builder
-		for _, service := range []string{"STREAM.INFO.KV_%s", "STREAM.MSG.GET.KV_%s", "CONSUMER.INFO.KV_%s.%s", "CONSUMER.RESET.KV_%s.%s", "CONSUMER.MSG.NEXT.KV_%s.%s"} {
-			args := []any{bucketName, name}[:strings.Count(service, "%s")]
-			subject, stream := fmt.Sprintf(service, args...), ""
+		for _, service := range []string{"CONSUMER.RESET.KV_%s.%s", "CONSUMER.MSG.NEXT.KV_%s.%s", "CONSUMER.RESET.KV_%s.%s=check", "CONSUMER.MSG.NEXT.KV_%s.%s=check"} {
+			subject, stream := fmt.Sprintf(service, bucketName, name), ""
 			if strings.Contains(service, "NEXT") {
 				stream = ", response: stream"
 			}
@@ -70,17 +69,22 @@ func TestConsumer(t *testing.T) {
 	t.Parallel()
 	n := startAccounts(t, "a", "b")
 	js := connect(t, n.as("bucket"))
-	kv := makeBucket(t, js, jetstream.KeyValueConfig{History: 3})
+	for _, cfg := range []jetstream.KeyValueConfig{{History: 3}, {TTL: time.Hour}} {
+		makeBucket(t, js, cfg)
+		require.Error(t, CreateConsumer(within(t), js, bucketName, "a"))
+		require.NoError(t, js.DeleteKeyValue(within(t), bucketName))
+	}
+	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
 	keys := keysOf(5)
 	restrict(t, kv, keys)
-	publish(t, kv, keys[1], "203.0.113.0/24") // two values of a name, of which the last one counts
+	publish(t, kv, keys[1], "203.0.113.0/24")
 	line := startProxy(t, fmt.Sprintf("127.0.0.1:%d", n.opts.Port))
 	var denied atomic.Value
 	lineURL := strings.Replace(line.url(), "nats://", "nats://a:p@", 1)
 	a := inAccount(t, lineURL, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied.Store(err) }))
 	engine := newEngine()
 
-	short, cancel := context.WithTimeout(within(t), 300*time.Millisecond)
+	short, cancel := context.WithTimeout(within(t), 2*time.Second)
 	defer cancel()
 	_, err := Follow(short, engine, a, bucketName, quick(Options{Consumer: "a"}))
 	require.ErrorIs(t, err, ErrNoConsumer)
@@ -104,7 +108,9 @@ func TestConsumer(t *testing.T) {
 	require.Equal(t, uint64(1), feed.Status().Loads)
 
 	// The consumer is gone, as after a server lost it, and is made again.
-	require.NoError(t, js.DeleteConsumer(within(t), "KV_"+bucketName, "a"))
+	for _, name := range ConsumerNames("a") {
+		require.NoError(t, js.DeleteConsumer(within(t), "KV_"+bucketName, name))
+	}
 	last := publish(t, kv, keys[0], "203.0.113.77")
 	eventually(t, func() bool { return isErr(feed.Status().Err, ErrNoConsumer) }, status(feed))
 	require.NoError(t, CreateConsumer(within(t), js, bucketName, "a"))

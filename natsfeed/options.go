@@ -229,8 +229,8 @@ var (
 	// ErrLocked says that another feed uses the checkpoint file.
 	ErrLocked = errors.New("natsfeed: another process uses this checkpoint file; give each node its own")
 
-	// ErrNoConsumer says that the consumer of Options.Consumer does not exist.
-	ErrNoConsumer = errors.New("natsfeed: the consumer does not exist (yet), or this node may not use it; make it with CreateConsumer")
+	// ErrNoConsumer says that the consumer of Options.Consumer cannot be used.
+	ErrNoConsumer = errors.New("natsfeed: the consumer does not answer; make it with CreateConsumer if it does not exist")
 
 	// ErrClosed says that the feed is closed.
 	ErrClosed = errors.New("natsfeed: the feed is closed")

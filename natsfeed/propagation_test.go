@@ -32,13 +32,20 @@ type propagation struct {
 	runs     int
 }
 
-func newPropagation(t testing.TB, engines, keys int) *propagation {
+// With accounts, each has one of its own, and follows with a consumer that was made
+// for it.
+func newPropagation(t testing.TB, engines, keys int, accounts bool) *propagation {
 	t.Helper()
-	js := connect(t, startNode(t).url())
+	var names []string
+	for i := range engines {
+		names = append(names, fmt.Sprintf("node-%d", i))
+	}
+	n := startAccounts(t, names...)
+	js := connect(t, n.as("bucket"))
 	p := &propagation{kv: makeBucket(t, js, jetstream.KeyValueConfig{})}
 	publish(t, p.kv, "first", "203.0.113.7")
 	fill(t, js, keys)
-	for range engines {
+	for i := range engines {
 		enforced := make(map[uint64]time.Time)
 		p.enforced = append(p.enforced, enforced)
 		o := Options{After: func(b *Batch) {
@@ -51,7 +58,12 @@ func newPropagation(t testing.TB, engines, keys int) *propagation {
 				}
 			}
 		}}
-		feed, err := Follow(within(t), newEngine(), connect(t, kvURL(js)), bucketName, &o)
+		nodeJS := connect(t, n.as("bucket"))
+		if accounts {
+			nodeJS, o.Consumer = inAccount(t, n.as(names[i])), names[i]
+			require.NoError(t, CreateConsumer(within(t), js, bucketName, names[i]))
+		}
+		feed, err := Follow(within(t), newEngine(), nodeJS, bucketName, &o)
 		require.NoError(t, err)
 		t.Cleanup(func() { feed.Close() })
 	}
@@ -109,10 +121,8 @@ func (p *propagation) run(t testing.TB, rate, changes int) times {
 	return d
 }
 
-func kvURL(js jetstream.JetStream) string { return js.Conn().ConnectedUrl() }
-
 func TestPropagation(t *testing.T) {
-	d := newPropagation(t, 3, 1000).run(t, 100, 200)
+	d := newPropagation(t, 3, 1000, false).run(t, 100, 200)
 	t.Logf("3 nodes, 100 changes a second: %v", d)
 	require.Less(t, d.at(0.99), 10*time.Second, "on whatever machine")
 }
@@ -126,18 +136,20 @@ func BenchmarkPropagation(b *testing.B) {
 		cells = append(cells, []struct{ engines, keys int }{{3, 1_000_000}, {50, 100_000}}...)
 	}
 	for _, c := range cells {
-		b.Run(fmt.Sprintf("engines=%d/keys=%d", c.engines, c.keys), func(b *testing.B) {
-			p := newPropagation(b, c.engines, c.keys)
-			for _, rate := range []int{1, 100, 1000} {
-				b.Run(fmt.Sprintf("rate=%d", rate), func(b *testing.B) {
-					d := p.run(b, rate, min(5*rate, 3000))
-					b.ReportMetric(0, "ns/op")
-					b.ReportMetric(float64(d.at(0.5).Microseconds())/1000, "p50-ms")
-					b.ReportMetric(float64(d.at(0.99).Microseconds())/1000, "p99-ms")
-					b.ReportMetric(float64(d[len(d)-1].Microseconds())/1000, "max-ms")
-				})
-			}
-		})
+		for _, accounts := range []bool{false, true} {
+			b.Run(fmt.Sprintf("engines=%d/keys=%d/accounts=%t", c.engines, c.keys, accounts), func(b *testing.B) {
+				p := newPropagation(b, c.engines, c.keys, accounts)
+				for _, rate := range []int{1, 100, 1000} {
+					b.Run(fmt.Sprintf("rate=%d", rate), func(b *testing.B) {
+						d := p.run(b, rate, min(5*rate, 3000))
+						b.ReportMetric(0, "ns/op")
+						b.ReportMetric(float64(d.at(0.5).Microseconds())/1000, "p50-ms")
+						b.ReportMetric(float64(d.at(0.99).Microseconds())/1000, "p99-ms")
+						b.ReportMetric(float64(d[len(d)-1].Microseconds())/1000, "max-ms")
+					})
+				}
+			})
+		}
 	}
 }
 

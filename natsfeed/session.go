@@ -64,6 +64,9 @@ const (
 
 	// maxQueued bounds the values that wait, and with them a step.
 	maxQueued = 32 << 20
+
+	// inactive is how long a consumer that the feed made outlives its session.
+	inactive = 30 * time.Second
 )
 
 // session reports whether it got as far as following, and why it ended.
@@ -71,20 +74,14 @@ func (f *Feed) session(ctx context.Context) (bool, error) {
 	if !f.nc.IsConnected() {
 		return false, errDisconnected
 	}
-	stream, err := f.stream(ctx)
+	info, err := f.state(ctx)
 	if err != nil {
 		return false, err
 	}
-	info := stream.CachedInfo()
 	if err := f.vet(info); err != nil {
 		return false, err
 	}
 	whole, err := f.plan(ctx, info)
-	if err != nil {
-		return false, err
-	}
-
-	cons, err := f.consumer(ctx, info.Config.Name, whole)
 	if err != nil {
 		return false, err
 	}
@@ -98,32 +95,69 @@ func (f *Feed) session(ctx context.Context) (bool, error) {
 	// connection is missed.
 	status := f.nc.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
 	defer f.nc.RemoveStatusListener(status)
-	consuming, err := cons.Consume(func(msg jetstream.Msg) { s.handle(msg); f.received.Add(1) },
-		jetstream.PullMaxMessagesWithBytesLimit(pullMessages, pullBytes),
-		jetstream.PullHeartbeat(f.o.Heartbeat),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { s.fail(err) }))
+	stop, err := f.consume(ctx, s, info.Config.Name, whole)
 	if err != nil {
-		return false, fmt.Errorf("natsfeed: consume: %w", err)
+		return false, err
 	}
-	defer f.discard(info.Config.Name, cons)
-	defer consuming.Stop()
+	defer stop()
 
 	if whole {
 		s.load = newLoad(info, f.names.seed)
 	}
 	f.exact = true // while there was no consumer, markers may have come and gone
-	return true, f.follow(ctx, s, stream, status)
+	return true, f.follow(ctx, s, status)
+}
+
+// consume begins to hand messages to the session, and returns how to end that:
+// from a consumer that is made for it, or from that of Options.Consumer.
+func (f *Feed) consume(ctx context.Context, s *session, stream string, whole bool) (stop func(), err error) {
+	rctx, cancel := context.WithTimeout(ctx, f.o.RequestTimeout)
+	defer cancel()
+	if f.o.Consumer != "" {
+		first := uint64(1) // of a load
+		if !whole {
+			first = f.rev + 1
+		}
+		if _, err := f.reset(rctx, f.o.Consumer, first); err != nil {
+			return nil, f.requestFailed(ctx, err)
+		}
+		p, err := f.pull(s)
+		if err != nil {
+			return nil, fmt.Errorf("natsfeed: consume: %w", err)
+		}
+		return p.Stop, nil
+	}
+	cfg := jetstream.ConsumerConfig{
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: inactive,
+	}
+	if whole {
+		cfg.DeliverPolicy, cfg.FilterSubject = jetstream.DeliverLastPerSubjectPolicy, ">"
+	} else {
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.rev+1
+	}
+	cons, err := f.js.CreateConsumer(rctx, stream, cfg)
+	if err != nil {
+		return nil, f.requestFailed(ctx, fmt.Errorf("natsfeed: create a consumer: %w", err))
+	}
+	consuming, err := cons.Consume(func(msg jetstream.Msg) { s.handle(msg); f.received.Add(1) },
+		jetstream.PullMaxMessagesWithBytesLimit(pullMessages, pullBytes),
+		jetstream.PullHeartbeat(f.o.Heartbeat),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { s.fail(err) }))
+	if err != nil {
+		return nil, fmt.Errorf("natsfeed: consume: %w", err)
+	}
+	return func() { consuming.Stop(); f.discard(stream, cons) }, nil
 }
 
 // follow takes messages and checks until something is wrong.
-func (f *Feed) follow(ctx context.Context, s *session, stream jetstream.Stream, status <-chan nats.Status) error {
+func (f *Feed) follow(ctx context.Context, s *session, status <-chan nats.Status) error {
 	tick := time.NewTicker(f.o.CheckInterval)
 	defer tick.Stop()
 	save := time.NewTicker(f.o.CheckpointInterval)
 	defer save.Stop()
 	f.with(func(st *state) { st.sessions++ })
 	s.moved = time.Now()
-	f.ask(ctx, s, stream)
+	f.ask(ctx, s)
 	batch := make([]message, 0, 64)
 	for {
 		select {
@@ -141,7 +175,7 @@ func (f *Feed) follow(ctx context.Context, s *session, stream jetstream.Stream, 
 				return err
 			}
 		case <-tick.C:
-			f.ask(ctx, s, stream)
+			f.ask(ctx, s)
 		case <-save.C:
 			f.tickCheckpoint()
 		case err := <-s.faults:
@@ -159,7 +193,7 @@ func (f *Feed) follow(ctx context.Context, s *session, stream jetstream.Stream, 
 		}
 		if s.audit.again && !s.asked {
 			s.audit.again = false
-			f.ask(ctx, s, stream)
+			f.ask(ctx, s)
 		}
 	}
 }
@@ -197,15 +231,19 @@ func (s *session) handle(msg jetstream.Msg) {
 		s.fail(fmt.Errorf("natsfeed: a message without metadata: %w", err))
 		return
 	}
-	if s.dseq++; meta.Sequence.Consumer != s.dseq {
+	s.arrived(meta.Sequence.Consumer, message{
+		name: nameOf(msg.Subject()), seq: meta.Sequence.Stream, time: meta.Timestamp,
+		pending: meta.NumPending, data: msg.Data(),
+	}, msg.Headers())
+}
+
+// arrived is called with each message and its number in the consumer's order.
+func (s *session) arrived(number uint64, m message, h nats.Header) {
+	if s.dseq++; number != s.dseq {
 		s.fail(errOutOfOrder)
 		return
 	}
-	m := message{
-		name: nameOf(msg.Subject()), seq: meta.Sequence.Stream, time: meta.Timestamp,
-		pending: meta.NumPending, data: msg.Data(),
-	}
-	if h := msg.Headers(); len(h) > 0 {
+	if len(h) > 0 {
 		op := h.Get("KV-Operation")
 		m.deleted = op == "DEL" || op == "PURGE" || op == "" && h.Get(jetstream.MarkerReasonHeader) != ""
 	}
@@ -240,10 +278,21 @@ func (s *session) fail(err error) {
 	}
 }
 
-// stream looks the bucket up.
-func (f *Feed) stream(ctx context.Context) (jetstream.Stream, error) {
+// state returns the state of the bucket's stream.
+func (f *Feed) state(ctx context.Context) (*jetstream.StreamInfo, error) {
 	rctx, cancel := context.WithTimeout(ctx, f.o.RequestTimeout)
 	defer cancel()
+	if f.o.Consumer != "" {
+		after, last := f.rev, f.last
+		if f.created.IsZero() || f.reload {
+			after, last = 0, 0
+		}
+		info, err := f.look(rctx, after, last)
+		if err != nil {
+			return nil, f.requestFailed(ctx, err)
+		}
+		return info, nil
+	}
 	stream, err := f.js.Stream(rctx, "KV_"+f.bucket)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("natsfeed: there is no bucket %q: %w", f.bucket, jetstream.ErrBucketNotFound)
@@ -254,7 +303,7 @@ func (f *Feed) stream(ctx context.Context) (jetstream.Stream, error) {
 	if err != nil {
 		return nil, f.requestFailed(ctx, fmt.Errorf("natsfeed: look up the bucket: %w", err))
 	}
-	return stream, nil
+	return stream.CachedInfo(), nil
 }
 
 // requestFailed makes the connection anew if it does not even answer a ping: a
@@ -275,6 +324,20 @@ func (f *Feed) requestFailed(ctx context.Context, err error) error {
 		}
 	}
 	return err
+}
+
+// discard deletes a consumer that the feed made, in the background, as a
+// courtesy: the server would do it by itself later.
+func (f *Feed) discard(stream string, cons jetstream.Consumer) {
+	if !f.nc.IsConnected() {
+		return
+	}
+	name := cons.CachedInfo().Name
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), f.o.RequestTimeout)
+		defer cancel()
+		_ = f.js.DeleteConsumer(ctx, stream, name)
+	}()
 }
 
 // jitter returns half of d to one and a half of it, so that the nodes of a

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ipallow/ipallow/natsfeed"
@@ -74,7 +75,7 @@ func (c *consumers) make(ctx context.Context, names []string) error {
 		return fmt.Errorf("consumers of bucket %s: %w", c.link.cfg.keysBucket(), err)
 	}
 	for _, name := range names {
-		if there[name] {
+		if !slices.ContainsFunc(natsfeed.ConsumerNames(name), func(n string) bool { return !there[n] }) {
 			continue
 		}
 		rctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -83,7 +84,7 @@ func (c *consumers) make(ctx context.Context, names []string) error {
 		if err != nil {
 			return err
 		}
-		c.link.logger.Info("a gateway has its consumer", "gateway", name)
+		c.link.logger.Info("a gateway has its consumers", "gateway", name)
 	}
 	return nil
 }

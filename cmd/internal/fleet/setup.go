@@ -18,15 +18,16 @@ const ownerKey = "ipallow.database"
 const nodesAge = 24 * time.Hour
 
 // usageDuplicates is how long the stream recognises a message that comes again.
-// The log recognises its records without end.
-const usageDuplicates = 2 * time.Minute
+// The log recognises its records without end. A node that sends without end has
+// the server remember as many messages as it sends in that time.
+const usageDuplicates = 30 * time.Second
 
 // nodeMessages is how many messages of one node the stream holds, and
 // nodeMessageBytes how long each may be: that of packetBytes, with room. A node
 // sends some five a second; what does not fit waits in its write-ahead file.
 const (
-	nodeMessages     = 4096
-	nodeMessageBytes = 512 << 10
+	nodeMessages     = 2048
+	nodeMessageBytes = 320 << 10
 )
 
 // openKeys returns the keys' bucket, which it makes if there is none, and its

@@ -12,10 +12,9 @@
 //	ipallow-management       JetStream: the keys, the usage records, the reports
 //	ipallow-gateway-NAME     one a gateway, without JetStream
 //
-// A gateway's account imports seven services, one subject each: state and messages
-// of the bucket of keys, a consumer of that bucket (to look at, to move and to
-// pull from), and where its own usage records and its own report go. A reply comes
-// back into the account that asked.
+// A gateway's account imports six services, one subject each: to move and to pull
+// from two consumers of the bucket of keys that are its own, and where its usage
+// records and its report go. A reply comes back into the account that asked.
 package fleetconf
 
 import (

@@ -7,9 +7,9 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/ipallow/ipallow/cmd/internal/fleet"
+	"github.com/ipallow/ipallow/natsfeed"
 )
 
 // A service is a subject of the management's account to which a gateway's account
@@ -17,26 +17,21 @@ import (
 type service struct {
 	subject string // in the management's account
 	local   string // in the gateway's
-	shared  bool   // by all gateways
 	stream  bool   // a request has several answers
 }
 
-// services returns what a gateway may ask for. TestRights attacks through them.
-func (f *Fleet) services(gateway string) []service {
-	api := func(what string, shared, stream bool) service {
-		return service{"$JS.API." + what, fleet.APIPrefix(f.Prefix) + "." + what, shared, stream}
+// services returns what a gateway may ask for: its own consumers, and where what is
+// its own goes. Nothing here waits in a queue with what others ask for. TestRights
+// attacks through them, and TestFloods.
+func (f *Fleet) services(gateway string) (list []service) {
+	for _, name := range natsfeed.ConsumerNames(gateway) {
+		consumer := "KV_" + f.Prefix + "_keys." + name
+		for _, what := range []string{"CONSUMER.RESET.", "CONSUMER.MSG.NEXT."} {
+			list = append(list, service{"$JS.API." + what + consumer, fleet.APIPrefix(f.Prefix) + "." + what + consumer, what == "CONSUMER.MSG.NEXT."})
+		}
 	}
-	same := func(subject string) service { return service{subject, subject, false, false} }
-	keys := "KV_" + f.Prefix + "_keys"
-	return []service{
-		api("STREAM.INFO."+keys, true, false),
-		api("STREAM.MSG.GET."+keys, true, false),
-		api("CONSUMER.INFO."+keys+"."+gateway, false, false),
-		api("CONSUMER.RESET."+keys+"."+gateway, false, false),
-		api("CONSUMER.MSG.NEXT."+keys+"."+gateway, false, true),
-		same(f.Prefix + ".usage." + gateway),
-		same("$KV." + f.Prefix + "_nodes.gateway." + gateway),
-	}
+	usage, report := f.Prefix+".usage."+gateway, "$KV."+f.Prefix+"_nodes.gateway."+gateway
+	return append(list, service{usage, usage, false}, service{report, report, false})
 }
 
 func (f *Fleet) managementAccount() string         { return f.Prefix + "-management" }
@@ -49,7 +44,7 @@ const (
 
 	// gatewayPayload is the longest message that it may send: fleet's packets
 	// are shorter.
-	gatewayPayload = 512 << 10
+	gatewayPayload = 320 << 10
 )
 
 const head = "# Made by \"ipallowd fleet\", which overwrites it. See docs/fleet.md.\n"
@@ -59,22 +54,13 @@ func (f *Fleet) accounts() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%saccounts {\n  %q {\n    jetstream: enabled\n    users: [ { nkey: %s } ]\n    exports: [\n", head, f.managementAccount(), f.Management)
 	names := f.Names()
-	all := make([]string, len(names))
-	for i, name := range names {
-		all[i] = strconv.Quote(f.gatewayAccount(name))
-	}
-	for i, name := range names {
+	for _, name := range names {
 		for _, s := range f.services(name) {
-			to, stream := strconv.Quote(f.gatewayAccount(name)), ""
-			if s.shared {
-				to = strings.Join(all, ", ")
+			answers := "singleton, threshold: 5s"
+			if s.stream { // heartbeats come every second, or every 15 s at most
+				answers = "stream, threshold: 45s"
 			}
-			if s.stream {
-				stream = ", response: stream"
-			}
-			if !s.shared || i == 0 {
-				fmt.Fprintf(&b, "      { service: %q, accounts: [ %s ]%s }\n", s.subject, to, stream)
-			}
+			fmt.Fprintf(&b, "      { service: %q, accounts: [ %q ], response: %s }\n", s.subject, f.gatewayAccount(name), answers)
 		}
 	}
 	b.WriteString("    ]\n  }\n")
@@ -102,7 +88,7 @@ func (f *Fleet) accounts() []byte {
 func (f *Fleet) server(i int) []byte {
 	var b bytes.Buffer
 	host, port := split(f.Servers[i])
-	fmt.Fprintf(&b, "%sserver_name: \"%s-nats-%d\"\nlisten: %q\njetstream { store_dir: %q }\ninclude %q\n",
+	fmt.Fprintf(&b, "%sserver_name: \"%s-nats-%d\"\nlisten: %q\nping_interval: 20s\nping_max: 2\njetstream { store_dir: %q }\ninclude %q\n",
 		head, f.Prefix, i+1, net.JoinHostPort(bind(host), strconv.Itoa(port)), f.store(i), "./"+accountFile)
 	tls := ""
 	if f.TLSCert != "" {

@@ -90,6 +90,9 @@ func (p *Process) Start() {
 	}
 }
 
+// Pid returns its process number.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
 // Reload has it read its configuration again, as nats-server --signal reload does.
 func (p *Process) Reload() {
 	p.t.Helper()
