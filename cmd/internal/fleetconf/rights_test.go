@@ -154,7 +154,7 @@ func TestRights(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1, "victim", "hostile")
 	victim, hostile := w.gateway("victim"), w.gateway("hostile")
-	hostile.Close() // its consumer is there; the key is the attacker's now
+	hostile.stop() // its consumers are there; the key is the attacker's now
 	key := victim.create()
 	victim.send(records(1, 0, 3, "/before"))
 	w.has("/before", 3)
@@ -408,7 +408,7 @@ func TestFloods(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1, "victim", "hostile")
 	victim, hostile := w.gateway("victim"), w.gateway("hostile")
-	hostile.Close()
+	hostile.stop()
 	var keys []string
 	for range 20 {
 		keys = append(keys, victim.create().Key.ID)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,6 +131,7 @@ type gateway struct {
 	name string
 	ring *keyring.Ring
 	sink *fleet.Sink
+	stop func() // ends following and reporting
 }
 
 func (w *world) gateway(name string) *gateway {
@@ -139,7 +141,8 @@ func (w *world) gateway(name string) *gateway {
 	reporter := fleet.NewReporter(w.link(name), func() fleet.Report { return fleet.Report{Name: name, Role: fleet.Gateway, Ready: true} })
 	w.t.Cleanup(reporter.Close)
 	require.NoError(w.t, g.Follow(within(w.t), w.link(name), ""))
-	w.t.Cleanup(g.Close)
+	g.stop = sync.OnceFunc(func() { g.Close(); reporter.Close() })
+	w.t.Cleanup(g.stop)
 	var err error
 	g.sink, err = fleet.NewSink(w.link(name), name)
 	require.NoError(w.t, err)
