@@ -87,30 +87,3 @@ func ExampleMemoryStore_Query() {
 	// 1 req-2
 	// 0 req-0
 }
-
-// The binary form is for messages and for stores that keep many records in one
-// piece.
-func ExampleAppendBinary() {
-	var message []byte
-	for n, path := range []string{"/v1/items", "/v1/items/7"} {
-		r := record(n, path, 200, ipallow.Allowed)
-		message = usagelog.AppendBinary(message, &r)
-	}
-
-	filter := usagelog.Filter{KeyID: "key_a"}
-	for len(message) > 0 {
-		b := usagelog.ReadBinary(message)
-		if b == nil { // damage: look for the next record
-			message = message[usagelog.SkipBinary(message):]
-			continue
-		}
-		if b.Match(&filter) {
-			r := b.Decode()
-			fmt.Println(r.RequestID, r.Path, r.Status)
-		}
-		message = message[len(b):]
-	}
-	// Output:
-	// req-0 /v1/items 200
-	// req-1 /v1/items/7 200
-}

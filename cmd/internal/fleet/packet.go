@@ -8,6 +8,7 @@ import (
 
 	"github.com/klauspost/compress/s2"
 
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -34,10 +35,10 @@ var ErrPacket = errors.New("the message does not hold usage records")
 // packets returns the records as packets, each with the name by which the
 // stream recognises it. The same records give the same packets.
 func packets(records []usagelog.Record) (list []packet) {
-	raw := make([]byte, 0, min(packetBytes, 256*len(records))+usagelog.MaxBinary)
+	raw := make([]byte, 0, min(packetBytes, 256*len(records))+binrec.MaxLen)
 	for i := range records {
-		raw = usagelog.AppendBinary(raw, &records[i])
-		if len(raw) > packetBytes-usagelog.MaxBinary || i == len(records)-1 {
+		raw = binrec.Append(raw, &records[i])
+		if len(raw) > packetBytes-binrec.MaxLen || i == len(records)-1 {
 			list = append(list, newPacket(raw))
 			raw = raw[:0]
 		}
@@ -85,7 +86,7 @@ func unpack(records []usagelog.Record, data []byte) ([]usagelog.Record, error) {
 	}
 	was := len(records)
 	for len(raw) > 0 {
-		rec := usagelog.ReadBinary(raw)
+		rec := binrec.Read(raw)
 		if rec == nil || rec.ID().IsZero() {
 			return records[:was], fmt.Errorf("%w: record %d is damaged", ErrPacket, len(records)-was)
 		}

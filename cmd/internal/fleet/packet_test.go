@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -63,7 +64,7 @@ func TestPackets(t *testing.T) {
 
 func TestPacketsThatAreNone(t *testing.T) {
 	good := packets(numbered(1, 0, 3))[0].data
-	raw := usagelog.AppendBinary(nil, &numbered(1, 0, 1)[0])
+	raw := binrec.Append(nil, &numbered(1, 0, 1)[0])
 	zero := numbered(0, 0, 1)[0]
 	block := func(raw []byte) []byte { return append([]byte{packetVersion}, s2.Encode(nil, raw)...) }
 	for name, bad := range map[string][]byte{
@@ -73,7 +74,7 @@ func TestPacketsThatAreNone(t *testing.T) {
 		"no block":   {packetVersion, 1, 2, 3},
 		"no record":  block([]byte("this is no record at all, and long enough to be one, or so it seems to be, really")),
 		"behind it":  block(append(append([]byte(nil), raw...), 1)),
-		"no ID":      block(usagelog.AppendBinary(nil, &zero)),
+		"no ID":      block(binrec.Append(nil, &zero)),
 		"nothing":    block(nil),
 		"very large": append([]byte{packetVersion}, s2.Encode(nil, make([]byte, packetBytes+1))...),
 	} {

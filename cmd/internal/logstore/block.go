@@ -7,7 +7,7 @@ import (
 
 	"github.com/klauspost/compress/s2"
 
-	"github.com/ipallow/ipallow/usagelog"
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 )
 
 // The data of a block are pieces of whole records, newest first:
@@ -34,7 +34,7 @@ const (
 // An entry is a record on its way into a block.
 type entry struct {
 	ns  int64 // its time
-	rec usagelog.Binary
+	rec binrec.Record
 }
 
 // newestFirst orders entries as a query returns records.
@@ -82,12 +82,12 @@ type block struct {
 func (b *block) len() int { return len(b.end) }
 
 // at returns the i-th newest record.
-func (b *block) at(i int) usagelog.Binary {
+func (b *block) at(i int) binrec.Record {
 	begin := uint32(0)
 	if i > 0 {
 		begin = b.end[i-1]
 	}
-	return usagelog.Binary(b.raw[begin:b.end[i]:b.end[i]])
+	return binrec.Record(b.raw[begin:b.end[i]:b.end[i]])
 }
 
 // readData returns the records of a block's data. What is damaged is left out.
@@ -105,9 +105,9 @@ func readData(data []byte, records int) *block {
 			return
 		}
 		for pos := at; pos < len(b.raw); {
-			rec := usagelog.ReadBinary(b.raw[pos:])
+			rec := binrec.Read(b.raw[pos:])
 			if rec == nil {
-				pos += usagelog.SkipBinary(b.raw[pos:])
+				pos += binrec.Skip(b.raw[pos:])
 				continue
 			}
 			if at < pos { // close the gap that damage left
@@ -145,7 +145,7 @@ func eachPiece(data []byte, f func(form byte, n int, stored []byte)) {
 		default:
 			continue
 		}
-		if n <= pieceBytes+usagelog.MaxBinary {
+		if n <= pieceBytes+binrec.MaxLen {
 			f(form, int(n), stored)
 		}
 	}

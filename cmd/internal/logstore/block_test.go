@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -18,7 +19,7 @@ import (
 func someEntries(n int) []entry {
 	var entries []entry
 	for _, r := range newGenerator(10).batch(n) {
-		entries = append(entries, entry{r.Time.UnixNano(), usagelog.ReadBinary(usagelog.AppendBinary(nil, &r))})
+		entries = append(entries, entry{r.Time.UnixNano(), binrec.Read(binrec.Append(nil, &r))})
 	}
 	sortEntries(entries)
 	return entries
@@ -57,7 +58,7 @@ func TestBlockRoundTrip(t *testing.T) {
 func TestPlainPiece(t *testing.T) {
 	rec := usagelog.Record{ID: usagelog.RecordID{1}, RequestID: newGenerator(0).hex(64)}
 	rec.ID = usagelog.RecordID([]byte("0123456789abcdef"))
-	b := usagelog.ReadBinary(usagelog.AppendBinary(nil, &rec))
+	b := binrec.Read(binrec.Append(nil, &rec))
 	data, _ := appendData(nil, nil, []entry{{0, b}})
 	got := readData(data, 1)
 	require.Equal(t, []byte(b), []byte(got.at(0)))
@@ -152,7 +153,7 @@ func FuzzReadData(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, records int) {
 		b := readData(data, max(records, 0))
 		for i := range b.len() {
-			require.NotNil(t, usagelog.ReadBinary(b.at(i)))
+			require.NotNil(t, binrec.Read(b.at(i)))
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -271,7 +272,7 @@ type kind struct {
 }
 
 // appendKind appends the kind of a record as a value of a dictionary.
-func appendKind(b []byte, rec usagelog.Binary) []byte {
+func appendKind(b []byte, rec binrec.Record) []byte {
 	b = binary.LittleEndian.AppendUint16(b, uint16(rec.Status()))
 	v := byte(rec.Verdict())
 	if len(rec.KeyID()) > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -197,7 +198,7 @@ func manyBlocks(t *testing.T, s *Store, model usagelog.Store, wide bool) {
 			}
 			var entries []entry
 			for i := range batch {
-				rec := usagelog.ReadBinary(usagelog.AppendBinary(nil, &batch[i]))
+				rec := binrec.Read(binrec.Append(nil, &batch[i]))
 				entries = append(entries, entry{rec.UnixNano(), rec})
 			}
 			sortEntries(entries)

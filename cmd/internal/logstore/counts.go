@@ -2,13 +2,13 @@ package logstore
 
 import (
 	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/usagelog"
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 )
 
 // counts are requests as a Bucket counts them.
 type counts struct{ served, blocked, other int64 }
 
-func (c *counts) add(rec usagelog.Binary) {
+func (c *counts) add(rec binrec.Record) {
 	c.addTo(placeOf(rec.Status(), rec.Verdict()), rec.Requests())
 }
 
@@ -42,7 +42,7 @@ func (c *counts) addTo(place int8, n int64) {
 }
 
 // wasServed reports whether the request was let through, as Seen counts it.
-func wasServed(rec usagelog.Binary) bool {
+func wasServed(rec binrec.Record) bool {
 	return rec.Verdict().OK() || !turnedAway(rec.Status(), rec.Verdict())
 }
 

@@ -3,13 +3,13 @@ package logstore
 import (
 	"sort"
 
-	"github.com/ipallow/ipallow/usagelog"
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 )
 
 // A cursor stands at a record of an open block.
 type cursor struct {
 	ns  int64
-	rec usagelog.Binary
+	rec binrec.Record
 	b   *block
 	i   int
 

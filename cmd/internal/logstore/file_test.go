@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -189,7 +190,7 @@ func TestTransactionGivenUp(t *testing.T) {
 		defer cancel()
 		var entries []entry
 		for i := range recs {
-			rec := usagelog.ReadBinary(usagelog.AppendBinary(nil, &recs[i]))
+			rec := binrec.Read(binrec.Append(nil, &recs[i]))
 			entries = append(entries, entry{rec.UnixNano(), rec})
 		}
 		entries, err := w.fresh(entries)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 	"github.com/ipallow/ipallow/usagelog"
 )
@@ -48,7 +49,7 @@ func (s *Store) Seen(ctx context.Context, keyID string, since time.Time) ([]mana
 		if err != nil {
 			return false, err
 		}
-		r.eachRecord(b, func(rec usagelog.Binary) {
+		r.eachRecord(b, func(rec binrec.Record) {
 			t := tally{addr: rec.ClientAddr()}
 			t.add(rec)
 			add(&t)
@@ -97,7 +98,7 @@ func (s *Store) Blocked(ctx context.Context, keyIDs []string, since time.Time) (
 		if err != nil {
 			return false, err
 		}
-		r.eachRecord(b, func(rec usagelog.Binary) {
+		r.eachRecord(b, func(rec binrec.Record) {
 			var one counts
 			one.add(rec)
 			if id, asked := byTerm[keyTerm(rec.KeyID())]; asked {
@@ -132,7 +133,7 @@ func (r *reader) eachBlock(ctx context.Context, f func(c *candidates) (bool, err
 }
 
 // eachRecord calls f for each record of b that the filter chooses.
-func (r *reader) eachRecord(b *block, f func(rec usagelog.Binary)) {
+func (r *reader) eachRecord(b *block, f func(rec binrec.Record)) {
 	for i := range b.len() {
 		if rec := b.at(i); rec.Match(&r.f) {
 			f(rec)

@@ -7,6 +7,7 @@ import (
 	"sort"
 	"time"
 
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -113,7 +114,7 @@ func (r *reader) summarize(ctx context.Context, buckets []Bucket, width time.Dur
 		if err != nil {
 			return err
 		}
-		r.eachRecord(b, func(rec usagelog.Binary) {
+		r.eachRecord(b, func(rec binrec.Record) {
 			var one counts
 			one.add(rec)
 			buckets[at(rec.UnixNano())].add(one)

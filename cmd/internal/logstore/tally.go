@@ -5,7 +5,7 @@ import (
 	"hash/crc32"
 	"net/netip"
 
-	"github.com/ipallow/ipallow/usagelog"
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 )
 
 // The tallies of a block say for each key how many requests came with it from
@@ -34,7 +34,7 @@ type tally struct {
 	next int32 // index of the next tally of the same key, and 1; 0: none
 }
 
-func (t *tally) add(rec usagelog.Binary) {
+func (t *tally) add(rec binrec.Record) {
 	t.counts.add(rec)
 	if wasServed(rec) {
 		t.seen += rec.Requests()
@@ -63,7 +63,7 @@ func (s *tallySet) reset(records int) {
 }
 
 // add counts a record. key is the index of its key among the block's terms.
-func (s *tallySet) add(key int, rec usagelog.Binary) {
+func (s *tallySet) add(key int, rec binrec.Record) {
 	addr := rec.ClientAddr()
 	a16 := addr.As16()
 	h := uint64(key)*0x9e3779b97f4a7c15 ^ binary.BigEndian.Uint64(a16[:])*0xc2b2ae3d27d4eb4f ^ binary.BigEndian.Uint64(a16[8:])*0xd6e8feb86659fd93

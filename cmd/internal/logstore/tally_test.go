@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -35,7 +36,7 @@ func TestTallies(t *testing.T) {
 		if addr != "" {
 			r.ClientAddr = netip.MustParseAddr(addr)
 		}
-		entries = append(entries, entry{begin.UnixNano(), usagelog.ReadBinary(usagelog.AppendBinary(nil, &r))})
+		entries = append(entries, entry{begin.UnixNano(), binrec.Read(binrec.Append(nil, &r))})
 	}
 	now := begin.UnixNano()
 	for range 300 {
@@ -99,7 +100,7 @@ func TestTalliesOfManyKeys(t *testing.T) {
 		if i == 0 {
 			r.Time = maxTime
 		}
-		rec := usagelog.ReadBinary(usagelog.AppendBinary(nil, &r))
+		rec := binrec.Read(binrec.Append(nil, &r))
 		entries = append(entries, entry{rec.UnixNano(), rec})
 	}
 	b := tallied(entries)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -127,7 +128,7 @@ func (s *termSet) reset(records int) {
 
 // addRecord adds the terms of a record and returns the index of its key in the
 // list, or -1 if it has none.
-func (s *termSet) addRecord(rec usagelog.Binary) (key int) {
+func (s *termSet) addRecord(rec binrec.Record) (key int) {
 	key = -1
 	if id := rec.KeyID(); len(id) > 0 {
 		key = s.add(keyTerm(id))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ipallow/ipallow/cmd/internal/binrec"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -157,8 +158,8 @@ func (w *writer) append(ctx context.Context, records []usagelog.Record) error {
 	// Backwards: a batch comes nearly oldest first, and a block is newest first.
 	for i := len(records) - 1; i >= 0; i-- {
 		at := len(w.buf)
-		w.buf = usagelog.AppendBinary(w.buf, &records[i])
-		rec := usagelog.Binary(w.buf[at:])
+		w.buf = binrec.Append(w.buf, &records[i])
+		rec := binrec.Record(w.buf[at:])
 		if ns := rec.UnixNano(); ns >= cutoff {
 			w.entries = append(w.entries, entry{ns, rec})
 		}
