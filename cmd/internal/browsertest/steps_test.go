@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,7 +100,7 @@ func (b *tab) exportCSV() {
 	require.Equal(b.t, "time", rows[0][0])
 	var from []string
 	for _, row := range rows[1:] {
-		from = append(from, row[len(row)-3])
+		from = append(from, row[slices.Index(rows[0], "client_addr")])
 		require.Contains(b.t, row, "403")
 		require.Contains(b.t, row, b.keyID())
 	}

@@ -23,6 +23,10 @@ type logFilter struct {
 	From   string
 	To     string
 
+	Address string // or a network
+	Request string // ID
+	Path    string // what it begins with
+
 	Faults map[string]string // by the name of the field
 	Found  *manage.Key       // the one that Key means
 	Among  []manage.Key      // those that Key may mean
@@ -38,7 +42,6 @@ var (
 		{"GET", "GET"}, {"HEAD", "HEAD"}, {"POST", "POST"}, {"PUT", "PUT"}, {"PATCH", "PATCH"}, {"DELETE", "DELETE"}, {"OPTIONS", "OPTIONS"},
 	}
 	statusChoices = []choice{
-		{"", "Any"},
 		{"blocked", "Blocked by an allowlist"},
 		{"reported", "Served, though not in the list (report only)"},
 		{"2xx", "2xx: answered"},
@@ -62,11 +65,16 @@ var (
 
 const defaultPeriod = "7d"
 
+// More says that a condition is given which the form has folded away.
+func (f *logFilter) More() bool {
+	return f.Custom() || f.Address != "" || f.Request != "" || f.Path != ""
+}
+
 // Methods are the choices of method, with the chosen one among them.
 func (f *logFilter) Methods() []choice { return with(methodChoices, f.Method) }
 
-// Statuses are the choices of status, with the chosen one among them.
-func (f *logFilter) Statuses() []choice { return with(statusChoices, f.Status) }
+// Statuses are proposals for the status; any other one may be written.
+func (f *logFilter) Statuses() []choice { return statusChoices }
 
 // Periods are the choices of time.
 func (f *logFilter) Periods() []choice { return periodChoices }
@@ -76,7 +84,7 @@ func (f *logFilter) Custom() bool { return f.From != "" || f.To != "" }
 
 // Narrow says that the filter leaves something out but for its time.
 func (f *logFilter) Narrow() bool {
-	return f.Key != "" || f.Method != "" || f.Status != "" || f.Custom()
+	return f.Key != "" || f.Method != "" || f.Status != "" || f.More()
 }
 
 func with(choices []choice, value string) []choice {
@@ -100,13 +108,27 @@ func (p *Page) readFilter(ctx context.Context, q url.Values) (*logFilter, error)
 		Period: text("period", 10),
 		From:   text("from", 40),
 		To:     text("to", 40),
+
+		Address: text("address", 100),
+		Request: text("request", usagelog.MaxRequestID),
+		Path:    text("path", usagelog.MaxPath),
+
 		Faults: map[string]string{},
 	}
 	if _, ok := periods[f.Period]; !ok {
 		f.Period = defaultPeriod
 	}
-	f.filter.Method = f.Method
+	f.filter.Method, f.filter.RequestID, f.filter.PathPrefix = f.Method, f.Request, f.Path
 	f.readStatus()
+	if f.Address != "" {
+		var ok bool
+		if f.filter.ClientNet, ok = usagelog.ParseNetwork(f.Address); !ok {
+			f.Faults["address"] = "Write an address or a network, such as 203.0.113.5 or 203.0.113.0/24."
+		}
+	}
+	if strings.ContainsAny(f.Path, "?#") {
+		f.Faults["path"] = "The log keeps paths without what follows a question mark."
+	}
 	f.readTimes(p.Now())
 	if err := p.findKey(ctx, f); err != nil {
 		return nil, err
@@ -219,6 +241,9 @@ func (f *logFilter) Query() url.Values {
 	set("period", f.Period, defaultPeriod)
 	set("from", f.From, "")
 	set("to", f.To, "")
+	set("address", f.Address, "")
+	set("request", f.Request, "")
+	set("path", f.Path, "")
 	return q
 }
 
@@ -227,6 +252,11 @@ func (f *logFilter) Link(name, value string) string {
 	q := f.Query()
 	q.Set(name, value)
 	return "/logs?" + q.Encode()
+}
+
+// Only is the address of the log with one field alone, at any time.
+func (f *logFilter) Only(name, value string) string {
+	return "/logs?" + url.Values{name: {value}, "period": {"all"}}.Encode()
 }
 
 // Between is the address of the log with the filter between two times, and with

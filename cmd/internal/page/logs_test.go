@@ -3,6 +3,7 @@ package page
 import (
 	"encoding/csv"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -244,4 +245,36 @@ func TestConnectionAfterExport(t *testing.T) {
 	require.NoError(t, out.end())
 	require.True(t, w.deadline.IsZero())
 	require.True(t, w.Flushed, "what was buffered went out within the limit")
+}
+
+// TestMoreFilters asks for addresses, request IDs and paths, by links too.
+func TestMoreFilters(t *testing.T) {
+	r := newRig(t)
+	b := r.browser(true).login()
+	id := r.create("Billing").Key.ID
+	for i, addr := range []string{"203.0.113.5", "203.0.113.9", "198.51.100.7"} {
+		rec := served(id)
+		rec.ClientAddr, rec.Path, rec.RequestID = netip.MustParseAddr(addr), fmt.Sprintf("/v1/things/%d", i), fmt.Sprintf("req-%d", i)
+		rec.Status, rec.Duration = 404+i, 1500*time.Millisecond
+		r.add(rec)
+	}
+	rows := func(query string) int {
+		return strings.Count(b.get("/logs?"+query).body, `data-head="Result"`)
+	}
+	for query, want := range map[string]int{
+		"address=203.0.113.0/24": 2, "address=203.0.113.5": 1, "address=::ffff:203.0.113.5": 1, "address=2001:db8::/32": 0,
+		"request=req-2": 1, "request=req": 0, "path=/v1/things": 3, "path=/v1/things/1": 1, "path=/V1": 0,
+		"status=404": 1, "status=4xx": 3, "address=203.0.113.0/24&status=405&path=/v1": 1,
+	} {
+		require.Equal(t, want, rows(query), query)
+	}
+	for _, query := range []string{"address=office", "address=203.0.113.5:80", "path=/a?b", "status=x"} {
+		require.Equal(t, http.StatusUnprocessableEntity, b.get("/logs?"+query).StatusCode, query)
+	}
+	body := b.get("/logs").body
+	require.Contains(t, body, "1,500 ms")
+	for _, link := range []string{"/logs?address=203.0.113.9", "/logs?period=all&amp;request=req-0"} {
+		require.Contains(t, body, `href="`+link+`"`)
+		require.Equal(t, 1, strings.Count(b.get(html.UnescapeString(link)).body, `data-head="Result"`), link)
+	}
 }

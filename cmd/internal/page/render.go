@@ -63,6 +63,7 @@ func (p *Page) funcs() template.FuncMap {
 		"ago":        func(t time.Time) string { return ago(p.Now(), t) },
 		"utc":        func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
 		"iso":        func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"took":       took,
 		"add":        func(a, b int) int { return a + b },
 		"count":      count[int],
 		"count64":    count[int64],

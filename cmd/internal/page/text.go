@@ -78,3 +78,14 @@ func limits(p ipallow.Policy) string {
 	}
 	return s
 }
+
+// took is a duration as a person reads it, to two digits or three.
+func took(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	case d < 10*time.Second:
+		return group(fmt.Sprint(d.Milliseconds())) + " ms"
+	}
+	return group(fmt.Sprint(int64(d/time.Second))) + " s"
+}
