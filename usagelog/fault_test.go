@@ -73,6 +73,36 @@ func (f *diskFile) Truncate(size int64) error {
 	return f.File.Truncate(size)
 }
 
+// TestRoom has a disk of which the last part is for others: while Options.Room says so
+// nothing is written, and every record is there when it does not any more.
+func TestRoom(t *testing.T) {
+	var mu sync.Mutex
+	full := errors.New("the disk is nearly full")
+	room := full
+	store := NewMemoryStore(0)
+	dir := t.TempDir()
+	w, err := Open(dir, store, &Options{Room: func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		return room
+	}})
+	require.NoError(t, err)
+	for n := range 100 {
+		r := sample(n)
+		require.True(t, w.Record(r))
+	}
+	require.Eventually(t, func() bool { return w.Stats().WALErrors > 2 }, 10*time.Second, time.Millisecond, "it is tried again")
+	require.ErrorIs(t, w.Stats().LastWALError, full)
+	require.Zero(t, w.Stats().WALBytes)
+	require.EqualValues(t, 100, w.Stats().Queued)
+	mu.Lock()
+	room = nil
+	mu.Unlock()
+	require.NoError(t, w.Drain(t.Context()))
+	require.Equal(t, 100, store.Len())
+	require.NoError(t, w.Close(t.Context()))
+}
+
 // TestDiskFaults breaks the disk in each way, lets it recover, and expects
 // every record once: in the store, and in a replay of a copy of the directory.
 func TestDiskFaults(t *testing.T) {

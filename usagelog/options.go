@@ -49,6 +49,12 @@ type Options struct {
 	// that was cut short is tried again. Default 30 s.
 	StoreTimeout time.Duration
 
+	// Room, when not nil, is asked before each write of a write-ahead file. While it
+	// returns an error nothing is written, as if the write had failed: records stay
+	// in the queue, and are lost by the cause WALFailed when that is full. It is for a
+	// disk whose last part is kept for something else.
+	Room func() error
+
 	// OnError, when not nil, is told about each failure of the store and of
 	// the write-ahead files, and about damage found in them (a *DamageError).
 	// It is called from the Writer's own goroutines, and from Open; a slow

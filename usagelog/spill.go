@@ -108,6 +108,13 @@ func (sp *spiller) append(b *batch) error {
 		sp.seal()
 		return errWALFull
 	}
+	if w.opt.Room != nil {
+		if err := w.opt.Room(); err != nil {
+			// What is there goes to the store, which may make room.
+			sp.seal()
+			return fmt.Errorf("usagelog: write-ahead file: %w", err)
+		}
+	}
 	if sp.seg == nil {
 		if err := sp.begin(); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/url"
 	"os"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -187,6 +189,28 @@ func (d *days) Set(s string) error {
 }
 
 func (d *days) Type() string { return "duration" }
+
+// size is a number of bytes that may be written with a unit, such as 20GiB. 0 is the
+// default.
+type size int64
+
+func (s *size) String() string {
+	if *s == 0 {
+		return ""
+	}
+	return humanize.IBytes(uint64(*s)) // #nosec G115 -- Set takes no negative one
+}
+
+func (s *size) Set(text string) error {
+	n, err := humanize.ParseBytes(text)
+	if err != nil || n == 0 || n > math.MaxInt64 {
+		return fmt.Errorf("%q: want bytes such as 500MiB or 20GiB", text)
+	}
+	*s = size(n)
+	return nil
+}
+
+func (s *size) Type() string { return "bytes" }
 
 func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	var l slog.Level

@@ -68,6 +68,7 @@ is IPALLOWD_NATS.`,
 		_ = f.MarkDeprecated(name, "it does nothing: the management node validates lists, and gateways enforce what it has accepted")
 	}
 	f.StringSliceVar(&cfg.Fleet.URLs, "nats", nil, "`URLs` of the fleet's NATS servers, such as nats://10.20.0.5:4222 (required)")
+	f.Var((*size)(&cfg.LogMaxBytes), "log-max-bytes", "bound of the usage records on disk, of which an eighth waits for NATS; such as 500MiB or 20GiB. Default: a quarter of the disk, at most 4GiB")
 	natsFlags(f, &cfg)
 	f.StringVar(&cfg.Name, "name", cfg.Name, "`name` of this node in the fleet; the host's by default")
 	f.StringVar(&cfg.StatusListen, "status-listen", cfg.StatusListen, "`address` of /healthz, /readyz and /metrics")

@@ -132,6 +132,8 @@ var knownErrors = []struct {
 		Message: "The key is revoked and stays so. Create a new one."}},
 	{manage.ErrTooManyKeys, apiError{status: http.StatusConflict, Code: "TOO_MANY_KEYS",
 		Message: "There are as many keys as the server may have. Revoke some first."}},
+	{manage.ErrFull, apiError{status: http.StatusInsufficientStorage, Code: "DISK_FULL",
+		Message: "Nothing was changed: the disk is full. Delete something from it, or give it more room, and try again. Keys can be revoked as long as there is a reserve."}},
 	{manage.ErrConflict, apiError{status: http.StatusPreconditionFailed, Code: "PRECONDITION_FAILED",
 		Message: "The allowlist is not the one that If-Match names: it has been changed. Read it again, repeat the change, and send it with the new ETag."}},
 	{manage.ErrCursor, *badCursor},

@@ -151,8 +151,16 @@ func NewRequestID() string {
 	return string(b[:])
 }
 
+// keep hands a record to the usage log.
+func (g *Gateway) keep(r usagelog.Record) {
+	if !g.log.Record(r) {
+		g.warnLost(r.Time)
+	}
+}
+
 // Record completes the record of a request that has been answered, hands it to
-// the usage log and tells the observer.
+// the usage log and tells the observer. Requests without a valid key are summed up
+// when there are many.
 func (g *Gateway) Record(r *usagelog.Record, front Front, authenticated bool) {
 	g.finish(r, Event{Front: front, Authenticated: authenticated})
 }
@@ -160,8 +168,12 @@ func (g *Gateway) Record(r *usagelog.Record, front Front, authenticated bool) {
 // finish is Record with an event that lacks what is in the record.
 func (g *Gateway) finish(r *usagelog.Record, e Event) {
 	r.Duration = time.Since(r.Time)
-	if g.log != nil && !g.log.Record(*r) {
-		g.warnLost(r.Time)
+	switch {
+	case g.log == nil:
+	case r.KeyID != "":
+		g.keep(*r)
+	default:
+		g.flood.add(r)
 	}
 	g.logRequest(r)
 	if g.observe != nil {

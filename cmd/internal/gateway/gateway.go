@@ -28,6 +28,7 @@ type Gateway struct {
 	usable      func() bool // nil: always
 	source      *clientip.Source
 	log         *usagelog.Writer
+	flood       *flood
 	proxy       *proxy // nil: the built-in ping
 	reportOnly  bool
 	noAllowlist bool
@@ -57,6 +58,7 @@ func New(opts Options) (*Gateway, error) {
 	if g.logger == nil {
 		g.logger = slog.Default()
 	}
+	g.flood = newFlood(g.keep)
 	if opts.Upstream != nil {
 		g.proxy = newProxy(&opts, g.logger)
 	}
@@ -66,8 +68,10 @@ func New(opts Options) (*Gateway, error) {
 // Source returns the source of client addresses that the options gave.
 func (g *Gateway) Source() *clientip.Source { return g.source }
 
-// Close closes the idle connections to the upstream.
+// Close hands what is summed up to the log, and closes the idle connections to the
+// upstream.
 func (g *Gateway) Close() {
+	g.flood.flush()
 	if g.proxy != nil {
 		g.proxy.transport.CloseIdleConnections()
 	}

@@ -38,7 +38,7 @@ func openFile(ctx context.Context, path string) (_ *files, err error) {
 			f.close()
 		}
 	}()
-	if f.write, err = sqlitefile.Writer(path); err != nil {
+	if f.write, err = sqlitefile.Writer(path, "auto_vacuum(INCREMENTAL)"); err != nil {
 		return nil, err
 	}
 	if f.read, err = sqlitefile.Reader(path, readers); err != nil {

@@ -1,6 +1,7 @@
 package logstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -16,12 +17,17 @@ func (s *Store) cutoff() int64 {
 	return nanos(s.opt.now().Add(-s.opt.Retention))
 }
 
-// retain deletes what is older than the retention, now and then.
+// retain deletes what is older than the retention or beyond the bound of bytes, now
+// and then, and gives the space back.
 func (s *Store) retain(ctx context.Context) {
-	t := time.NewTicker(max(time.Second, min(s.opt.Retention/100, time.Minute)))
+	every := time.Minute
+	if s.opt.Retention > 0 {
+		every = max(time.Second, min(s.opt.Retention/100, every))
+	}
+	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
-		if err := s.expire(ctx); err != nil && ctx.Err() == nil {
+		if err := cmp.Or(s.expire(ctx), s.shrink(ctx)); err != nil && ctx.Err() == nil {
 			s.opt.Logger.Error("usage log: old records cannot be deleted, trying again later", "file", s.opt.Path, "error", err)
 		}
 		select {
@@ -39,6 +45,9 @@ const expireBlocks = 8
 // expire deletes what is older than the retention, in small steps.
 func (s *Store) expire(ctx context.Context) error {
 	cutoff := s.cutoff()
+	if cutoff == 0 {
+		return nil
+	}
 	changed := false
 	for _, step := range s.expireSteps(cutoff) {
 		for {

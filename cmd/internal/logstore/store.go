@@ -43,6 +43,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipallow/ipallow/cmd/internal/sqlitefile"
@@ -63,6 +64,15 @@ type Options struct {
 	// Retention is how long a record is kept, counted from its Time. Older
 	// ones are not shown, and are deleted in the background. 0 keeps all.
 	Retention time.Duration
+
+	// MaxBytes bounds the database file. When it is reached, the oldest records go,
+	// and the space that they leave is given back to the disk. SQLite's write-ahead
+	// log comes on top: some megabytes, and at most 64 MiB for long. 0 means no bound.
+	MaxBytes int64
+
+	// Room, if it is not nil, is asked before the file may grow by so many bytes; 0:
+	// by a batch. Its error is that of Append, which wraps usagelog.ErrUnavailable.
+	Room func(bytes int64) error
 
 	// Logger is told of damage and of what goes wrong in the background. Nil
 	// means slog.Default.
@@ -86,6 +96,8 @@ type Store struct {
 	closed chan struct{}
 	once   sync.Once
 
+	upgrading atomic.Bool // blocks of an earlier version are there, or may be
+
 	mu      sync.Mutex
 	stats   Stats
 	damaged map[int64]int // records that could not be read, by block
@@ -94,6 +106,9 @@ type Store struct {
 // Open opens the database, and creates it if need be. The error wraps
 // sqlitefile.ErrSchema if it will be the same whenever Open is tried.
 func Open(ctx context.Context, opt Options) (*Store, error) {
+	if opt.MaxBytes != 0 && opt.MaxBytes < MinMaxBytes {
+		return nil, fmt.Errorf("usage log: a bound of %d bytes: want at least %d, or 0 for none", opt.MaxBytes, MinMaxBytes)
+	}
 	if opt.Retention < 0 {
 		return nil, fmt.Errorf("usage log: retention of %v: want a positive duration, or 0 to keep records for ever", opt.Retention)
 	}
@@ -120,12 +135,11 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		err = fmt.Errorf("usage log: %s: %w", opt.Path, sqlitefile.SchemaFault(err))
 		return nil, errors.Join(err, f.close())
 	}
+	s.upgrading.Store(true)
 	s.turn <- w
 	var life context.Context
 	life, s.stop = context.WithCancel(context.Background())
-	if opt.Retention > 0 {
-		s.done.Go(func() { s.retain(life) })
-	}
+	s.done.Go(func() { s.retain(life) })
 	s.done.Go(func() { s.upgrade(life) })
 	return s, nil
 }

@@ -34,6 +34,7 @@ func (s *Store) upgrade(ctx context.Context) {
 				"file", s.opt.Path, "error", err)
 			wait = time.Minute
 		case n == 0:
+			s.upgrading.Store(false)
 			if blocks > 0 {
 				s.opt.Logger.Info("usage log: upgraded", "file", s.opt.Path, "blocks", blocks, "took", s.opt.now().Sub(begun))
 			}

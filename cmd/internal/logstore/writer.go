@@ -26,6 +26,7 @@ type writer struct {
 	frames, markDamaged            *sql.Stmt
 	remove, removeFrames           *sql.Stmt
 	removeColumns, earlier         *sql.Stmt
+	pages, oldestBlocks            *sql.Stmt
 
 	delta Stats // what the transaction adds
 
@@ -73,6 +74,8 @@ func newWriter(ctx context.Context, s *Store, db *sql.DB) (*writer, error) {
 		&w.removeFrames:  "DELETE FROM frames WHERE id = ?",
 		&w.removeColumns: "DELETE FROM columns WHERE id BETWEEN 8 * ?1 AND 8 * ?1 + 7",
 		&w.earlier:       earlierText,
+		&w.pages:         pagesText,
+		&w.oldestBlocks:  oldestText,
 		&w.markDamaged:   "UPDATE blocks SET class = -1 WHERE id = ?",
 
 		&w.block:     "SELECT lane, records FROM blocks WHERE id = ? AND class >= 0",
@@ -141,6 +144,11 @@ func (s *Store) Append(ctx context.Context, records []usagelog.Record) error {
 			return fmt.Errorf("%w: record %d of the batch has no ID; records come from a Writer", usagelog.ErrRejected, i)
 		}
 	}
+	if s.opt.Room != nil {
+		if err := s.opt.Room(0); err != nil {
+			return fmt.Errorf("%w: %w", usagelog.ErrUnavailable, err)
+		}
+	}
 	w, err := s.take(ctx)
 	if err != nil {
 		return err
@@ -172,7 +180,11 @@ func (w *writer) append(ctx context.Context, records []usagelog.Record) error {
 		if err != nil || len(entries) == 0 {
 			return err
 		}
-		return w.put(entries, cutoff)
+		if err := w.put(entries, cutoff); err != nil {
+			return err
+		}
+		_, err = w.bound()
+		return err
 	})
 	if cap(w.buf) > keepBytes {
 		w.buf, w.entries, w.byID, w.data = nil, nil, nil, nil

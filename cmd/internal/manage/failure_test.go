@@ -61,6 +61,73 @@ func TestFullDisk(t *testing.T) {
 	require.Equal(t, ipallow.Denied, engine.Check(open.Key.ID, inside))
 }
 
+// A reserve is room that a database that cannot grow gets once.
+type reserve struct {
+	s        *manage.Service
+	left     bool
+	full     bool
+	restored int
+}
+
+func (r *reserve) Release() bool {
+	was := r.left
+	if r.left = false; was {
+		_ = manage.Exec(r.s, "PRAGMA max_page_count = 40")
+	}
+	return was
+}
+
+func (r *reserve) Restore() error { r.restored++; return nil }
+func (r *reserve) Note(full bool) { r.full = full }
+
+// TestReserve has a full disk and a reserve: it is for changes of keys that are
+// there, and not for new keys. When it is used up too, they fail, and are as before.
+func TestReserve(t *testing.T) {
+	r := &reserve{left: true}
+	s, engine, ring := managetest.Open(t, func(o *manage.Options) { o.Reserve = r })
+	r.s = s
+	long := make([]manage.ListEntry, 20)
+	for i := range long {
+		long[i] = manage.ListEntry{Entry: fmt.Sprintf("20.0.0.%d", i), Label: fmt.Sprintf("%0100d", i)}
+	}
+	a, b := create(t, s, "a", office...), create(t, s, "b", office...)
+	require.NoError(t, manage.Exec(s, "PRAGMA max_page_count = 1"))
+	var err error
+	for err == nil {
+		_, err = s.Create(t.Context(), by, manage.NewKey{Name: "c", Scopes: []string{"read"}, Allowlist: long})
+	}
+	require.ErrorIs(t, err, manage.ErrFull)
+	_, err = s.Import(t.Context(), by, manyKeys(50))
+	require.ErrorIs(t, err, manage.ErrFull)
+	require.True(t, r.left, "nothing of the reserve is for new keys")
+	require.False(t, r.full)
+
+	for r.left { // each of these makes the audit trail longer
+		_, err = save(s, a.Key.ID, long...)
+		require.NoError(t, err)
+		_, err = save(s, a.Key.ID, office...)
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Revoke(t.Context(), by, b.Key.ID))
+	require.Nil(t, ring.Authenticate(b.Token))
+	for err == nil {
+		_, err = save(s, a.Key.ID, long...)
+		if err == nil {
+			_, err = save(s, a.Key.ID, office...)
+		}
+	}
+	require.ErrorIs(t, err, manage.ErrFull)
+	require.True(t, r.full)
+	l, err := s.Allowlist(t.Context(), a.Key.ID)
+	require.NoError(t, err)
+	for _, e := range l.Entries {
+		require.Equal(t, ipallow.Allowed, engine.Check(a.Key.ID, e.Prefix.Addr()), "what is stored is in force")
+	}
+	require.NoError(t, manage.Exec(s, "PRAGMA max_page_count = 100000"))
+	require.NoError(t, s.Revoke(t.Context(), by, a.Key.ID))
+	require.False(t, r.full)
+}
+
 // TestCommitFails has changes that fail at the last moment: neither what is
 // stored nor what is in force changes.
 func TestCommitFails(t *testing.T) {

@@ -54,7 +54,7 @@ func (s *Service) Import(ctx context.Context, by Actor, keys iter.Seq[NewKey]) (
 }
 
 func (s *Service) importRows(ctx context.Context, by Actor, rows []*row) error {
-	return s.write(ctx, func(st *step) error {
+	return s.writeRoomy(ctx, func(st *step) error {
 		if s.active+len(rows) > s.maxKeys {
 			return ErrTooManyKeys
 		}

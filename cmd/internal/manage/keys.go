@@ -18,7 +18,7 @@ func (s *Service) Create(ctx context.Context, by Actor, k NewKey) (Created, erro
 		return Created{}, err
 	}
 	secret := r.identify()
-	err = s.write(ctx, func(st *step) error {
+	err = s.writeRoomy(ctx, func(st *step) error {
 		if s.active >= s.maxKeys {
 			return ErrTooManyKeys
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
+	"github.com/ipallow/ipallow/cmd/internal/sqlitefile"
 )
 
 // Errors of Open, and of a Service that was closed.
@@ -23,6 +24,7 @@ var (
 	ErrForeign = errors.New("the file is the database of another program; name another file")
 	ErrDamaged = errors.New("the database is damaged; restore it from a backup")
 	ErrClosed  = errors.New("the service is closed")
+	ErrFull    = errors.New("the disk is full: delete something from it, or give it more room, and try again")
 )
 
 // Options are what Open needs.
@@ -41,8 +43,19 @@ type Options struct {
 	// Outbox keeps a row for each change in the table outbox, for those who
 	// publish them. Default false: nobody would ever empty it.
 	Outbox bool
-	Logger *slog.Logger     // nil: none
-	Now    func() time.Time // nil: time.Now
+	// Reserve is room on the disk for changes that take something away from a key.
+	// Nil: there is none.
+	Reserve Reserve
+	Logger  *slog.Logger     // nil: none
+	Now     func() time.Time // nil: time.Now
+}
+
+// A Reserve is room on the disk that is kept for what must be possible when the
+// disk is full. A *diskspace.Guard is one.
+type Reserve interface {
+	Release() bool  // gives its room; false: there is none left
+	Restore() error // takes it again, if there is room
+	Note(full bool) // is told whether a change found room
 }
 
 // flushEvery is how often the times of last use are stored.
@@ -62,13 +75,14 @@ const lingering = time.Minute
 // differ. An error that is none of the package's own comes from the disk: the
 // change is not in force, and was in all likelihood not stored.
 type Service struct {
-	db     *database
-	engine *ipallow.Engine
-	ring   *keyring.Ring
-	seen   SeenLog
-	outbox bool
-	log    *slog.Logger
-	now    func() time.Time
+	db      *database
+	engine  *ipallow.Engine
+	ring    *keyring.Ring
+	seen    SeenLog
+	outbox  bool
+	reserve Reserve
+	log     *slog.Logger
+	now     func() time.Time
 
 	identity string
 	refusal  atomic.Pointer[RefusedError]
@@ -117,7 +131,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, errors.New("manage: an engine and a ring are needed")
 	}
 	s := &Service{
-		engine: o.Engine, ring: o.Ring, seen: o.Seen, outbox: o.Outbox, log: o.Logger, now: o.Now,
+		engine: o.Engine, ring: o.Ring, seen: o.Seen, outbox: o.Outbox, reserve: o.Reserve, log: o.Logger, now: o.Now,
 		mu: make(chan struct{}, 1), maxKeys: MaxKeys, chunk: importChunk, used: make(map[string]int64), stop: make(chan struct{}),
 		changed: make(chan struct{}, 1),
 	}
@@ -210,8 +224,34 @@ func (st *step) exec(query string, args ...any) error {
 	return err
 }
 
-// write makes one change, unless changes are refused.
+// write makes one change, unless changes are refused. Where the disk is full it tries
+// again with the room of the reserve, and fn is called once more.
 func (s *Service) write(ctx context.Context, fn func(*step) error) error {
+	err := s.writeOnce(ctx, fn)
+	if err != nil && sqlitefile.IsFull(err) && s.reserve != nil && s.reserve.Release() {
+		s.log.Warn("the disk is full: the change is stored in the room of the reserve; give the disk more room")
+		err = s.writeOnce(ctx, fn)
+	}
+	full := err != nil && sqlitefile.IsFull(err)
+	if s.reserve != nil && (full || err == nil) {
+		s.reserve.Note(full)
+	}
+	if full {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
+}
+
+// writeRoomy is write for changes that make keys: the reserve is not for them.
+func (s *Service) writeRoomy(ctx context.Context, fn func(*step) error) error {
+	err := s.writeOnce(ctx, fn)
+	if err != nil && sqlitefile.IsFull(err) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
+}
+
+func (s *Service) writeOnce(ctx context.Context, fn func(*step) error) error {
 	return s.transact(ctx, func(st *step) error {
 		if err := s.Refused(); err != nil {
 			return err

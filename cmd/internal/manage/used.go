@@ -34,6 +34,11 @@ func (s *Service) housekeeping() {
 				s.log.Error("the times of last use are not stored; they will be tried again", "err", err)
 			}
 			s.sweep(s.now().Add(-lingering))
+			if s.reserve != nil {
+				if err := s.reserve.Restore(); err != nil {
+					s.log.Error("the reserve for a full disk is not there; it will be tried again", "err", err)
+				}
+			}
 		}
 		s.mu <- struct{}{}
 	}

@@ -262,6 +262,8 @@ func (p *Page) fail(w http.ResponseWriter, r *http.Request, s *session, err erro
 		status, v = http.StatusConflict, errorView{"This server accepts no changes", "Nothing was changed. " + err.Error()}
 	case errors.Is(err, manage.ErrTooManyKeys):
 		status, v = http.StatusConflict, errorView{"There are too many API keys", "Revoke some that are no longer used, then create this one."}
+	case errors.Is(err, manage.ErrFull):
+		status, v = http.StatusInsufficientStorage, errorView{"The disk is full", "Nothing was changed. Delete something from the server's disk, or give it more room, and try again. Keys can be revoked as long as there is a reserve."}
 	case errors.Is(err, manage.ErrCursor):
 		status, v = http.StatusBadRequest, errorView{"This page of the list is gone", "Begin again with the first page."}
 	case errors.As(err, &tooLarge):

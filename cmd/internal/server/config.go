@@ -32,6 +32,7 @@ type Config struct {
 	MetricsTokenFile string
 	ReportOnly       bool // refuse nobody because of an allowlist, only log it
 	LogRetention     time.Duration
+	LogMaxBytes      int64         // of the usage log on disk; 0: a quarter of the disk, at most 4 GiB
 	Drain            time.Duration // after SIGTERM: unready, and still answering
 	TLSCert          string        // PEM files; empty: plain HTTP
 	TLSKey           string
@@ -204,6 +205,9 @@ func (c *Config) validate(listen []address) error {
 	}
 	if c.Drain < 0 {
 		add("--drain: %v: want 0 or more", c.Drain)
+	}
+	if c.LogMaxBytes != 0 && c.LogMaxBytes < MinLogBytes {
+		add("--log-max-bytes: %d: want at least %s", c.LogMaxBytes, "32MiB")
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		add("--tls-cert and --tls-key go together")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/clientip"
+	"github.com/ipallow/ipallow/cmd/internal/diskspace"
 	"github.com/ipallow/ipallow/cmd/internal/gateway"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/usagelog"
@@ -30,6 +31,7 @@ type host struct {
 	source  *clientip.Source
 	gateway *gateway.Gateway
 	metrics *metrics
+	disk    *diskspace.Guard
 	ready   atomic.Bool
 	leaving atomic.Bool // Unready was called
 
@@ -205,7 +207,11 @@ func (s *host) url(l net.Listener) string {
 
 // openUsageLog opens the write-ahead files of usage records before the store.
 func (h *host) openUsageLog(store usagelog.Store) (*usagelog.Writer, error) {
+	wal := h.walBytes()
 	return usagelog.Open(filepath.Join(h.cfg.Data, "usage-wal"), store, &usagelog.Options{
+		WALBytes:     wal,
+		QueueBytes:   int(min(wal/4, 4<<20)),
+		Room:         func() error { return h.disk.Room(0) },
 		BatchRecords: 4096,
 		StoreLinger:  200 * time.Millisecond, // larger transactions and messages: less processor time a record
 		OnError:      func(err error) { h.logger.Error("usage log", "error", err) },

@@ -67,8 +67,16 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		status(w, http.StatusServiceUnavailable, "not ready", err.Error())
 		return
 	}
+	if err := s.disk.Room(0); err != nil {
+		// It enforces as it should: to take it out of service would make a full
+		// log an outage.
+		status(w, http.StatusOK, "degraded", notStored(err))
+		return
+	}
 	status(w, http.StatusOK, "ready", "")
 }
+
+func notStored(err error) string { return "usage records are not stored: " + err.Error() }
 
 // isReady returns why the server should get no requests now.
 func (s *Server) isReady() error {
@@ -81,6 +89,8 @@ func (s *Server) isReady() error {
 		return s.Manager.Refused()
 	case !s.serves():
 		return errors.New("waiting for the fleet to say whether this server is its management node")
+	case s.disk.Full():
+		return errors.New("the disk is full: changes of keys and lists cannot be stored")
 	}
 	return nil
 }

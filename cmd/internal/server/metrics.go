@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/diskspace"
 	"github.com/ipallow/ipallow/cmd/internal/gateway"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 	"github.com/ipallow/ipallow/usagelog"
@@ -22,7 +23,7 @@ type metrics struct {
 	upstream [gateway.UpstreamFailures]prometheus.Counter // the first is nil
 }
 
-func newMetrics(engine *ipallow.Engine, ring *keyring.Ring, log *usagelog.Writer) *metrics {
+func newMetrics(engine *ipallow.Engine, ring *keyring.Ring, log *usagelog.Writer, disk *diskspace.Guard) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	verdicts := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "ipallowd_verdicts_total", Help: "Authenticated requests by the allowlist's verdict.",
@@ -58,6 +59,11 @@ func newMetrics(engine *ipallow.Engine, ring *keyring.Ring, log *usagelog.Writer
 		gauge("ipallowd_snapshot_keys", "Keys with an allowlist in the present snapshot.", func() float64 { return float64(engine.Snapshot().Len()) }),
 		gauge("ipallowd_snapshot_revision", "Revision of the present snapshot.", func() float64 { return float64(engine.Snapshot().Revision()) }),
 	)
+	m.registry.MustRegister(
+		gauge("ipallowd_disk_free_bytes", "Free bytes of the disk of the data directory.", func() float64 { free, _ := disk.Space(); return float64(free) }),
+		gauge("ipallowd_disk_low", "1 while usage records are not stored, since the disk is nearly full.", func() float64 { return one(disk.Room(0) != nil) }),
+		gauge("ipallowd_disk_full", "1 while changes of keys and lists cannot be stored, since the disk is full.", func() float64 { return one(disk.Full()) }),
+	)
 	if log == nil {
 		return m
 	}
@@ -70,6 +76,13 @@ func newMetrics(engine *ipallow.Engine, ring *keyring.Ring, log *usagelog.Writer
 		lostCollector{log},
 	)
 	return m
+}
+
+func one(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // lostCollector counts lost records by their cause.

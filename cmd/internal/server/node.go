@@ -69,6 +69,9 @@ func (n *Node) start(ctx context.Context) error {
 	if err := os.MkdirAll(n.cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
+	if err := n.openDisk(); err != nil {
+		return err
+	}
 	if n.metricsToken, n.guarded, err = n.cfg.metricsToken(); err != nil {
 		return err
 	}
@@ -91,7 +94,7 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	n.follower = fleet.NewFollower(n.Engine, n.Ring, n.logger)
 	n.follower.RefuseStale = n.cfg.RefuseStale
-	n.metrics = newMetrics(n.Engine, n.Ring, n.Log)
+	n.metrics = newMetrics(n.Engine, n.Ring, n.Log, n.disk)
 	n.metrics.registry.MustRegister(fleet.FeedCollector{Follower: n.follower, MaxStale: n.cfg.MaxStale})
 	if err := n.newGateway(n.Engine, n.Ring, n.Log, n.follower.Loaded, n.follower.Usable); err != nil {
 		return err
@@ -180,6 +183,9 @@ func (n *Node) status() http.Handler {
 		h, code := health{Status: "ready", Faults: r.Faults, Faulty: r.Faulty}, http.StatusOK
 		if err := n.isReady(); err != nil {
 			h.Status, h.Reason, code = "not ready", err.Error(), http.StatusServiceUnavailable
+		}
+		if err := n.disk.Room(0); err != nil && code == http.StatusOK {
+			h.Status, h.Reason = "degraded", notStored(err)
 		}
 		h.write(w, code)
 	})

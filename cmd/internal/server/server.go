@@ -75,6 +75,9 @@ func (s *Server) start(ctx context.Context) error {
 	if err := os.MkdirAll(s.cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
+	if err := s.openDisk(); err != nil {
+		return err
+	}
 	if err := s.openToken(); err != nil {
 		return err
 	}
@@ -138,7 +141,8 @@ func (s *Server) openStores(ctx context.Context) error {
 	var err error
 	s.Manager, err = manage.Open(ctx, manage.Options{
 		Path: filepath.Join(s.cfg.Data, "ipallowd.db"), Engine: s.Engine, Ring: s.Ring, Seen: seen, Logger: s.logger,
-		Outbox: s.cfg.Fleet.On(),
+		Reserve: s.disk,
+		Outbox:  s.cfg.Fleet.On(),
 	})
 	if err != nil {
 		return nameFlags(err)
@@ -168,7 +172,10 @@ type laterLog struct{ manage.SeenLog }
 // openLogs opens the usage log. One whose schema this version cannot bring up to
 // date is set aside, and a new one begun: keys do not wait for old records.
 func (s *Server) openLogs(ctx context.Context) (*logstore.Store, error) {
-	opt := logstore.Options{Path: filepath.Join(s.cfg.Data, "usage.db"), Retention: s.cfg.LogRetention, Logger: s.logger}
+	opt := logstore.Options{
+		Path: filepath.Join(s.cfg.Data, "usage.db"), Retention: s.cfg.LogRetention, Logger: s.logger,
+		MaxBytes: s.storeBytes(), Room: s.disk.Room,
+	}
 	logs, err := logstore.Open(ctx, opt)
 	if !errors.Is(err, sqlitefile.ErrSchema) {
 		return logs, err
@@ -183,6 +190,6 @@ func (s *Server) openLogs(ctx context.Context) (*logstore.Store, error) {
 }
 
 func (s *Server) openGateway() error {
-	s.metrics = newMetrics(s.Engine, s.Ring, s.Log)
+	s.metrics = newMetrics(s.Engine, s.Ring, s.Log, s.disk)
 	return s.newGateway(s.Engine, s.Ring, s.Log, s.serves, nil)
 }

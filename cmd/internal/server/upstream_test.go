@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/diskspace"
 	"github.com/ipallow/ipallow/cmd/internal/gateway"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
 )
@@ -50,7 +51,9 @@ func TestUpstreamFlags(t *testing.T) {
 
 // Failures of the upstream are counted by their cause, from 0.
 func TestUpstreamMetric(t *testing.T) {
-	m := newMetrics(ipallow.New(nil), new(keyring.Ring), nil)
+	disk, err := diskspace.Open(t.TempDir())
+	require.NoError(t, err)
+	m := newMetrics(ipallow.New(nil), new(keyring.Ring), nil, disk)
 	m.observe(gateway.Event{Status: 200})
 	m.observe(gateway.Event{Status: 200, Upstream: gateway.UpstreamBrokenAnswer})
 	m.observe(gateway.Event{Status: 502, Upstream: gateway.UpstreamInvalidAnswer})

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -51,14 +53,15 @@ func Connect(path string, n int, pragmas ...string) (*sql.DB, error) {
 }
 
 // Writer returns a pool of the one connection that writes, durably, with more
-// pragmas. Its transactions begin as writing ones.
+// pragmas, which come first: some must be there before the first page is. Its
+// transactions begin as writing ones.
 func Writer(path string, pragmas ...string) (*sql.DB, error) {
 	return connect(path, 1, url.Values{
 		"_txlock": {"immediate"},
-		"_pragma": append([]string{
-			"busy_timeout(10000)", "trusted_schema(0)", "cell_size_check(1)",
+		"_pragma": slices.Concat([]string{"busy_timeout(10000)"}, pragmas, []string{
+			"trusted_schema(0)", "cell_size_check(1)",
 			"journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(67108864)",
-		}, pragmas...),
+		}),
 	})
 }
 
@@ -135,6 +138,15 @@ func SchemaFault(err error) error {
 		return &schemaError{err}
 	}
 	return err
+}
+
+// IsFull reports whether err says that the disk has no room.
+func IsFull(err error) bool {
+	if errors.Is(err, syscall.ENOSPC) {
+		return true
+	}
+	var fault *sqlite.Error
+	return errors.As(err, &fault) && fault.Code()&0xff == sqlite3.SQLITE_FULL
 }
 
 // SetAside renames the database at path, with what SQLite keeps beside it, to a
