@@ -74,7 +74,7 @@ func (p *plan) kind(v []byte) kind {
 type choice struct {
 	known bool   // otherwise the records must be read
 	some  bool   // there may be any
-	marks []byte // 1 or 0 by record; empty: it chooses each
+	marks []byte // 1 or 0 by record; empty: it chooses each, or each of its kinds
 }
 
 // choose chooses among the records of the present block by its columns.
@@ -83,9 +83,10 @@ func (c *candidates) choose() error {
 	*ch = choice{known: true, some: true, marks: ch.marks[:0]}
 	p := c.plan
 	kinds := p.kinds // it leaves out any of the block's
+	known := false   // what kinds the block has
 	if p.kinds {
 		all, none := true, true
-		known := eachKind(c.kinds, func(v []byte, _ int64) {
+		known = eachKind(c.kinds, func(v []byte, _ int64) {
 			matches := p.kind(v).chosen
 			all, none = all && matches, none && !matches
 		})
@@ -98,6 +99,9 @@ func (c *candidates) choose() error {
 	if c.class != classes {
 		ch.known = !kinds && len(p.columns) == 0 && p.request == 0
 		return nil
+	}
+	if known && p.byKind() {
+		return nil // countChosen looks at the kinds anyway
 	}
 	// The smallest column first: where it leaves nothing, no other is read.
 	if kinds {

@@ -14,7 +14,8 @@ func (c *counts) add(rec binrec.Record) {
 
 // The places of counts.
 const (
-	servedPlace = iota
+	nowhere     = -1
+	servedPlace = iota - 1
 	blockedPlace
 	otherPlace
 )

@@ -148,13 +148,20 @@ func (c *candidates) countChosen(r *reader, one bool, buckets []Bucket, at func(
 	if !c.coded.read(b, c.records) {
 		return false, nil
 	}
-	c.coded.each(func(v []byte) { c.places = append(c.places, r.plan.kind(v).place) })
+	c.coded.each(func(v []byte) {
+		k := r.plan.kind(v)
+		if !k.chosen {
+			k.place = nowhere
+		}
+		c.places = append(c.places, k.place)
+	})
 	marks := c.choice.marks
 	chosen := func(i int) bool { return i >= first && i < end && (len(marks) == 0 || marks[i] != 0) }
 	bucket, begins := at(c.newest), int64(math.MaxInt64)
 	var sum counts // in the bucket
 	for i := first; i < end; i++ {
-		if len(marks) > 0 && marks[i] == 0 {
+		place := c.places[c.coded.code(i)]
+		if place == nowhere || len(marks) > 0 && marks[i] == 0 {
 			continue
 		}
 		if !one && c.times[i] < begins { // they go back in time
@@ -165,13 +172,13 @@ func (c *candidates) countChosen(r *reader, one bool, buckets []Bucket, at func(
 			bucket = at(c.times[i])
 			begins = nanos(buckets[bucket].Start)
 		}
-		sum.addTo(c.places[c.coded.code(i)], 1)
+		sum.addTo(place, 1)
 	}
 	if sum != (counts{}) {
 		buckets[bucket].add(sum)
 	}
 	c.coded.more(func(i int, more int64) {
-		if i < c.records && chosen(i) {
+		if i < c.records && chosen(i) && c.places[c.coded.code(i)] != nowhere {
 			if !one {
 				bucket = at(c.times[i])
 			}
