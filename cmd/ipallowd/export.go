@@ -37,9 +37,12 @@ directory of one that does not run (--data).`,
 		if err != nil {
 			return err
 		}
-		open, err := export(cmd.Context(), b, cmd.OutOrStdout())
+		listed, open, err := export(cmd.Context(), b, cmd.OutOrStdout())
 		if e := b.close(context.WithoutCancel(cmd.Context())); err == nil {
 			err = e
+		}
+		if err == nil && listed == 0 {
+			fmt.Fprintln(cmd.ErrOrStderr(), "ipallowd: warning: no active key has an allowlist, so the file has none")
 		}
 		if err == nil && open > 0 {
 			fmt.Fprintf(cmd.ErrOrStderr(), "ipallowd: keys without an allowlist, which are served from everywhere and are not in the file: %d\n", open)
@@ -49,11 +52,11 @@ directory of one that does not run (--data).`,
 	return cmd
 }
 
-// export returns how many keys have no list.
-func export(ctx context.Context, b *backend, w io.Writer) (open int, err error) {
+// export returns how many keys have a list, and how many have none.
+func export(ctx context.Context, b *backend, w io.Writer) (listed, open int, err error) {
 	keys, err := b.keys(ctx)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	out := bufio.NewWriter(w)
 	fmt.Fprint(out, `{"keys": {`)
@@ -65,7 +68,7 @@ func export(ctx context.Context, b *backend, w io.Writer) (open int, err error) 
 		}
 		l, err := b.list(ctx, id)
 		if err != nil {
-			return 0, fmt.Errorf("key %s: %w", id, err)
+			return 0, 0, fmt.Errorf("key %s: %w", id, err)
 		}
 		if len(l.Entries) == 0 {
 			open++ // meanwhile
@@ -73,11 +76,12 @@ func export(ctx context.Context, b *backend, w io.Writer) (open int, err error) 
 		}
 		text, err := json.Marshal(l.Entries)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		fmt.Fprintf(out, "%s%q: %s", sep, id, visible.JSON(text))
 		sep = ",\n"
+		listed++
 	}
 	fmt.Fprint(out, "\n}}\n")
-	return open, out.Flush()
+	return listed, open, out.Flush()
 }

@@ -130,6 +130,9 @@ func TestImportKeys(t *testing.T) {
 	data := t.TempDir()
 	p := start(t, data)
 	old := p.create("old")
+	code, _, errOut := call(t, "export", "--url", p.management, "--token-file", write(t, "token", testToken))
+	require.Equal(t, exitOK, code)
+	require.Contains(t, errOut, "warning: no active key has an allowlist")
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, p.cmd.Wait())
 
@@ -144,7 +147,7 @@ func TestImportKeys(t *testing.T) {
 	keys := write(t, "keys.csv", head+aRow+",billing,read,\n"+bRow+",search,read write,false\n")
 	lists := write(t, "lists.json", fmt.Sprintf(`{"keys": {%q: ["203.0.113.9"]}}`, b))
 
-	code, out, errOut := call(t, "import", "--data", data, "--keys", keys, lists)
+	code, out, errOut := call(t, "import", "--data", data, "--keys", keys, lists) // a dry run
 	require.Equal(t, exitOK, code, errOut)
 	require.Contains(t, out, `+ key `+a+` "billing": served from everywhere`)
 	require.Contains(t, out, `+ key `+b+` "search": 1 entry`)

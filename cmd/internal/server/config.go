@@ -108,7 +108,8 @@ func (c *Config) policy() ipallow.Policy {
 // the TCP peer.
 func (c *Config) source() (*clientip.Source, error) {
 	var opts clientip.Options
-	for _, text := range c.TrustedProxies {
+	var places []int // of the networks among the values of the flag, from 1
+	for i, text := range c.TrustedProxies {
 		text = strings.TrimSpace(text)
 		if text == "unix" {
 			opts.TrustUnixPeer = true
@@ -123,6 +124,7 @@ func (c *Config) source() (*clientip.Source, error) {
 			p = netip.PrefixFrom(addr, addr.BitLen())
 		}
 		opts.TrustedProxies = append(opts.TrustedProxies, p)
+		places = append(places, i+1)
 	}
 	if len(opts.TrustedProxies) == 0 && !opts.TrustUnixPeer {
 		if c.ClientIPHeader != Defaults().ClientIPHeader {
@@ -138,7 +140,29 @@ func (c *Config) source() (*clientip.Source, error) {
 	default:
 		opts.Mode, opts.Header = clientip.SingleHeader, c.ClientIPHeader
 	}
-	return clientip.New(&opts)
+	source, err := clientip.New(&opts)
+	return source, flagFaults(err, places)
+}
+
+// flagFaults says which flags to correct in place of the fields of a
+// clientip.Options.
+func flagFaults(err error, places []int) error {
+	var wrong *clientip.OptionsError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	var faults []error
+	for _, f := range wrong.Faults {
+		switch {
+		case f.Index >= 0:
+			faults = append(faults, fmt.Errorf("--trusted-proxies, value %d, %q: %s", places[f.Index], f.Input, f.Reason))
+		case f.Field == "Header" || f.Field == "Mode":
+			faults = append(faults, fmt.Errorf("--client-ip-header %q: %s", f.Input, f.Reason))
+		default:
+			faults = append(faults, fmt.Errorf("--trusted-proxies: %s: %s", f.Input, f.Reason))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 func (c *Config) upstream() (*url.URL, error) {
