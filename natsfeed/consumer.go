@@ -44,6 +44,10 @@ const forgotten = 7 * 24 * time.Hour
 // the bucket, and are gone after a week without their feed, or with the bucket: make
 // them again then.
 //
+// How far the bucket is can be found in a moment without a change, of which there
+// are enough at a thousand changes a second. At many thousands without a pause a feed
+// applies them and does not know that it is up to date.
+//
 // The bucket must have a history of 1. The error wraps ErrExpires if lists would
 // disappear from it on their own, or is that of NATS.
 func CreateConsumer(ctx context.Context, js jetstream.JetStream, bucket, name string) error {

@@ -148,6 +148,7 @@ func TestConsumerOfTwo(t *testing.T) {
 	}
 	eventually(t, func() bool {
 		publish(t, kv, keys[0], "203.0.113.9")
+		time.Sleep(20 * time.Millisecond) // between two changes, so that there is a moment to ask
 		return feed.Status().Sessions > 3
 	}, status(feed))
 	require.Len(t, lists(engine), 5)
