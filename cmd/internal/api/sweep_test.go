@@ -174,7 +174,7 @@ func TestEveryChangeOfARevokedKey(t *testing.T) {
 	w.do(call{method: "DELETE", path: "/api/v1/keys/" + id}).ok(200, nil)
 	n := 0
 	for _, o := range operations(t, with("409")) {
-		if strings.Contains(o.path, "{id}") && o.method != "DELETE" { // see below
+		if strings.Contains(o.path, "{id}") && o.method != "GET" && o.method != "DELETE" { // see below
 			n++
 			w.do(o.call(t, id)).fails(409, "KEY_REVOKED")
 		}
@@ -203,8 +203,8 @@ func TestEveryChangeThatIsRefused(t *testing.T) {
 	w.service.Refuse("Another server has the keys.")
 	n := 0
 	for _, o := range operations(t, with("409")) {
-		if strings.HasSuffix(o.path, "/check") {
-			continue // it tries and changes nothing
+		if o.method == "GET" || strings.HasSuffix(o.path, "/check") {
+			continue // it changes nothing
 		}
 		n++
 		require.Contains(t, w.do(o.call(t, id)).fails(409, "NOT_THE_OWNER").Message, "Another server has the keys.")
