@@ -39,7 +39,8 @@ type row struct {
 // A fault is something wrong with a row, with entries that may be meant.
 type fault struct {
 	Text string
-	Try  []string
+	Try  []string // one of them is meant
+	All  []string // together they are what is meant
 }
 
 // A trial is the verdict on the address that was tried.
@@ -159,8 +160,10 @@ func (d *draft) blame(err error, at []int) bool {
 			}
 		case ipallow.CodeLabelInvalid, ipallow.CodeLabelTooLong:
 		default:
-			if e.Suggestion != "" { // or else they belong together
+			if e.Suggestion != "" {
 				f.Try = e.Suggestions
+			} else {
+				f.All = e.Suggestions
 			}
 		}
 		r := &d.Rows[at[e.Index]]
@@ -193,6 +196,23 @@ func (d *draft) FirstFaulty() int {
 	return slices.IndexFunc(d.Rows, func(r row) bool { return len(r.Faults) > 0 })
 }
 
+// split puts the networks that a row stands for in its place.
+func (d *draft) split(i int) {
+	r := d.Rows[i]
+	for _, f := range r.Faults {
+		if len(f.All) == 0 {
+			continue
+		}
+		var rows []row
+		for _, entry := range f.All {
+			rows = append(rows, row{Entry: entry, Label: r.Label, New: true})
+		}
+		rows[0].Focus = true
+		d.Rows = slices.Replace(d.Rows, i, i+1, rows...)
+		return
+	}
+}
+
 // add appends a row, in the place of empty ones at the end.
 func (d *draft) add(entry, label string) *row {
 	for n := len(d.Rows); n > 0 && d.Rows[n-1].Entry == "" && d.Rows[n-1].Label == ""; n-- {
@@ -218,6 +238,11 @@ func (p *Page) apply(d *draft, action string) bool {
 		at, entry, _ := strings.Cut(arg, ":")
 		if i, err := strconv.Atoi(at); err == nil && i >= 0 && i < len(d.Rows) {
 			d.Rows[i].Entry, d.Rows[i].Focus = entry, true
+		}
+	case "split":
+		p.check(d)
+		if i, err := strconv.Atoi(arg); err == nil && i >= 0 && i < len(d.Rows) {
+			d.split(i)
 		}
 	case "addr":
 		d.addAll(arg)

@@ -119,3 +119,20 @@ func TestNoActiveKeys(t *testing.T) {
 	require.Contains(t, a.body, `role="search"`)
 	require.Contains(t, b.get("/keys?revoked=1").body, "Billing")
 }
+
+// A range is offered as all the networks that it stands for.
+func TestSplit(t *testing.T) {
+	r := newRig(t)
+	b := r.browser(true).login()
+	key := r.create("Billing", "198.51.100.1").Key.ID
+	path := keyURL(key, "allowlist")
+	a := b.press(b.get(path), path, "save", set("entry", "198.51.100.1", "203.0.113.1-203.0.113.4"), set("label", "VPN", "Office"))
+	require.Equal(t, http.StatusUnprocessableEntity, a.StatusCode)
+	require.Contains(t, a.body, "Use 3 networks: <code>203.0.113.1</code>, <code>203.0.113.2/31</code>, <code>203.0.113.4</code>")
+	a = b.press(a, path, "split:1")
+	require.Equal(t, []string{"198.51.100.1", "203.0.113.1", "203.0.113.2/31", "203.0.113.4"}, a.form()["entry"])
+	require.Equal(t, []string{"VPN", "Office", "Office", "Office"}, a.form()["label"])
+	a = b.press(a, path, "split:0")
+	require.Len(t, a.form()["entry"], 4, "a row without a fault stays")
+	require.Contains(t, b.press(a, path, "save").body, "Saved: 4 entries")
+}
