@@ -14,25 +14,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// packages are where the tests are that docs/security.md names.
-var packages = map[string]string{
-	"ipallow": "cmd/ipallow", "listfile": "listfile", "ipallowd": "cmd/ipallowd", "proxies": "cmd/ipallowd/proxies", "clientip": "clientip", "httpallow": "httpallow", "usagelog": "usagelog",
-}
-
-// testsOf returns the names of the tests and fuzz targets of a package.
+// testsOf returns the names of the tests and fuzz targets of a package, which docs/security.md
+// names by the last element of its path.
 func testsOf(t *testing.T, name string) map[string]bool {
 	t.Helper()
-	dir, ok := packages[name]
-	if !ok {
-		dir = "cmd/internal/" + name
-	}
-	files, err := filepath.Glob(filepath.Join("../../..", dir, "*_test.go"))
-	require.NoError(t, err)
-	if name == "ipallow" { // the engine and the command have one name
-		more, err := filepath.Glob("../../../*_test.go")
+	var files []string
+	for _, parent := range []string{"cmd/internal", "cmd", "cmd/ipallowd", "."} {
+		some, err := filepath.Glob(filepath.Join("../../..", parent, name, "*_test.go"))
 		require.NoError(t, err)
-		files = append(files, more...)
+		files = append(files, some...)
 	}
+	if name == "ipallow" { // the engine, beside the command of this name
+		some, err := filepath.Glob("../../../*_test.go")
+		require.NoError(t, err)
+		files = append(files, some...)
+	}
+	require.NotEmpty(t, files, "docs/security.md names the package %s, which is not there", name)
 	found := map[string]bool{}
 	for _, file := range files {
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)

@@ -75,7 +75,7 @@ func (b *clientBody) leave(x *exchange) {
 		// A ResponseWriter without deadlines, in tests, has nobody waiting.
 		if control.SetReadDeadline(time.Now()) == nil {
 			b.reading.Lock()
-			b.reading.Unlock() //nolint:staticcheck // that Read has ended
+			b.reading.Unlock() // that Read has ended
 			_ = control.SetReadDeadline(time.Now().Add(pauseInBody))
 		}
 		return
