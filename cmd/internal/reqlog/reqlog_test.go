@@ -256,7 +256,7 @@ func slowAddr(text string) (netip.Addr, bool) {
 	}
 	if inner, ok := strings.CutPrefix(text, "["); ok && strings.HasSuffix(inner, "]") {
 		addr, err := netip.ParseAddr(inner[:len(inner)-1])
-		return addr, err == nil && addr.Is6()
+		return addr, err == nil && addr.Is6() && !strings.ContainsAny(inner[:len(inner)-1], "[]") // a zone may have them
 	}
 	host, port, err := net.SplitHostPort(text)
 	if err != nil || len(port) > 5 {
