@@ -69,7 +69,7 @@ what differs.`,
 
 func adopt(ctx context.Context, cfg *server.Config, out io.Writer, ask func() (bool, error)) error {
 	file := filepath.Join(cfg.Data, "ipallowd.db")
-	svc, err := manage.OpenStored(ctx, file)
+	svc, err := manage.OpenStored(ctx, file, false)
 	if errors.Is(err, manage.ErrLocked) {
 		return fmt.Errorf("stop the server of %s first: %w", cfg.Data, err)
 	}

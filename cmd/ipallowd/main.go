@@ -89,7 +89,8 @@ needs nothing else: everything it keeps is in one directory.`,
 		}
 		return usageError{fmt.Errorf("%w\nsee \"%s --help\"", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newGatewayCommand(), newFleetCommand(), newExportCommand(), newImportCommand())
+	root.AddCommand(newServeCommand(), newGatewayCommand(), newFleetCommand(), newExportCommand(), newImportCommand(),
+		newBackupCommand(), newRestoreCommand())
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -122,6 +123,9 @@ func NewPublisher(link *Link, src Source, policy ipallow.Policy) *Publisher {
 		reason = fmt.Sprintf("The database cannot tell whether it may publish: %v.", err)
 	}
 	if reason != "" {
+		if !strings.Contains(reason, adoptHint) { // such as that of a restored backup
+			reason += " " + idleHint + " " + adoptHint
+		}
 		p.fence(&FencedError{reason})
 	}
 	p.loop.start()

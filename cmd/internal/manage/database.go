@@ -6,6 +6,8 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"runtime"
 
@@ -84,6 +86,18 @@ func lockDatabase(ctx context.Context, path string) (*sql.DB, error) {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return db, nil
+}
+
+// InUse returns ErrLocked if a process has the database at path open.
+func InUse(ctx context.Context, path string) error {
+	if _, err := os.Stat(path + "-lock"); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	db, err := lockDatabase(ctx, path+"-lock")
+	if err != nil {
+		return err
+	}
+	return db.Close()
 }
 
 // migrate brings the database to the program's schema.

@@ -102,6 +102,11 @@ func (s *Service) Fence(ctx context.Context, bucket string) (reason string, err 
 	return reason, err
 }
 
+// FenceAll notes that this database must not publish to any bucket.
+func (s *Service) FenceAll(ctx context.Context, reason string) error {
+	return s.SetFence(ctx, allBuckets, reason)
+}
+
 // SetFence notes that this database must not publish to the bucket, also after
 // the next start. With an empty reason it may again.
 func (s *Service) SetFence(ctx context.Context, bucket, reason string) error {

@@ -46,8 +46,12 @@ type Options struct {
 	// Reserve is room on the disk for changes that take something away from a key.
 	// Nil: there is none.
 	Reserve Reserve
-	Logger  *slog.Logger     // nil: none
-	Now     func() time.Time // nil: time.Now
+	// AcceptOlder goes on with a database that lacks changes which were
+	// acknowledged, unless the last start had it too. Danger: keys that were
+	// revoked by them are served again.
+	AcceptOlder bool
+	Logger      *slog.Logger     // nil: none
+	Now         func() time.Time // nil: time.Now
 }
 
 // A Reserve is room on the disk that is kept for what must be possible when the
@@ -85,6 +89,7 @@ type Service struct {
 	now     func() time.Time
 
 	identity string
+	acked    *acked // under mu
 	refusal  atomic.Pointer[RefusedError]
 	rowByID  *sql.Stmt     // selectRow
 	lastOne  *sql.Stmt     // selectLastChange
@@ -141,6 +146,9 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	if err := s.checkPresent(o.Path, o.AcceptOlder); err != nil {
+		return nil, err
+	}
 	var err error
 	if s.db, err = openDatabase(ctx, o.Path); err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Path, err)
@@ -152,11 +160,26 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		s.lastOne, err = s.db.reader.PrepareContext(ctx, selectLastChange)
 	}
 	if err == nil {
-		err = s.load(ctx) // the last: what is refused is not to be in force
+		// The last: what is refused is not to be in force.
+		err = s.load(ctx, func(total uint64) error { return s.checkAcked(ctx, o.Path, o.AcceptOlder, total) })
 	}
 	if err != nil {
+		var older *OlderStateError
+		if errors.As(err, &older) {
+			var failed error
+			older.Log, failed = keepLog(o.Path, s.now())
+			err = errors.Join(err, failed)
+		}
+		if s.acked != nil {
+			s.acked.file.Close()
+		}
 		s.db.close()
 		return nil, fmt.Errorf("load %s: %w", o.Path, err)
+	}
+	// What a start has found good does not depend on the log any more, unless the
+	// disk has no room for it.
+	if _, err := s.db.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
+		s.log.Warn("the write-ahead log cannot be written into the database yet", "error", err)
 	}
 	s.mu <- struct{}{}
 	s.done.Go(s.housekeeping)
@@ -165,12 +188,19 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 
 // OpenStored opens a database that exists, for commands that look at it or
 // note something in it. What it holds was accepted once: no policy is asked.
-func OpenStored(ctx context.Context, path string) (*Service, error) {
+func OpenStored(ctx context.Context, path string, acceptOlder bool) (*Service, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, err
 	}
 	any := ipallow.Policy{MaxEntries: 1 << 20, MaxLabel: 1 << 10, AllowNonPublic: true}
-	return Open(ctx, Options{Path: path, Engine: ipallow.New(&ipallow.Options{Policy: &any}), Ring: new(keyring.Ring)})
+	return Open(ctx, Options{Path: path, Engine: ipallow.New(&ipallow.Options{Policy: &any}), Ring: new(keyring.Ring), AcceptOlder: acceptOlder})
+}
+
+// Active returns how many keys are not revoked.
+func (s *Service) Active() int {
+	<-s.mu
+	defer func() { s.mu <- struct{}{} }()
+	return s.active
 }
 
 // Close stores the times of last use and closes the database. The engine and
@@ -187,7 +217,7 @@ func (s *Service) Close() error {
 	close(s.stop)
 	s.mu <- struct{}{}
 	s.done.Wait()
-	return errors.Join(err, s.rowByID.Close(), s.lastOne.Close(), s.db.close())
+	return errors.Join(err, s.rowByID.Close(), s.lastOne.Close(), s.db.close(), s.acked.file.Close())
 }
 
 // A step is a change on its way.
@@ -202,6 +232,7 @@ type step struct {
 	outboxed  bool   // there are new rows in the outbox
 	recorded  bool   // keys were changed
 	digests   uint64 // of the keys that are active now, less those that were
+	change    Change // the row of it
 
 	prepared map[string]*sql.Stmt
 }
@@ -298,6 +329,9 @@ func (s *Service) transact(ctx context.Context, fn func(*step) error) error {
 	}
 	committed = true
 	s.total += st.digests
+	if st.recorded {
+		s.acknowledge(st.change)
+	}
 	if st.outboxed {
 		select {
 		case s.changed <- struct{}{}:
@@ -315,9 +349,17 @@ func (s *Service) recordChange(st *step) error {
 	if !st.recorded {
 		return nil
 	}
-	return st.exec("INSERT INTO changes (time, mark, total) VALUES (?, ?, ?)",
-		nanos(st.now), int64(rand.Uint64()), int64(s.total+st.digests)) // #nosec G404 -- tells copies apart, no secret
+	st.change = Change{Mark: newMark(), Time: st.now}
+	res, err := st.ExecContext(st.ctx, insertChange, nanos(st.now), st.change.Mark, int64(s.total+st.digests))
+	if err == nil {
+		st.change.Revision, err = res.LastInsertId()
+	}
+	return err
 }
+
+const insertChange = "INSERT INTO changes (time, mark, total) VALUES (?, ?, ?)"
+
+func newMark() int64 { return int64(rand.Uint64()) } // #nosec G404 -- tells copies apart, no secret
 
 // read returns the connections for reading.
 func (s *Service) read() (*sql.DB, error) {

@@ -180,7 +180,7 @@ func TestFileModes(t *testing.T) {
 	}
 	names, err := filepath.Glob(st.Path + "*")
 	require.NoError(t, err)
-	require.Len(t, names, 4, "database, WAL, shared memory and lock")
+	require.Len(t, names, 5, "database, WAL, shared memory, lock and what was acknowledged")
 	modes()
 	require.NoError(t, s.Close())
 	require.NoError(t, os.Chmod(st.Path, 0o644))

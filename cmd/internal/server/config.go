@@ -24,6 +24,7 @@ type Config struct {
 	AdminListen  string // the management's address
 	AuthzListen  string // Envoy's ext_authz; empty: none
 	Data         string // directory of everything that is kept
+	AcceptOlder  bool   // start with a database that lacks acknowledged changes
 	Upstream     string // URL of the API behind the gateway; empty: the built-in ping
 	UpstreamCA   string // PEM file of who signs its certificate; empty: the system's
 	AdminToken   string // empty: the file admin-token in Data, made at the first start

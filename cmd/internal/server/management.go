@@ -73,7 +73,11 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		status(w, http.StatusOK, "degraded", notStored(err))
 		return
 	}
-	status(w, http.StatusOK, "ready", "")
+	note := ""
+	if s.logAside != "" {
+		note = "the usage log was damaged and is set aside as " + s.logAside + "; a new one was begun"
+	}
+	status(w, http.StatusOK, "ready", note)
 }
 
 func notStored(err error) string { return "usage records are not stored: " + err.Error() }

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/cmd/internal/admin"
 	"github.com/ipallow/ipallow/cmd/internal/fleet"
@@ -48,8 +50,9 @@ type Server struct {
 	TokenMade bool   // the token was made by this start
 	TokenFile string // where it is kept; empty: it was given
 
-	fleet   *fleet.Center // nil: there is none
-	settled atomic.Bool   // the fleet's owner is known, or was waited for
+	fleet    *fleet.Center // nil: there is none
+	logAside string        // where a usage log is that could not be used; "" if there was none
+	settled  atomic.Bool   // the fleet's owner is known, or was waited for
 }
 
 // Start opens everything, listens, and serves until Close. It returns when
@@ -142,7 +145,7 @@ func (s *Server) openStores(ctx context.Context) error {
 	s.Manager, err = manage.Open(ctx, manage.Options{
 		Path: filepath.Join(s.cfg.Data, "ipallowd.db"), Engine: s.Engine, Ring: s.Ring, Seen: seen, Logger: s.logger,
 		Reserve: s.disk,
-		Outbox:  s.cfg.Fleet.On(),
+		Outbox:  s.cfg.Fleet.On(), AcceptOlder: s.cfg.AcceptOlder,
 	})
 	if err != nil {
 		return nameFlags(err)
@@ -169,27 +172,37 @@ func (s *Server) openStores(ctx context.Context) error {
 // A laterLog is the usage log for a Manager that opens before it.
 type laterLog struct{ manage.SeenLog }
 
-// openLogs opens the usage log. One whose schema this version cannot bring up to
-// date is set aside, and a new one begun: keys do not wait for old records.
+// openLogs opens the usage log. One that is damaged, or whose schema this version
+// cannot bring up to date, is set aside and a new one begun: keys do not wait for
+// old records.
 func (s *Server) openLogs(ctx context.Context) (*logstore.Store, error) {
 	opt := logstore.Options{
 		Path: filepath.Join(s.cfg.Data, "usage.db"), Retention: s.cfg.LogRetention, Logger: s.logger,
 		MaxBytes: s.storeBytes(), Room: s.disk.Room,
 	}
 	logs, err := logstore.Open(ctx, opt)
-	if !errors.Is(err, sqlitefile.ErrSchema) {
+	if err == nil || !errors.Is(err, sqlitefile.ErrSchema) && !sqlitefile.Unusable(opt.Path) {
 		return logs, err
 	}
 	aside, failed := sqlitefile.SetAside(opt.Path, time.Now())
 	if failed != nil {
 		return nil, errors.Join(err, failed)
 	}
-	s.logger.Error("the usage log cannot be upgraded: it was set aside and a new one begun; the keys are not affected",
+	s.logAside = aside
+	s.logger.Error("the usage log is damaged or cannot be upgraded: it was set aside and a new one begun; the keys are not affected",
 		"error", err, "set_aside", aside)
 	return logstore.Open(ctx, opt)
 }
 
 func (s *Server) openGateway() error {
 	s.metrics = newMetrics(s.Engine, s.Ring, s.Log, s.disk)
+	s.metrics.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "ipallowd_usage_log_set_aside", Help: "1 if the usage log was damaged at the start, and set aside.",
+	}, func() float64 {
+		if s.logAside != "" {
+			return 1
+		}
+		return 0
+	}))
 	return s.newGateway(s.Engine, s.Ring, s.Log, s.serves, nil)
 }

@@ -8,6 +8,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -70,6 +71,12 @@ func Reader(path string, n int, pragmas ...string) (*sql.DB, error) {
 	return Connect(path, n, append([]string{
 		"busy_timeout(10000)", "trusted_schema(0)", "cell_size_check(1)", "query_only(1)",
 	}, pragmas...)...)
+}
+
+// ReadOnly returns a pool of one connection that leaves the file and its
+// write-ahead log as they are.
+func ReadOnly(path string) (*sql.DB, error) {
+	return connect(path, 1, url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(10000)", "trusted_schema(0)"}})
 }
 
 func connect(path string, n int, query url.Values) (*sql.DB, error) {
@@ -147,6 +154,25 @@ func IsFull(err error) bool {
 	}
 	var fault *sqlite.Error
 	return errors.As(err, &fault) && fault.Code()&0xff == sqlite3.SQLITE_FULL
+}
+
+// Unusable reports whether the path has something that is no file, or that cannot
+// be read.
+func Unusable(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false // there is nothing to set aside
+	}
+	if !info.Mode().IsRegular() {
+		return true
+	}
+	f, err := os.Open(path)
+	if err == nil {
+		var b [16]byte
+		_, err = f.Read(b[:])
+		f.Close()
+	}
+	return err != nil && !errors.Is(err, io.EOF)
 }
 
 // SetAside renames the database at path, with what SQLite keeps beside it, to a
