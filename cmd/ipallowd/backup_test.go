@@ -194,7 +194,7 @@ func TestBackupOfLostChanges(t *testing.T) {
 	file := filepath.Join(data, "ipallowd.db-wal")
 	wal, err := os.ReadFile(file)
 	require.NoError(t, err)
-	wal[len(wal)-100] ^= 1
+	wal[32+24+1000] ^= 1
 	require.NoError(t, os.WriteFile(file, wal, 0o600))
 	dir := filepath.Join(t.TempDir(), "backup")
 	code, text := ipallowd(t, "backup", "--data", data, dir)
