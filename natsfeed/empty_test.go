@@ -43,9 +43,16 @@ func following(t testing.TB, engine *ipallow.Engine, js jetstream.JetStream, o O
 		}
 		done <- feed
 	}()
-	wait := sync.OnceValue(func() *Feed { return <-done })
-	t.Cleanup(func() { wait().Close() })
-	return wait
+	ended := sync.OnceValue(func() *Feed { return <-done })
+	t.Cleanup(func() { ended().Close() })
+	return func() *Feed {
+		t.Helper()
+		feed := ended()
+		if feed == nil { // Follow has given up, and what waits for it would wait for ever
+			t.FailNow()
+		}
+		return feed
+	}
 }
 
 func TestFollowWaits(t *testing.T) {

@@ -53,10 +53,16 @@ func (p *Page) loginForm(w http.ResponseWriter, r *http.Request, s *session) err
 	return nil
 }
 
+// maxLogin bounds what a login is without the form that goes along with it.
+const maxLogin = 16 << 10
+
 func (p *Page) login(w http.ResponseWriter, r *http.Request, s *session) error {
 	// A form within a form has each percent sign encoded once more.
-	if err := p.parseForm(w, r, 16<<10+3*p.maxForm()); err != nil {
+	if err := p.parseForm(w, r, maxLogin+3*p.maxForm()); err != nil {
 		return err
+	}
+	if len(r.PostForm.Get("token"))+len(r.PostForm.Get("next")) > maxLogin {
+		return errForm
 	}
 	addr := p.callerAddr(r)
 	v := loginView{Next: localPath(r.PostForm.Get("next")), resumed: readResumed(r.PostForm)}
