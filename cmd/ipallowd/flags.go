@@ -26,7 +26,7 @@ import (
 
 // gatewayFlags adds the flags of whatever answers requests.
 func gatewayFlags(f *pflag.FlagSet, cfg *server.Config) {
-	f.StringVar(&cfg.Listen, "listen", cfg.Listen, "`address` of the gateway")
+	f.StringVar(&cfg.Listen, "listen", cfg.Listen, "`address` of the gateway: HOST:PORT, or unix:PATH for a socket")
 	f.StringVar(&cfg.AuthzListen, "ext-authz-listen", "", "`address` of Envoy's ext_authz service (gRPC); none by default")
 	f.StringVar(&cfg.Data, "data", cfg.Data, "`directory` of everything that is kept")
 	f.StringVar(&cfg.Upstream, "upstream", "", "`URL` of the API behind the gateway, http, https, or h2c for HTTP/2 without TLS; without one, GET /v1/ping answers")
@@ -36,6 +36,9 @@ func gatewayFlags(f *pflag.FlagSet, cfg *server.Config) {
 	f.DurationVar(&cfg.Drain, "drain", cfg.Drain, "after SIGTERM, how long requests are still answered while /readyz says 503")
 	f.BoolVar(&cfg.ReportOnly, "report-only", false, "refuse nothing because of an allowlist, only log what would be")
 	f.StringVar(&cfg.MetricsTokenFile, "metrics-token-file", "", "`file` with a token that opens /metrics and nothing else; DATA/metrics-token by default, if it is there")
+	f.BoolVar(&cfg.ProxyProtocol, "proxy-protocol", false, "the trusted proxies begin each connection to the gateway with a PROXY header, version 1 or 2, which names the client; for balancers of TCP such as AWS NLB")
+	f.IntVar(&cfg.MaxConnections, "max-connections", 0, "connections the gateway may have at a time; by default as many as leave descriptors (ulimit -n) for the rest")
+	f.Var((*fileMode)(&cfg.SocketMode), "socket-mode", "`mode` of listeners that are unix sockets: who may write to one may connect")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM `file` of the certificate for both listeners")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM `file` of its key")
 }
@@ -211,6 +214,22 @@ func (s *size) Set(text string) error {
 }
 
 func (s *size) Type() string { return "bytes" }
+
+// fileMode is the permissions of a file, as chmod takes them.
+type fileMode os.FileMode
+
+func (m *fileMode) String() string { return fmt.Sprintf("%04o", os.FileMode(*m).Perm()) }
+
+func (m *fileMode) Set(s string) error {
+	v, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || v > 0o777 {
+		return fmt.Errorf("%q: want an octal number such as 0660", s)
+	}
+	*m = fileMode(v)
+	return nil
+}
+
+func (m *fileMode) Type() string { return "mode" }
 
 func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	var l slog.Level

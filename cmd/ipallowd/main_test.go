@@ -79,11 +79,15 @@ func start(t *testing.T, data string, args ...string) *process {
 // launch runs ipallowd as a process of its own, and waits for its banner.
 func launch(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, stderr: new(output), client: &http.Client{
+	return launchCommand(t, exec.Command(os.Args[0], args...))
+}
+
+func launchCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, stderr: new(output), client: &http.Client{
 		Timeout:   10 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 16},
 	}}
-	p.cmd = exec.Command(os.Args[0], args...)
 	p.cmd.Env = append(os.Environ(), "IPALLOWD_TEST_CHILD=1", "IPALLOWD_ADMIN_TOKEN="+testToken)
 	p.cmd.Stderr = p.stderr
 	out, err := p.cmd.StdoutPipe()

@@ -47,6 +47,10 @@ type Options struct {
 	// those that the system trusts.
 	UpstreamCAs *x509.CertPool
 
+	// MaxUpstreamConns bounds the connections to the upstream; requests beyond it wait.
+	// Default (0): as many as there are requests.
+	MaxUpstreamConns int
+
 	// PreserveHost passes the client's Host on to the upstream. Default false:
 	// the upstream sees its own, and the client's in X-Forwarded-Host.
 	PreserveHost bool

@@ -44,6 +44,7 @@ func newProxy(opts *Options, logger *slog.Logger) *proxy {
 			ResponseHeaderTimeout:  wait,
 			ExpectContinueTimeout:  time.Second,
 			IdleConnTimeout:        90 * time.Second,
+			MaxConnsPerHost:        opts.MaxUpstreamConns,
 			MaxIdleConns:           1024,
 			MaxIdleConnsPerHost:    256,
 			MaxResponseHeaderBytes: 256 << 10,

@@ -26,6 +26,7 @@ func (s *host) serveAuthz(l net.Listener) {
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 30 * time.Minute}),
 	)
 	extauthz.New(s.gateway).Register(srv)
+	l = s.bound(l, "ext_authz", s.cfg.budget(descriptors()).management)
 	s.servers = append(s.servers, grpcServer{srv})
 	go func() {
 		if err := srv.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 	"unicode"
@@ -40,6 +41,13 @@ type Config struct {
 
 	// SecureCookies says that a proxy before the management listener has TLS.
 	SecureCookies bool
+
+	MaxConnections int         // of the gateway, within what descriptors allow; 0: as many as they do
+	SocketMode     os.FileMode // of listeners that are unix sockets
+
+	// ProxyProtocol says that the trusted proxies of the gateway's listener begin each
+	// connection with a PROXY header. It takes the place of ClientIPHeader there.
+	ProxyProtocol bool
 
 	TrustedProxies []string // networks whose header is believed
 	ClientIPHeader string   // the header that the trusted proxies write
@@ -79,6 +87,7 @@ func Defaults() Config {
 		LogRetention:   30 * 24 * time.Hour,
 		Drain:          5 * time.Second,
 		ClientIPHeader: "X-Forwarded-For",
+		SocketMode:     0o660,
 		MaxEntries:     p.MaxEntries,
 		MinBits4:       p.MinBits4,
 		MinBits6:       p.MinBits6,
@@ -105,27 +114,41 @@ func (c *Config) policy() ipallow.Policy {
 	return p
 }
 
-// source makes the source of client addresses. Without trusted proxies it is
-// the TCP peer.
-func (c *Config) source() (*clientip.Source, error) {
-	var opts clientip.Options
-	var places []int // of the networks among the values of the flag, from 1
-	for i, text := range c.TrustedProxies {
+// trusted returns the networks of the proxies whose word is taken, and whether that of
+// a peer on a unix socket is.
+func (c *Config) trusted() (networks []netip.Prefix, unix bool, err error) {
+	for _, text := range c.TrustedProxies {
 		text = strings.TrimSpace(text)
 		if text == "unix" {
-			opts.TrustUnixPeer = true
+			unix = true
 			continue
 		}
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
 			addr, err := netip.ParseAddr(text)
 			if err != nil || addr.Zone() != "" {
-				return nil, fmt.Errorf("--trusted-proxies: %q is neither an address nor a network such as 10.20.0.0/24", text)
+				return nil, false, fmt.Errorf("--trusted-proxies: %q is neither an address nor a network such as 10.20.0.0/24", text)
 			}
 			p = netip.PrefixFrom(addr, addr.BitLen())
 		}
-		opts.TrustedProxies = append(opts.TrustedProxies, p)
-		places = append(places, i+1)
+		networks = append(networks, p)
+	}
+	return networks, unix, nil
+}
+
+// source makes the source of client addresses. Without trusted proxies it is
+// the TCP peer.
+func (c *Config) source() (*clientip.Source, error) {
+	var opts clientip.Options
+	var err error
+	if opts.TrustedProxies, opts.TrustUnixPeer, err = c.trusted(); err != nil {
+		return nil, err
+	}
+	var places []int // of the networks among the values of the flag, from 1
+	for i, text := range c.TrustedProxies {
+		if strings.TrimSpace(text) != "unix" {
+			places = append(places, i+1)
+		}
 	}
 	if len(opts.TrustedProxies) == 0 && !opts.TrustUnixPeer {
 		if c.ClientIPHeader != Defaults().ClientIPHeader {
@@ -218,9 +241,22 @@ func (c *Config) validate(listen []address) error {
 		if l.addr == "" && l.flag == "--ext-authz-listen" {
 			continue
 		}
-		if _, _, err := net.SplitHostPort(l.addr); err != nil {
-			add("%s: %q: want HOST:PORT, such as 127.0.0.1:8080", l.flag, l.addr)
+		path, unix := strings.CutPrefix(l.addr, unixPrefix)
+		switch _, _, err := net.SplitHostPort(l.addr); {
+		case unix && (!filepath.IsAbs(path) || len(path) > maxSocketPath):
+			add("%s: %q: want unix: and an absolute path of at most %d bytes, such as unix:/run/ipallowd.sock", l.flag, l.addr, maxSocketPath)
+		case !unix && err != nil:
+			add("%s: %q: want HOST:PORT, such as 127.0.0.1:8080, or unix:/run/ipallowd.sock", l.flag, l.addr)
 		}
+	}
+	if c.MaxConnections < 0 {
+		add("--max-connections: %d: want 1 or more, or 0 for as many as there are descriptors for", c.MaxConnections)
+	}
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		add("--proxy-protocol needs --trusted-proxies: a header is read from named proxies only")
+	}
+	if c.ProxyProtocol && c.ClientIPHeader != Defaults().ClientIPHeader {
+		add("--proxy-protocol and --client-ip-header do not go together: the PROXY header names the client")
 	}
 	if c.Data == "" {
 		add("--data: name a directory")

@@ -36,6 +36,7 @@ type host struct {
 	leaving atomic.Bool // Unready was called
 
 	listeners []net.Listener
+	bounds    []*boundListener
 	servers   []stopper
 	failed    chan error
 	closers   []func(context.Context) error // in order of opening
@@ -64,8 +65,9 @@ func (s *host) newGateway(engine *ipallow.Engine, ring *keyring.Ring, log *usage
 		return err
 	}
 	s.gateway, err = gateway.New(gateway.Options{
-		Ring: ring, Engine: engine, Loaded: loaded, Usable: usable, Source: s.source, Log: log, Upstream: upstream, UpstreamCAs: cas,
-		ReportOnly: s.cfg.ReportOnly, NoAllowlist: s.cfg.NoAllowlist, Logger: s.logger,
+		Ring: ring, Engine: engine, Loaded: loaded, Usable: usable, Source: s.gatewaySource(), Log: log, Upstream: upstream, UpstreamCAs: cas,
+		MaxUpstreamConns: s.cfg.budget(descriptors()).upstream,
+		ReportOnly:       s.cfg.ReportOnly, NoAllowlist: s.cfg.NoAllowlist, Logger: s.logger,
 		Observe: s.observe,
 	})
 	if err != nil {
@@ -75,25 +77,38 @@ func (s *host) newGateway(engine *ipallow.Engine, ring *keyring.Ring, log *usage
 	return nil
 }
 
+// gatewaySource finds the clients of the gateway. Where the PROXY protocol names them it
+// is the peer, and no header of HTTP's is read: a balancer for TCP passes on whatever the
+// client sent.
+func (s *host) gatewaySource() *clientip.Source {
+	if s.cfg.ProxyProtocol {
+		return nil
+	}
+	return s.source
+}
+
+// serveGateway serves the gateway on the first listener.
+func (s *host) serveGateway() error {
+	b := s.cfg.budget(descriptors())
+	l := s.bound(s.listeners[0], "gateway", b.gateway)
+	if s.cfg.ProxyProtocol {
+		networks, unix, err := s.cfg.trusted()
+		if err != nil {
+			return err
+		}
+		l = proxied(l, networks, unix)
+	}
+	return s.serveHTTP(l, "gateway", s.gateway, 0)
+}
+
+// serveManagement serves what is not for clients on the second listener.
+func (s *host) serveManagement(name string, handler http.Handler) error {
+	b := s.cfg.budget(descriptors())
+	return s.serveHTTP(s.bound(s.listeners[1], name, b.management), name, handler, adminReadTimeout)
+}
+
 // onClose has f called by Close, before those that were given earlier.
 func (s *host) onClose(f func(context.Context) error) { s.closers = append(s.closers, f) }
-
-// listen opens a listener; none for an empty address.
-func (s *host) listen(a address) error {
-	if a.addr == "" {
-		return nil
-	}
-	l, err := net.Listen("tcp", a.addr)
-	if err != nil {
-		return fmt.Errorf("%s: %w; choose another address, or stop what listens there", a.flag, err)
-	}
-	s.listeners = append(s.listeners, l)
-	s.onClose(func(context.Context) error {
-		l.Close() // a second time where it was served
-		return nil
-	})
-	return nil
-}
 
 // serveHTTP serves handler on l until Close.
 func (s *host) serveHTTP(l net.Listener, name string, handler http.Handler, readTimeout time.Duration) error {
@@ -103,7 +118,6 @@ func (s *host) serveHTTP(l net.Listener, name string, handler http.Handler, read
 		DisableGeneralOptionsHandler: true, // OPTIONS * is a request like any other
 		ErrorLog:                     slog.NewLogLogger(s.logger.With("server", name).Handler(), slog.LevelDebug),
 	}
-	l = patientListener{l}
 	serve := srv.Serve
 	if s.cfg.TLSCert != "" {
 		cert, err := tls.LoadX509KeyPair(s.cfg.TLSCert, s.cfg.TLSKey)
@@ -197,7 +211,10 @@ func (s *host) url(l net.Listener) string {
 	if s.cfg.TLSCert != "" {
 		scheme = "https"
 	}
-	addr := l.Addr().(*net.TCPAddr)
+	addr, ok := l.Addr().(*net.TCPAddr)
+	if !ok { // as curl takes it
+		return "--unix-socket " + l.Addr().String() + " " + scheme + "://localhost"
+	}
 	host := addr.IP.String()
 	if addr.IP.IsUnspecified() {
 		host = "127.0.0.1"

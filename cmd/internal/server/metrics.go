@@ -115,3 +115,28 @@ func (m *metrics) observe(e gateway.Event) {
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
+
+// listenerCollector counts the connections of the listeners.
+type listenerCollector []*boundListener
+
+var (
+	connectionsDesc = prometheus.NewDesc("ipallowd_connections", "Open connections, by listener.", []string{"listener"}, nil)
+	boundDesc       = prometheus.NewDesc("ipallowd_connections_max", "Connections that a listener may have.", []string{"listener"}, nil)
+	fullDesc        = prometheus.NewDesc("ipallowd_connections_full_total", "How often a listener had all connections that it may have, so that others waited.", []string{"listener"}, nil)
+	faultsDesc      = prometheus.NewDesc("ipallowd_accept_errors_total", "Connections that could not be accepted, by listener.", []string{"listener"}, nil)
+)
+
+func (c listenerCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{connectionsDesc, boundDesc, fullDesc, faultsDesc} {
+		ch <- d
+	}
+}
+
+func (c listenerCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, l := range c {
+		ch <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, float64(l.open.Load()), l.name)
+		ch <- prometheus.MustNewConstMetric(boundDesc, prometheus.GaugeValue, float64(cap(l.slots)), l.name)
+		ch <- prometheus.MustNewConstMetric(fullDesc, prometheus.CounterValue, float64(l.full.Load()), l.name)
+		ch <- prometheus.MustNewConstMetric(faultsDesc, prometheus.CounterValue, float64(l.faults.Load()), l.name)
+	}
+}

@@ -102,15 +102,16 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.follow(ctx); err != nil {
 		return err
 	}
-	if err := n.serveHTTP(n.listeners[0], "gateway", n.gateway, 0); err != nil {
+	if err := n.serveGateway(); err != nil {
 		return err
 	}
-	if err := n.serveHTTP(n.listeners[1], "status", n.status(), adminReadTimeout); err != nil {
+	if err := n.serveManagement("status", n.status()); err != nil {
 		return err
 	}
 	if len(n.listeners) > 2 {
 		n.serveAuthz(n.listeners[2])
 	}
+	n.metrics.registry.MustRegister(listenerCollector(n.bounds))
 	n.ready.Store(true)
 	reporter := fleet.NewReporter(n.link, n.reporting())
 	n.onClose(func(context.Context) error { reporter.Close(); return nil })

@@ -3,6 +3,7 @@ package server
 import (
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -20,30 +21,36 @@ const writePiece = 64 << 10
 // matter.
 var began = time.Now()
 
-// A patientListener accepts connections on which no write waits for longer than
-// writeStall.
-type patientListener struct{ net.Listener }
-
-func (l patientListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if tcp, ok := c.(*net.TCPConn); ok {
-		return &patientConn{TCPConn: tcp}, err
-	}
-	return c, err
+// A streamConn is a *net.TCPConn or a *net.UnixConn.
+type streamConn interface {
+	net.Conn
+	CloseWrite() error
 }
 
 // A patientConn gives each write a deadline, unless a handler has set its own.
 type patientConn struct {
-	*net.TCPConn
-	own  atomic.Bool  // a handler has set a deadline
-	last atomic.Int64 // nanoseconds from began to when the present deadline was set; 0: there is none
+	streamConn
+	own   atomic.Bool  // a handler has set a deadline
+	last  atomic.Int64 // nanoseconds from began to when the present deadline was set; 0: there is none
+	close func()       // called once
+}
+
+func newPatientConn(c streamConn, closed func()) *patientConn {
+	return &patientConn{streamConn: c, close: sync.OnceFunc(closed)}
+}
+
+// Close closes the connection, and gives its place back.
+func (c *patientConn) Close() error {
+	err := c.streamConn.Close()
+	c.close()
+	return err
 }
 
 func (c *patientConn) Write(b []byte) (n int, err error) {
 	for {
 		piece := b[n:min(len(b), n+writePiece)]
 		c.extend()
-		m, err := c.TCPConn.Write(piece)
+		m, err := c.streamConn.Write(piece)
 		if n += m; err != nil || n == len(b) {
 			return n, err
 		}
@@ -59,7 +66,7 @@ func (c *patientConn) extend() {
 	now := int64(time.Since(began))
 	if last := c.last.Load(); last == 0 || now-last > int64(writeStall/4) {
 		// A connection that is closed says so when it is written to.
-		_ = c.TCPConn.SetWriteDeadline(time.Now().Add(writeStall))
+		_ = c.streamConn.SetWriteDeadline(time.Now().Add(writeStall))
 		c.last.Store(now)
 	}
 }
@@ -68,7 +75,7 @@ func (c *patientConn) extend() {
 func (c *patientConn) SetWriteDeadline(t time.Time) error {
 	c.own.Store(!t.IsZero())
 	c.last.Store(0)
-	return c.TCPConn.SetWriteDeadline(t)
+	return c.streamConn.SetWriteDeadline(t)
 }
 
 // SetDeadline sets both deadlines.
@@ -79,7 +86,7 @@ func (c *patientConn) SetDeadline(t time.Time) error {
 	return c.SetWriteDeadline(t)
 }
 
-// ReadFrom hides that of the TCPConn, which has one deadline for all of it.
+// ReadFrom hides that of a *net.TCPConn, which has one deadline for all of it.
 func (c *patientConn) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(struct{ io.Writer }{c}, r)
 }

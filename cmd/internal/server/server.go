@@ -102,15 +102,16 @@ func (s *Server) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.serveHTTP(s.listeners[0], "gateway", s.gateway, 0); err != nil {
+	if err := s.serveGateway(); err != nil {
 		return err
 	}
-	if err := s.serveHTTP(s.listeners[1], "management", management, adminReadTimeout); err != nil {
+	if err := s.serveManagement("management", management); err != nil {
 		return err
 	}
 	if len(s.listeners) > 2 {
 		s.serveAuthz(s.listeners[2])
 	}
+	s.metrics.registry.MustRegister(listenerCollector(s.bounds))
 	s.ready.Store(true)
 	return nil
 }
