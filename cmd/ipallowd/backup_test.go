@@ -207,7 +207,7 @@ func TestBackupOfLostChanges(t *testing.T) {
 // A restored management node of a fleet publishes nothing until it is adopted.
 func TestRestoredFleet(t *testing.T) {
 	t.Parallel()
-	nats := fleettest.Start(t)
+	nats := runNATS(t)
 	data, where := t.TempDir(), t.TempDir()
 	m := startManagement(t, nats, data)
 	gate := startGateway(t, nats, t.TempDir(), "gate-1")

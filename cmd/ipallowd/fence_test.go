@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,6 +18,27 @@ import (
 
 	"github.com/ipallow/ipallow/cmd/internal/fleet/fleettest"
 )
+
+// A natsServer is one that a test started, wherever it runs.
+type natsServer interface{ URL() string }
+
+// A natsProcess is nats-server in a process of its own.
+type natsProcess struct {
+	*fleettest.Process
+	addr string
+}
+
+func (n natsProcess) URL() string { return "nats://" + n.addr }
+
+// runNATS runs nats-server with JetStream. Its kill is a kill -9.
+func runNATS(t *testing.T) natsProcess {
+	t.Helper()
+	dir := t.TempDir()
+	addr := fmt.Sprintf("127.0.0.1:%d", fleettest.FreePorts(t, 1, 0)[0])
+	conf := filepath.Join(dir, "nats.conf")
+	require.NoError(t, os.WriteFile(conf, fmt.Appendf(nil, "listen: %q\njetstream { store_dir: %q }\n", addr, dir), 0o600))
+	return natsProcess{fleettest.Run(t, conf, addr), addr}
+}
 
 // copyData copies the files of a data directory to a new one.
 func copyData(t *testing.T, from string) string {
@@ -142,7 +164,7 @@ func (p *process) narrow(k createdKey, to string) {
 }
 
 // runFleet runs "ipallowd fleet adopt" and returns its status and what it says.
-func adoptFleet(t *testing.T, nats *fleettest.NATS, data string, args ...string) (int, string) {
+func adoptFleet(t *testing.T, nats natsServer, data string, args ...string) (int, string) {
 	t.Helper()
 	var out bytes.Buffer
 	code := run(t.Context(), append([]string{"fleet", "adopt", "--data", data, "--nats", nats.URL(), "--name", "adopter"}, args...), &out, &out)
@@ -154,7 +176,7 @@ func adoptFleet(t *testing.T, nats *fleettest.NATS, data string, args ...string)
 // An adoption shows what it brings back, and is obeyed.
 func TestOldCopyIsFenced(t *testing.T) {
 	t.Parallel()
-	nats := fleettest.Start(t)
+	nats := runNATS(t)
 	data := t.TempDir()
 	m := startManagement(t, nats, data)
 	gate := startGateway(t, nats, t.TempDir(), "gate-1")
@@ -228,7 +250,7 @@ func TestOldCopyIsFenced(t *testing.T) {
 // what it does is seen on a gateway.
 func TestForeignDatabaseIsFenced(t *testing.T) {
 	t.Parallel()
-	nats := fleettest.Start(t)
+	nats := runNATS(t)
 	m := startManagement(t, nats, t.TempDir())
 	gate := startGateway(t, nats, t.TempDir(), "gate-1")
 	k := m.create("k")
@@ -261,7 +283,7 @@ func TestForeignDatabaseIsFenced(t *testing.T) {
 // the others are asked to change they refuse.
 func TestCopiesAreFenced(t *testing.T) {
 	t.Parallel()
-	nats := fleettest.Start(t)
+	nats := runNATS(t)
 	first := t.TempDir()
 	a := startManagement(t, nats, first)
 	gate := startGateway(t, nats, t.TempDir(), "gate-1")
@@ -311,7 +333,7 @@ func TestCopiesAreFenced(t *testing.T) {
 // also when the other has more changes that it never published.
 func TestCopiesAtOnce(t *testing.T) {
 	t.Parallel()
-	nats := fleettest.Start(t)
+	nats := runNATS(t)
 	data := t.TempDir()
 	m := startManagement(t, nats, data)
 	gate := startGateway(t, nats, t.TempDir(), "gate-1")
@@ -322,7 +344,7 @@ func TestCopiesAtOnce(t *testing.T) {
 	for round := range 4 {
 		dirs := []string{data, copyData(t, data)}
 		both := make([]*process, 2)
-		nats.Stop()
+		nats.Kill()
 		for i := range both {
 			both[i] = startManagement(t, nats, dirs[i])
 			if round%2 == 1 {
@@ -359,4 +381,66 @@ func TestCopiesAtOnce(t *testing.T) {
 		both[1].kill()
 		data = dirs[owner]
 	}
+}
+
+// A server on a copy comes and goes, NATS, the owner and the gateway are killed
+// with SIGKILL at random moments, the data moves on to a copy, and all along keys
+// are revoked: none is served again by any gateway, nor by a server that is fenced.
+func TestFenceKill(t *testing.T) {
+	t.Parallel()
+	nats := runNATS(t)
+	data := t.TempDir()
+	m := startManagement(t, nats, data)
+	gate := startGateway(t, nats, t.TempDir(), "gate-1")
+	m.owns()
+	probes, fenced := int64(0), 0
+	for round := range killRounds(t) {
+		k := m.create("k")
+		gate.answers(k.Secret, 200)
+		m.settledIn()
+		m.kill()
+		old := copyData(t, data)
+		m = startManagement(t, nats, data)
+		m.owns()
+		m.revoke(k)
+		gate.answers(k.Secret, 401)
+		r := never(t, k.Secret, gate)
+		stale := startManagement(t, nats, old)
+		r.also(stale)
+		switch round % 4 {
+		case 0: // the owner is gone before the old copy has asked
+			m.kill()
+		case 1:
+			nats.Kill()
+			time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+			nats.Start()
+		case 2:
+			stale.kill()
+			stale = startManagement(t, nats, old)
+			r.also(stale)
+			m.kill()
+		}
+		stale.fenced("ipallowd fleet adopt")
+		fenced++
+		stale.kill()
+		m.kill()
+		if round%2 == 1 {
+			data = copyData(t, data) // and it goes on there
+		}
+		m = startManagement(t, nats, data)
+		m.owns()
+		m.create("more")
+		r.end()
+		probes += r.probes.Load()
+	}
+	t.Logf("%d rounds, %d probes of revoked keys, 0 served; %d old copies fenced", killRounds(t), probes, fenced)
+}
+
+// settledIn waits until all that was changed is published.
+func (p *process) settledIn() {
+	p.t.Helper()
+	fleettest.Eventually(p.t, func() bool {
+		_, text := p.get("/metrics")
+		return strings.Contains(text, "ipallowd_outbox_rows 0\n")
+	}, p.said)
 }

@@ -16,7 +16,7 @@ import (
 // more changes.
 func TestOwnerThatStoodStill(t *testing.T) {
 	t.Parallel()
-	nats := fleettest.Start(t)
+	nats := runNATS(t)
 	first := t.TempDir()
 	a := startManagement(t, nats, first)
 	gate := startGateway(t, nats, t.TempDir(), "gate-1")

@@ -15,13 +15,13 @@ import (
 )
 
 // startManagement runs the management node of a fleet.
-func startManagement(t *testing.T, nats *fleettest.NATS, data string) *process {
+func startManagement(t *testing.T, nats natsServer, data string) *process {
 	t.Helper()
 	return start(t, data, "--nats", nats.URL())
 }
 
 // startGateway runs a gateway of the fleet.
-func startGateway(t *testing.T, nats *fleettest.NATS, data, name string) *process {
+func startGateway(t *testing.T, nats natsServer, data, name string) *process {
 	t.Helper()
 	return launch(t, "gateway", "--nats", nats.URL(), "--data", data, "--name", name,
 		"--listen", "127.0.0.1:0", "--status-listen", "127.0.0.1:0")
