@@ -301,6 +301,9 @@ func (p *Publisher) own(ctx context.Context, info *jetstream.StreamInfo) (uint64
 // replicate obeys --nats-replicas. A cluster that has not enough servers is no
 // reason not to publish.
 func (p *Publisher) replicate(ctx context.Context) {
+	if p.link.cfg.Replicas == 0 {
+		return // as they are
+	}
 	var errs []error
 	for _, name := range []string{"KV_" + p.link.cfg.keysBucket(), "KV_" + p.link.cfg.nodesBucket(), p.link.cfg.usageStream()} {
 		rctx, cancel := p.link.request(ctx)
