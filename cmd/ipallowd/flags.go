@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/url"
 	"os"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
@@ -284,6 +285,7 @@ type running interface {
 	Banner() string
 	Failed() <-chan error
 	Unready()
+	Reload()
 	Close(context.Context) error
 }
 
@@ -292,6 +294,19 @@ type running interface {
 // no more requests: whoever sends them needs time to notice.
 func runUntil(ctx context.Context, s running, drain time.Duration, logger *slog.Logger, out io.Writer) error {
 	fmt.Fprint(out, s.Banner())
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Ignore(syscall.SIGHUP)
+	go func() {
+		for {
+			select {
+			case <-hangup:
+				s.Reload()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 	var err error
 	select {
 	case <-ctx.Done():

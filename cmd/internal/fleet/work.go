@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -183,13 +182,6 @@ func (w *work) left() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.planned
-}
-
-// ids returns the keys that are not done.
-func (w *work) ids() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Collect(maps.Keys(w.tasks))
 }
 
 // idle reports whether nobody works, and how many tasks were begun until now.

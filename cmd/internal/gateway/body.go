@@ -74,9 +74,9 @@ func (b *clientBody) leave(x *exchange) {
 		// net/http takes the deadline back where it has to end a Read of the transport's.
 		// A ResponseWriter without deadlines, in tests, has nobody waiting.
 		if control.SetReadDeadline(time.Now()) == nil {
-			b.reading.Lock()
-			b.reading.Unlock() // that Read has ended
+			b.reading.Lock() // that Read has ended
 			_ = control.SetReadDeadline(time.Now().Add(pauseInBody))
+			b.reading.Unlock()
 		}
 		return
 	}

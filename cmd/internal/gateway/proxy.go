@@ -155,6 +155,9 @@ func (p *proxy) modifyResponse(res *http.Response) error {
 	}
 	x := exchangeOf(res.Request)
 	delete(x.Header(), "X-Request-Id")
+	if res.Header.Get("Strict-Transport-Security") != "" {
+		x.Header().Del("Strict-Transport-Security") // the API knows better for how long
+	}
 	res.Header["X-Request-Id"] = x.id[:]
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		res.Body = &upstreamBody{ReadCloser: res.Body, proxy: p, request: res.Request}

@@ -110,7 +110,7 @@ func (s *source) filter() usagelog.Filter {
 		v := ipallow.Verdict(s.rnd.IntN(3))
 		f.Verdict = &v
 	}
-	if pick() && pick() {
+	if s.rnd.IntN(9) == 0 {
 		f.Outcome = usagelog.Outcome(s.rnd.IntN(3))
 	}
 	if pick() {

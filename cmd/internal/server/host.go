@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,6 +33,8 @@ type host struct {
 	disk    *diskspace.Guard
 	ready   atomic.Bool
 	leaving atomic.Bool // Unready was called
+
+	certificate *certificate // nil: plain HTTP
 
 	listeners []net.Listener
 	bounds    []*boundListener
@@ -120,11 +121,10 @@ func (s *host) serveHTTP(l net.Listener, name string, handler http.Handler, read
 	}
 	serve := srv.Serve
 	if s.cfg.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(s.cfg.TLSCert, s.cfg.TLSKey)
-		if err != nil {
-			return fmt.Errorf("--tls-cert, --tls-key: %w", err)
+		if err := s.openCertificate(); err != nil {
+			return err
 		}
-		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		srv.TLSConfig, srv.Handler = s.certificate.config(), strictTransport(srv.Handler)
 		serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
 	}
 	s.servers = append(s.servers, srv)
