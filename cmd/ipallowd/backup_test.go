@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow/cmd/internal/fleet/fleettest"
+	"github.com/ipallow/ipallow/cmd/internal/server"
 )
 
 // ipallowd runs the program's command and returns its status and what it says.
@@ -126,6 +127,8 @@ func TestBackupAndRestore(t *testing.T) {
 	close(stop)
 	load.Wait()
 
+	require.FileExists(t, filepath.Join(dir, server.PolicyFile))
+
 	// Nothing is overwritten, and nobody else reads it.
 	code, text = ipallowd(t, "backup", "--data", data, dir)
 	require.Equal(t, exitFailed, code)
@@ -143,7 +146,7 @@ func TestBackupAndRestore(t *testing.T) {
 	}))
 	names, err := os.ReadDir(dir)
 	require.NoError(t, err)
-	require.Len(t, names, 4, "keys, what was acknowledged, usage log, manifest: %v", names)
+	require.Len(t, names, 5, "keys, what was acknowledged, usage log, policy, manifest: %v", names)
 	code, text = ipallowd(t, "restore", "--data", data, dir)
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, text, "a server runs on")

@@ -6,6 +6,7 @@
 //	ipallowd.db        the keys, lists and the audit trail, as of one moment
 //	ipallowd.db-acked  the last change that it has
 //	admin-token        if the server made one
+//	policy.json        what the lists were accepted by
 //	usage.db           the usage log, where it was asked for
 //	backup.json        what it is of, and the SHA-256 of each file; written last
 package backup
@@ -33,6 +34,7 @@ const (
 	keysFile     = "ipallowd.db"
 	ackedFile    = keysFile + "-acked"
 	tokenFile    = "admin-token"
+	policyFile   = "policy.json"
 	logFile      = "usage.db"
 	manifestFile = "backup.json"
 )
@@ -85,11 +87,13 @@ func Make(ctx context.Context, data, dir string, log bool) (_ *Manifest, err err
 		}
 		files = append(files, logFile)
 	}
-	switch err := copyFile(filepath.Join(data, tokenFile), filepath.Join(dir, tokenFile)); {
-	case err == nil:
-		files = append(files, tokenFile)
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, err
+	for _, name := range []string{tokenFile, policyFile} {
+		switch err := copyFile(filepath.Join(data, name), filepath.Join(dir, name)); {
+		case err == nil:
+			files = append(files, name)
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
 	}
 	m.Files = make(map[string]string)
 	for _, name := range files {
@@ -238,7 +242,7 @@ func Verify(dir string) (*Manifest, error) {
 		}
 	}
 	for name, want := range m.Files {
-		if !slices.Contains([]string{keysFile, ackedFile, tokenFile, logFile}, name) {
+		if !slices.Contains([]string{keysFile, ackedFile, tokenFile, policyFile, logFile}, name) {
 			return nil, fmt.Errorf("%s names %q, which no backup has", filepath.Join(dir, manifestFile), name)
 		}
 		f, err := os.Open(filepath.Join(dir, name))
