@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/manage"
 )
 
 // An operation is one of the document.
@@ -286,4 +288,39 @@ func TestTimeoutInOtherWords(t *testing.T) {
 	defer resp.Body.Close()
 	require.Equal(t, 503, resp.StatusCode)
 	require.Contains(t, w.output.String(), "interrupted (9)")
+}
+
+// A fullDisk is a manager that can store no change.
+type fullDisk struct{ manage.Manager }
+
+func (fullDisk) Create(context.Context, manage.Actor, manage.NewKey) (manage.Created, error) {
+	return manage.Created{}, manage.ErrFull
+}
+
+func (fullDisk) Edit(context.Context, manage.Actor, string, manage.KeyEdit) (manage.Key, error) {
+	return manage.Key{}, manage.ErrFull
+}
+
+func (fullDisk) Rotate(context.Context, manage.Actor, string) (manage.Created, error) {
+	return manage.Created{}, manage.ErrFull
+}
+
+func (fullDisk) Revoke(context.Context, manage.Actor, string) error { return manage.ErrFull }
+
+func (fullDisk) SetAllowlist(context.Context, manage.Actor, string, manage.ListEdit) (manage.Created, error) {
+	return manage.Created{}, manage.ErrFull
+}
+
+// Every change that a full disk prevents says so (RFC 4918, section 11.5).
+func TestEveryChangeOnAFullDisk(t *testing.T) {
+	w := newWorld(t)
+	id := w.create("a", "203.0.113.0/24").ID
+	w.handler.manager = fullDisk{w.service}
+	n := 0
+	for _, o := range operations(t, with("507")) {
+		n++
+		w.do(o.call(t, id)).fails(507, "DISK_FULL")
+	}
+	require.Equal(t, 5, n)
+	w.get("/api/v1/keys/"+id+"/allowlist").ok(200, nil)
 }

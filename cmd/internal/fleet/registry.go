@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -147,34 +149,33 @@ func (r *Registry) Remove(ctx context.Context, name string) error {
 }
 
 // session listens until something is wrong.
+//
+// It is a plain subscription: what a gateway sends may have any header, and a
+// watch of nats.go takes an empty message with the headers of a heartbeat for
+// one, and publishes to the subject that it names.
 func (r *Registry) session(ctx context.Context) error {
 	rctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
-	kv, err := r.link.openNodes(rctx)
-	cancel()
+	defer cancel()
+	if _, err := r.link.openNodes(rctx); err != nil {
+		return err
+	}
+	bucket := r.link.cfg.nodesBucket()
+	prefix := "$KV." + bucket + "."
+	reports := make(chan *nats.Msg, maxReports)
+	sub, err := r.link.nc.ChanSubscribe(prefix+">", reports)
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	w, err := kv.WatchAll(ctx)
-	if err != nil {
+	defer func() { _ = sub.Unsubscribe() }() // it may have ended by itself
+	if err := r.readOld(rctx, bucket, prefix); err != nil {
 		return err
 	}
-	defer func() { _ = w.Stop() }() // it may have ended by itself
-	old := true                     // what comes was in the bucket before
 	timer := time.NewTimer(watchStall)
 	defer timer.Stop()
 	for {
 		select {
-		case e, ok := <-w.Updates():
-			switch {
-			case !ok:
-				return errors.New("the watch has ended")
-			case e == nil:
-				old = false
-			default:
-				r.take(e, old)
-			}
+		case m := <-reports:
+			r.take(strings.TrimPrefix(m.Subject, prefix), m.Header, m.Data, false)
 			timer.Reset(watchStall)
 		case <-timer.C:
 			return errSilent
@@ -184,25 +185,52 @@ func (r *Registry) session(ctx context.Context) error {
 	}
 }
 
+// maxReports bounds the reports that wait. Nodes report again.
+const maxReports = 4096
+
+// readOld takes the reports that are in the bucket, each by itself.
+func (r *Registry) readOld(ctx context.Context, bucket, prefix string) error {
+	stream, err := r.link.js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		return err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+	if err != nil {
+		return err
+	}
+	for subject := range info.State.Subjects {
+		m, err := stream.GetLastMsgForSubject(ctx, subject)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			r.link.logger.Debug("a report cannot be read", "error", err)
+			continue
+		}
+		r.take(strings.TrimPrefix(subject, prefix), m.Header, m.Data, true)
+	}
+	return nil
+}
+
 // take takes a report. One that was there before may be of any age, and so
 // does not count as heard.
-func (r *Registry) take(e jetstream.KeyValueEntry, old bool) {
+func (r *Registry) take(key string, header nats.Header, data []byte, old bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e.Operation() != jetstream.KeyValuePut {
-		delete(r.nodes, e.Key())
+	if op := header.Get("KV-Operation"); op == "DEL" || op == "PURGE" {
+		delete(r.nodes, key)
 		return
 	}
-	rep, err := parseReport(e.Key(), e.Value())
+	rep, err := parseReport(key, data)
 	if err != nil {
 		r.link.logger.Debug("a report cannot be read", "error", err)
 		return
 	}
-	n := r.nodes[e.Key()]
+	n := r.nodes[key]
 	now := time.Now()
 	if n == nil {
 		n = &node{seen: now}
-		r.nodes[e.Key()] = n
+		r.nodes[key] = n
 	}
 	if n.Instance != "" && rep.Instance != n.Instance {
 		if rep.Instance == n.before {

@@ -65,7 +65,7 @@ func (f *Fleet) accounts() []byte {
 	}
 	b.WriteString("    ]\n  }\n")
 	for _, name := range names {
-		fmt.Fprintf(&b, "  %q {\n    limits: { max_connections: %d, max_payload: %d }\n    users: [ {\n      nkey: %s\n      permissions: {\n        subscribe: { allow: [ \"_INBOX.>\" ] }\n        publish: { allow: [\n",
+		fmt.Fprintf(&b, "  %q {\n    limits: { max_connections: %d, max_payload: %d, max_subscriptions: 64 }\n    users: [ {\n      nkey: %s\n      permissions: {\n        subscribe: { allow: [ \"_INBOX.>\" ] }\n        publish: { allow: [\n",
 			f.gatewayAccount(name), gatewayConnections, gatewayPayload, f.Gateways[name])
 		for _, s := range f.services(name) {
 			fmt.Fprintf(&b, "          %q\n", s.local)

@@ -302,6 +302,35 @@ func TestRights(t *testing.T) {
 		require.NoError(t, err, "the victim's report is gone")
 		require.Equal(t, 1, reports())
 	})
+	attack("a report that looks like a heartbeat", func(t *testing.T) {
+		// A watch of nats.go answers a stalled heartbeat by publishing to the subject
+		// that it names, with the watcher's rights.
+		for _, target := range []string{
+			"$KV.ipallow_keys.=confirm", "$KV.ipallow_keys.=owner", "$KV.ipallow_keys.x",
+			"$JS.API.STREAM.PURGE." + keysStream, "$JS.API.STREAM.DELETE." + keysStream, "$JS.API.CONSUMER.DELETE." + keysStream + ".victim",
+		} {
+			for _, header := range []nats.Header{
+				{"Status": {"100"}, "Description": {"Idle"}, "Nats-Consumer-Stalled": {target}},
+				{"Status": {"100"}, "Description": {"FlowControl Request"}, "Nats-Consumer-Stalled": {target}},
+				{"Status": {"503"}}, {"Status": {"409"}, "Description": {"Consumer Deleted"}},
+			} {
+				// Each is awaited: the bucket keeps the last report alone.
+				_, err := a.nc.RequestMsg(&nats.Msg{Subject: "$KV.ipallow_nodes.gateway.hostile", Header: header}, 5*time.Second)
+				require.NoError(t, err)
+			}
+		}
+		// Its own report comes after them, so they were read.
+		a.publish("$KV.ipallow_nodes.gateway.hostile", a.nc.NewInbox(), nil, `{"name":"hostile","role":"gateway","instance":"after"}`)
+		fleettest.Eventually(t, func() bool {
+			for _, n := range w.center.Registry.Nodes() {
+				if n.Instance == "after" {
+					return true
+				}
+			}
+			return false
+		}, func() string { return "the attacker's own report" })
+		require.Equal(t, before, w.state())
+	})
 	attack("a report for another", func(t *testing.T) {
 		for _, name := range []string{"victim", "home", "nobody"} {
 			for _, role := range []string{"gateway", "management"} {
