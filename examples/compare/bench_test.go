@@ -46,7 +46,7 @@ func keyName(n int) string { return fmt.Sprintf("key_%029d", n) } // 33 characte
 func list(n int) []string {
 	texts := make([]string, 0, entries)
 	for i := range entries - 1 {
-		texts = append(texts, fmt.Sprintf("198.%d.%d.0/24", 18+i%2, (n*7+i)%256))
+		texts = append(texts, fmt.Sprintf("20.%d.%d.0/24", 18+i%2, (n*7+i)%256))
 	}
 	return append(texts, "203.0.113.0/24")
 }

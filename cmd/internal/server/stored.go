@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -28,7 +29,11 @@ func OpenStored(ctx context.Context, cfg Config, logger *slog.Logger) (*Stored, 
 		return nil, fmt.Errorf("%s holds no keys (%w); name the server's directory with --data", cfg.Data, err)
 	}
 	cfg.NoLog = true
+	cfg.LogRetention, cfg.LogMaxBytes = 0, math.MaxInt64/2 // what the log keeps is the server's to say
 	s := &Server{host: newHost(cfg, logger)}
+	if err := s.openDisk(); err != nil {
+		return nil, err
+	}
 	if err := s.openStores(ctx); err != nil {
 		if errors.Is(err, manage.ErrLocked) {
 			err = fmt.Errorf("stop the server of %s first, or name it with --url: %w", cfg.Data, err)
