@@ -13,6 +13,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/ipallow/ipallow/cmd/internal/wholefile"
 )
 
 // MinLen is the least length of a token that an operator chooses, in bytes.
@@ -55,7 +57,7 @@ func Load(file string) (t Token, text string, made bool, err error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		text, made = newText(), true
-		if err := create(file, text); err != nil {
+		if err := wholefile.Write(file, []byte(text+"\n")); err != nil {
 			return Token{}, "", false, fmt.Errorf("administrator's token: %w", err)
 		}
 	case err != nil:
@@ -94,24 +96,4 @@ func newText() string {
 	var b [32]byte
 	rand.Read(b[:]) // never fails since Go 1.24
 	return "adm_" + base64.RawURLEncoding.EncodeToString(b[:])
-}
-
-// create writes the file whole or not at all, so that a kill in between does
-// not leave an empty token behind.
-func create(file, text string) error {
-	f, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text + "\n")
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(file+".new", file)
-	}
-	return err
 }

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"os"
 	"time"
+
+	"github.com/ipallow/ipallow/cmd/internal/wholefile"
 )
 
 // A sessionFile keeps sessions through a restart of the server. It has the
@@ -92,8 +94,5 @@ func (f *sessionFile) write(stored storedSessions) error {
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	if err := os.WriteFile(f.path+".new", data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(f.path+".new", f.path)
+	return wholefile.Write(f.path, data)
 }

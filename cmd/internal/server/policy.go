@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/wholefile"
 )
 
 // PolicyFile is the name, in the data directory, of the policy that the lists
@@ -68,10 +69,7 @@ func (c *Config) keepPolicy() error {
 	if old, err := os.ReadFile(path); err == nil && string(old) == string(data) {
 		return nil
 	}
-	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
-		return fmt.Errorf("keep the policy: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := wholefile.Write(path, data); err != nil {
 		return fmt.Errorf("keep the policy: %w", err)
 	}
 	return nil
