@@ -40,6 +40,7 @@ func gatewayFlags(f *pflag.FlagSet, cfg *server.Config) {
 	f.BoolVar(&cfg.ProxyProtocol, "proxy-protocol", false, "the trusted proxies begin each connection to the gateway with a PROXY header, version 1 or 2, which names the client; for balancers of TCP such as AWS NLB")
 	f.IntVar(&cfg.MaxConnections, "max-connections", 0, "connections the gateway may have at a time; by default as many as leave descriptors (ulimit -n) for the rest")
 	f.Var((*fileMode)(&cfg.SocketMode), "socket-mode", "`mode` of listeners that are unix sockets: who may write to one may connect")
+	f.StringSliceVar(&cfg.Hosts, "host", nil, "`names` by which --admin-listen (--status-listen of a gateway) is asked for, beside addresses, localhost, this machine's name and those of --tls-cert: ipallow.example.com, *.example.com, or * for any")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM `file` of the certificate for both listeners")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM `file` of its key")
 }

@@ -23,7 +23,9 @@ ask /_ipallow/authz on the gateway instead, and Envoy --ext-authz-listen.
 
 The management listener has the settings page, the API under /api/v1, /metrics,
 /healthz and /readyz. Keep it away from the public: bind it to a private
-address, and put TLS in front or give --tls-cert.
+address, and put TLS in front or give --tls-cert. It can be asked for by any
+address, localhost, this machine's name and the names of --tls-cert; others, such
+as that of a proxy in front, are given by --host.
 
 With --nats this is the management node of a fleet: any number of gateways
 ("ipallowd gateway") learn of keys and allowlists through NATS JetStream and

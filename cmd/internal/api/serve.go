@@ -24,11 +24,7 @@ type methods map[string]endpoint
 // of the request is looked at but its headers and its address: a caller
 // without one does not even learn which paths exist.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	head := w.Header()
-	head.Set("X-Request-Id", newRequestID())
-	head.Set("Cache-Control", "no-store")
-	head.Set("X-Content-Type-Options", "nosniff")
-
+	setHeader(w.Header())
 	switch err := h.guard.admit(r, h.source.FromRequest(r).Addr); {
 	case err != nil:
 		h.fail(w, r, err)
@@ -38,6 +34,21 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		h.mux.ServeHTTP(w, r)
 	}
+}
+
+// setHeader sets what every answer has in its header.
+func setHeader(head http.Header) {
+	head.Set("X-Request-Id", newRequestID())
+	head.Set("Cache-Control", "no-store")
+	head.Set("X-Content-Type-Options", "nosniff")
+}
+
+// WrongHost answers a request for a host that is not this server's. Whoever knows the
+// server's names calls it in place of the API's handler.
+func WrongHost(w http.ResponseWriter, message string) {
+	setHeader(w.Header())
+	e := &apiError{Code: "WRONG_HOST", Message: message, RequestID: w.Header().Get("X-Request-Id")}
+	writeJSON(w, http.StatusMisdirectedRequest, map[string]*apiError{"error": e})
 }
 
 // serve makes a handler of an endpoint.

@@ -30,21 +30,21 @@ func TestSlowClients(t *testing.T) {
 	var all sync.WaitGroup
 	for name, slow := range map[string]struct{ addr, from, head, want string }{
 		// 10 seconds for a header.
-		"header, gateway":    {s.gateway, outside, "GET /v1/ping HTTP/1.1\r\nHost: a\r\nX-A: ", ""},
-		"header, management": {s.manage, outside, "GET /login HTTP/1.1\r\nHost: a\r\nX-A: ", ""},
+		"header, gateway":    {s.gateway, outside, "GET /v1/ping HTTP/1.1\r\nHost: localhost\r\nX-A: ", ""},
+		"header, management": {s.manage, outside, "GET /login HTTP/1.1\r\nHost: localhost\r\nX-A: ", ""},
 		"nothing, TLS":       {s.gateway, outside, "\x16", ""},
 		// 5 seconds for a body that the gateway does not pass on.
-		"body, no key":     {s.gateway, outside, "POST /v1/ping HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n", " 401 "},
-		"body, chunked":    {s.gateway, outside, "POST /v1/ping HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n186A0\r\n", " 401 "},
-		"body, refused":    {s.gateway, outside, "POST /v1/ping HTTP/1.1\r\nHost: a\r\nX-API-Key: " + k.Secret + "\r\nContent-Length: 100000\r\n\r\n", " 403 "},
-		"body, ping":       {s.gateway, inside, "GET /v1/ping HTTP/1.1\r\nHost: a\r\nX-API-Key: " + k.Secret + "\r\nContent-Length: 100000\r\n\r\n", " 200 "},
-		"body, reserved":   {s.gateway, outside, "POST /_ipallow/authz HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n", " 404 "},
-		"body, not a path": {s.gateway, inside, "OPTIONS * HTTP/1.1\r\nHost: a\r\nX-API-Key: " + k.Secret + "\r\nContent-Length: 100000\r\n\r\n", " 400 "},
+		"body, no key":     {s.gateway, outside, "POST /v1/ping HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n", " 401 "},
+		"body, chunked":    {s.gateway, outside, "POST /v1/ping HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n186A0\r\n", " 401 "},
+		"body, refused":    {s.gateway, outside, "POST /v1/ping HTTP/1.1\r\nHost: localhost\r\nX-API-Key: " + k.Secret + "\r\nContent-Length: 100000\r\n\r\n", " 403 "},
+		"body, ping":       {s.gateway, inside, "GET /v1/ping HTTP/1.1\r\nHost: localhost\r\nX-API-Key: " + k.Secret + "\r\nContent-Length: 100000\r\n\r\n", " 200 "},
+		"body, reserved":   {s.gateway, outside, "POST /_ipallow/authz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n", " 404 "},
+		"body, not a path": {s.gateway, inside, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nX-API-Key: " + k.Secret + "\r\nContent-Length: 100000\r\n\r\n", " 400 "},
 		// 30 seconds for a whole request to the management listener.
-		"API, no token": {s.manage, outside, "POST /api/v1/keys HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n", " 401 "},
-		"API": {s.manage, home, "POST /api/v1/keys HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + adminToken +
+		"API, no token": {s.manage, outside, "POST /api/v1/keys HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n", " 401 "},
+		"API": {s.manage, home, "POST /api/v1/keys HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + adminToken +
 			"\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n", " 408 "},
-		"login": {s.manage, outside, "POST /login HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 10000\r\n\r\n", " 400 "},
+		"login": {s.manage, outside, "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 10000\r\n\r\n", " 400 "},
 	} {
 		c := dial(t, slow.addr, slow.from)
 		all.Go(func() {
@@ -57,7 +57,7 @@ func TestSlowClients(t *testing.T) {
 	for addr, path := range map[string]string{s.gateway: "/v1/ping", s.manage: "/login"} {
 		c := dial(t, addr, outside)
 		all.Go(func() {
-			if err := neverRead(c, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+			if err := neverRead(c, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 				t.Errorf("client that never reads %s: %v", path, err)
 			}
 		})
@@ -153,8 +153,8 @@ func TestExportToNobody(t *testing.T) {
 		return strings.Contains(string(buf[:runtime.Stack(buf, true)]), function)
 	}
 	for function, head := range map[string]string{
-		"api.(*handler).exportLogs": "GET /api/v1/logs.csv HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + adminToken + "\r\n\r\n",
-		"page.(*Page).logsCSV":      "GET /logs.csv HTTP/1.1\r\nHost: a\r\nCookie: " + cookie + "\r\n\r\n",
+		"api.(*handler).exportLogs": "GET /api/v1/logs.csv HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + adminToken + "\r\n\r\n",
+		"page.(*Page).logsCSV":      "GET /logs.csv HTTP/1.1\r\nHost: localhost\r\nCookie: " + cookie + "\r\n\r\n",
 	} {
 		for range 5 {
 			c := dial(t, s.manage, home)

@@ -66,12 +66,12 @@ func TestOversized(t *testing.T) {
 	large := strings.Repeat("a", 200<<10)
 	for _, addr := range []string{s.gateway, s.manage} {
 		for name, text := range map[string]string{
-			"header":      "GET / HTTP/1.1\r\nHost: a\r\nX-A: " + large + "\r\n\r\n",
-			"many":        "GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("A: b\r\n", 30_000) + "\r\n",
-			"credentials": "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + large + "\r\n\r\n",
-			"path":        "GET /" + large + " HTTP/1.1\r\nHost: a\r\n\r\n",
-			"query":       "GET /?" + large + " HTTP/1.1\r\nHost: a\r\n\r\n",
-			"method":      large + " / HTTP/1.1\r\nHost: a\r\n\r\n",
+			"header":      "GET / HTTP/1.1\r\nHost: localhost\r\nX-A: " + large + "\r\n\r\n",
+			"many":        "GET / HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("A: b\r\n", 30_000) + "\r\n",
+			"credentials": "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + large + "\r\n\r\n",
+			"path":        "GET /" + large + " HTTP/1.1\r\nHost: localhost\r\n\r\n",
+			"query":       "GET /?" + large + " HTTP/1.1\r\nHost: localhost\r\n\r\n",
+			"method":      large + " / HTTP/1.1\r\nHost: localhost\r\n\r\n",
 		} {
 			for _, a := range raw(t, addr, outside, text) { // a reset may overtake the answer
 				require.Contains(t, []int{400, 431}, a.StatusCode, name)

@@ -39,7 +39,7 @@ func pingStatus(t *testing.T, from, addr, prefix, token string) int {
 	require.NoError(t, err)
 	defer c.Close()
 	require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
-	_, _ = io.WriteString(c, prefix+"GET /v1/ping HTTP/1.1\r\nHost: a\r\nX-API-Key: "+token+"\r\nX-Forwarded-For: "+inside+"\r\nConnection: close\r\n\r\n")
+	_, _ = io.WriteString(c, prefix+"GET /v1/ping HTTP/1.1\r\nHost: localhost\r\nX-API-Key: "+token+"\r\nX-Forwarded-For: "+inside+"\r\nConnection: close\r\n\r\n")
 	res, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		return 0
@@ -162,7 +162,7 @@ func TestProxyProtocolOverUnix(t *testing.T) {
 		c, err := net.Dial("unix", filepath.Join(dir, "g"))
 		require.NoError(t, err)
 		require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
-		_, _ = io.WriteString(c, header+"GET /v1/ping HTTP/1.1\r\nHost: a\r\nX-API-Key: "+k.Secret+"\r\nConnection: close\r\n\r\n")
+		_, _ = io.WriteString(c, header+"GET /v1/ping HTTP/1.1\r\nHost: localhost\r\nX-API-Key: "+k.Secret+"\r\nConnection: close\r\n\r\n")
 		res, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if want == 0 {
 			require.Error(t, err)

@@ -50,18 +50,18 @@ func raw(t testing.TB, addr, from, text string) []answer {
 // smugglings are bytes that one server may take for one request and another for
 // two. KEY is the header that opens the listener.
 var smugglings = map[string]string{
-	"two lengths":              "POST /x HTTP/1.1\r\nHost: a\r\nKEYContent-Length: 5\r\nContent-Length: 50\r\n\r\nabcdeINNER",
-	"a list of lengths":        "POST /x HTTP/1.1\r\nHost: a\r\nKEYContent-Length: 5, 50\r\n\r\nabcdeINNER",
-	"a length with a sign":     "POST /x HTTP/1.1\r\nHost: a\r\nKEYContent-Length: +5\r\n\r\nabcdeINNER",
-	"two codings":              "POST /x HTTP/1.1\r\nHost: a\r\nKEYTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\nINNER",
-	"two lines of codings":     "POST /x HTTP/1.1\r\nHost: a\r\nKEYTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\nINNER",
-	"a hidden coding":          "POST /x HTTP/1.1\r\nHost: a\r\nKEYTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\nINNER",
-	"a space before the colon": "POST /x HTTP/1.1\r\nHost: a\r\nKEYTransfer-Encoding : chunked\r\n\r\n0\r\n\r\nINNER",
-	"a folded header":          "POST /x HTTP/1.1\r\n Host: a\r\nKEY\r\n\r\nINNER",
-	"two hosts":                "GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\nKEY\r\nINNER",
+	"two lengths":              "POST /x HTTP/1.1\r\nHost: localhost\r\nKEYContent-Length: 5\r\nContent-Length: 50\r\n\r\nabcdeINNER",
+	"a list of lengths":        "POST /x HTTP/1.1\r\nHost: localhost\r\nKEYContent-Length: 5, 50\r\n\r\nabcdeINNER",
+	"a length with a sign":     "POST /x HTTP/1.1\r\nHost: localhost\r\nKEYContent-Length: +5\r\n\r\nabcdeINNER",
+	"two codings":              "POST /x HTTP/1.1\r\nHost: localhost\r\nKEYTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\nINNER",
+	"two lines of codings":     "POST /x HTTP/1.1\r\nHost: localhost\r\nKEYTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\nINNER",
+	"a hidden coding":          "POST /x HTTP/1.1\r\nHost: localhost\r\nKEYTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\nINNER",
+	"a space before the colon": "POST /x HTTP/1.1\r\nHost: localhost\r\nKEYTransfer-Encoding : chunked\r\n\r\n0\r\n\r\nINNER",
+	"a folded header":          "POST /x HTTP/1.1\r\n Host: localhost\r\nKEY\r\n\r\nINNER",
+	"two hosts":                "GET /x HTTP/1.1\r\nHost: localhost\r\nHost: 127.0.0.1\r\nKEY\r\nINNER",
 	"no host":                  "GET /x HTTP/1.1\r\nKEY\r\nINNER",
-	"a NUL in a value":         "GET /x HTTP/1.1\r\nHost: a\r\nX-A: b\x00c\r\nKEY\r\nINNER",
-	"a bare CR in a value":     "GET /x HTTP/1.1\r\nHost: a\r\nX-A: b\rX-B: c\r\nKEY\r\nINNER",
+	"a NUL in a value":         "GET /x HTTP/1.1\r\nHost: localhost\r\nX-A: b\x00c\r\nKEY\r\nINNER",
+	"a bare CR in a value":     "GET /x HTTP/1.1\r\nHost: localhost\r\nX-A: b\rX-B: c\r\nKEY\r\nINNER",
 }
 
 func TestSmuggling(t *testing.T) {
@@ -75,7 +75,7 @@ func TestSmuggling(t *testing.T) {
 		} {
 			target := map[string]string{s.gateway: "/v1/ping", s.manage: "/api/v1/keys"}[addr]
 			got := raw(t, addr, inside, strings.NewReplacer("KEY", inner,
-				"INNER", "GET "+target+" HTTP/1.1\r\nHost: a\r\n"+inner+"Connection: close\r\n\r\n").Replace(text))
+				"INNER", "GET "+target+" HTTP/1.1\r\nHost: localhost\r\n"+inner+"Connection: close\r\n\r\n").Replace(text))
 			require.LessOrEqual(t, len(got), 1, name)
 			for _, a := range got {
 				require.Contains(t, []int{400, 501}, a.StatusCode, name)
@@ -90,7 +90,9 @@ func TestPipelining(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	k := s.key("a")
-	get := func(path, header string) string { return "GET " + path + " HTTP/1.1\r\nHost: a\r\n" + header + "\r\n" }
+	get := func(path, header string) string {
+		return "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n" + header + "\r\n"
+	}
 	status := func(got []answer) (codes []int) {
 		for _, a := range got {
 			codes = append(codes, a.StatusCode)
@@ -117,7 +119,7 @@ func TestTargets(t *testing.T) {
 		"/api/v1/../../keys", "/%61pi/v1/keys", "/API/v1/keys", "/metrics/", "/metrics%00", "/api/v1/keys%00.css", "/static/%00", "/static/....//....//etc/passwd",
 		"/static/%c0%ae%c0%ae/etc/passwd", "/keys?next=/static/x.css", "/static//etc/passwd", "*",
 	} {
-		got := raw(t, s.manage, outside, "GET "+target+" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		got := raw(t, s.manage, outside, "GET "+target+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 		require.Len(t, got, 1, target)
 		require.NotEqual(t, 200, got[0].StatusCode, target)
 		require.Less(t, got[0].StatusCode, 500, target)
@@ -127,12 +129,12 @@ func TestTargets(t *testing.T) {
 			require.Regexp(t, `^/([^/\\]|$)`, to, "%s leads to another host", target)
 		}
 		// On the gateway a key opens nothing of the management.
-		for _, a := range raw(t, s.gateway, inside, "GET "+target+" HTTP/1.1\r\nHost: a\r\nX-API-Key: "+k.Secret+"\r\nConnection: close\r\n\r\n") {
+		for _, a := range raw(t, s.gateway, inside, "GET "+target+" HTTP/1.1\r\nHost: localhost\r\nX-API-Key: "+k.Secret+"\r\nConnection: close\r\n\r\n") {
 			require.Contains(t, []int{400, 404}, a.StatusCode, target)
 		}
 	}
 	for _, method := range []string{"CONNECT " + s.manage, "TRACE /api/v1/keys", "TRACK /", "PROPFIND /keys", "OPTIONS *", "get /keys", "GETS /api/v1/keys"} {
-		got := raw(t, s.manage, outside, method+" HTTP/1.1\r\nHost: a\r\nX-Secret: echoed\r\nConnection: close\r\n\r\n")
+		got := raw(t, s.manage, outside, method+" HTTP/1.1\r\nHost: localhost\r\nX-Secret: echoed\r\nConnection: close\r\n\r\n")
 		require.Len(t, got, 1, method)
 		require.GreaterOrEqual(t, got[0].StatusCode, 400, method)
 		require.NotContains(t, got[0].text, "echoed", method)

@@ -5,11 +5,14 @@ import (
 	"html"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ipallow/ipallow/cmd/internal/server"
 )
 
 // TestOtherSites: what another site has a browser send changes nothing, with the
@@ -49,30 +52,69 @@ func TestOtherSites(t *testing.T) {
 	require.Equal(t, 200, s.page("/keys", cookie).StatusCode, "the session goes on")
 }
 
-// TestRebinding: a site whose name was turned to this address is of one origin
-// with the page, but the browser has no cookie for that name, so it sees the
-// login and no more. No answer tells it what the right name is.
+// TestRebinding: a site whose name was turned to this address is of one origin with
+// the page for a browser. It gets 421 for whatever it asks, with a token or a session too,
+// and no answer tells it what the right name is.
 func TestRebinding(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := start(t, func(c *server.Config) {
+		c.TrustedProxies = []string{home}
+		c.Hosts = []string{"ipallow.example.com", "*.proxied.example"}
+	})
 	k := s.key("hidden name")
-	as := []string{"Host", "evil.example:8081", "Origin", "http://evil.example:8081", "Sec-Fetch-Site", "same-origin"}
-	for _, path := range []string{"/", "/keys", "/logs", "/logs.csv", "/audit", "/keys/" + k.ID + "/allowlist", "/api/v1/keys", "/metrics"} {
-		a := s.do(home, "GET", "http://"+s.manage+path, "", as...)
-		require.Contains(t, []int{303, 401}, a.StatusCode, path)
-		require.NotContains(t, a.text, "hidden name")
-		require.NotContains(t, a.Header.Get("Location"), "//")
-		require.NotContains(t, a.text+a.Header.Get("Location"), s.manage)
+	cookie := s.login(home)
+	before := s.api("GET", "/api/v1/audit", "").text
+	foreign := []string{
+		"evil.example:8081", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "127.0.0.1.nip.io", "x.ipallow.example.com", "proxied.example",
+		"a.b.proxied.example", "ipallow.example.com.evil.example", "evil-localhost", "127.1", "2130706433", "0x7f.1", "[::1].evil.example", ".", ":8081", "*",
 	}
-	for _, path := range []string{"/keys/new", "/keys/" + k.ID + "/revoke", "/logout"} {
-		require.Equal(t, 401, s.form(home, path, url.Values{"name": {"evil"}}, as...).StatusCode, path)
+	paths := []string{
+		"/", "/login", "/keys", "/logs", "/logs.csv", "/audit", "/keys/" + k.ID + "/allowlist", "/static/app.css", "/nowhere",
+		"/api/v1/keys", "/api/openapi.json", "/metrics", "/healthz", "/readyz",
 	}
-	codes := map[int]int{}
-	for range 13 {
-		codes[s.form("127.0.0.24", "/login", url.Values{"token": {"guess"}}, as...).StatusCode]++
+	for _, host := range foreign {
+		as := []string{"Host", host, "Origin", "http://" + host, "Sec-Fetch-Site", "same-origin", "Cookie", cookie, "Authorization", "Bearer " + adminToken, "X-Forwarded-Host", s.manage}
+		for _, path := range paths {
+			a := s.do(home, "GET", "http://"+s.manage+path, "", as...)
+			require.Equal(t, 421, a.StatusCode, "%s of %q", path, host)
+			require.Contains(t, a.text, "--host", "it says what to do where the name is one of the server's")
+			require.NotContains(t, a.text, "hidden name")
+			require.NotContains(t, a.text, s.manage)
+			require.Empty(t, a.Header.Get("Location"))
+			require.Equal(t, "nosniff", a.Header.Get("X-Content-Type-Options"))
+			if strings.HasPrefix(path, "/api/") {
+				require.Contains(t, a.text, `"code":"WRONG_HOST"`)
+				require.NotEmpty(t, a.Header.Get("X-Request-Id"))
+			}
+		}
+		for _, path := range []string{"/login", "/keys/new", "/keys/" + k.ID + "/revoke", "/logout"} {
+			require.Equal(t, 421, s.form(home, path, url.Values{"token": {adminToken}, "name": {"evil"}}, as...).StatusCode, path)
+		}
+		require.Equal(t, 421, s.do(home, "DELETE", "http://"+s.manage+"/api/v1/keys/"+k.ID, "", as...).StatusCode)
 	}
-	require.GreaterOrEqual(t, codes[429], 2, "guesses are limited")
+	// The target in its absolute form counts, whatever Host says (RFC 9112, section 3.2.2).
+	a := raw(t, s.manage, home, "GET http://evil.example/keys HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+	require.Len(t, a, 1)
+	require.Equal(t, 421, a[0].StatusCode)
+	require.Equal(t, before, s.api("GET", "/api/v1/audit", "").text, "nothing was changed")
 	require.Equal(t, 200, s.ping(inside, k.Secret).StatusCode)
+	require.Contains(t, s.said.String(), "if it is, add --host")
+
+	machine, err := os.Hostname()
+	require.NoError(t, err)
+	for _, host := range []string{
+		s.manage, "127.0.0.1", "127.0.0.1:8081", "localhost:8081", "LOCALHOST", "localhost.", "ipallow.localhost", "[::1]:8081", "[2001:db8::1]", "192.168.1.20:9000",
+		"10.1.2.3", machine + ":8081", machine + ".local", "ipallow.example.com", "Ipallow.Example.COM.:443", "eu.proxied.example:8443",
+	} {
+		a := s.do(home, "GET", "http://"+s.manage+"/keys", "", "Host", host, "Cookie", cookie)
+		require.Equal(t, 200, a.StatusCode, "%q", host)
+		require.Contains(t, a.text, "hidden name")
+	}
+	a = raw(t, s.manage, home, "GET /healthz HTTP/1.0\r\nConnection: close\r\n\r\n")
+	require.Len(t, a, 1)
+	require.Equal(t, 200, a[0].StatusCode, "a health check of a load balancer has no Host")
+	// The gateway is asked by whatever name its API has.
+	require.Equal(t, 200, s.ping(inside, k.Secret, "Host", "evil.example").StatusCode)
 }
 
 // TestSessions: fixation, the cookie's attributes, and that logout ends it.
@@ -160,7 +202,7 @@ func TestStoredTexts(t *testing.T) {
 			require.Equal(t, 403, s.do(outside, method, "http://"+s.gateway+"/", "", "X-API-Key", k.Secret).StatusCode)
 		}
 		// A target that is no path is recorded as it came.
-		raw(t, s.gateway, outside, "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		raw(t, s.gateway, outside, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 		s.stored()
 		for _, path := range []string{"/keys", "/logs", "/audit", "/keys/" + k.ID + "/allowlist", "/keys/" + k.ID + "/edit"} {
 			a := s.page(path, cookie)

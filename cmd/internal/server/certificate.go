@@ -74,8 +74,9 @@ func (c *certificate) renew(must bool) {
 
 // config is for a server's connections: TLS 1.3, or 1.2 with the suites that
 // encrypt and authenticate in one (RFC 9325, section 4.2), none of them in CBC
-// mode.
-func (c *certificate) config() *tls.Config {
+// mode. A client that asks for a name which known, unless nil, does not have is told so
+// by the alert unrecognized_name (RFC 6066, section 3).
+func (c *certificate) config(known func(string) bool) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		CipherSuites: []uint16{
@@ -83,7 +84,12 @@ func (c *certificate) config() *tls.Config {
 			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.inUse.Load(), nil },
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if hello.ServerName != "" && known != nil && !known(hostOf(hello.ServerName)) {
+				return nil, nil // which crypto/tls makes that alert of
+			}
+			return c.inUse.Load(), nil
+		},
 	}
 }
 

@@ -39,6 +39,10 @@ type Config struct {
 	TLSCert          string        // PEM files; empty: plain HTTP
 	TLSKey           string
 
+	// Hosts are names by which the management listener, or that of a gateway's status, is
+	// asked for, beside those that it knows (localNames).
+	Hosts []string
+
 	// SecureCookies says that a proxy before the management listener has TLS.
 	SecureCookies bool
 
@@ -257,6 +261,9 @@ func (c *Config) validate(listen []address) error {
 	}
 	if c.ProxyProtocol && c.ClientIPHeader != Defaults().ClientIPHeader {
 		add("--proxy-protocol and --client-ip-header do not go together: the PROXY header names the client")
+	}
+	if _, err := c.localNames(); err != nil {
+		faults = append(faults, err)
 	}
 	if c.Data == "" {
 		add("--data: name a directory")

@@ -35,6 +35,7 @@ type host struct {
 	leaving atomic.Bool // Unready was called
 
 	certificate *certificate // nil: plain HTTP
+	names       []string     // of the second listener; see localNames
 
 	listeners []net.Listener
 	bounds    []*boundListener
@@ -99,20 +100,25 @@ func (s *host) serveGateway() error {
 		}
 		l = proxied(l, networks, unix)
 	}
-	return s.serveHTTP(l, "gateway", s.gateway, 0)
+	return s.serveHTTP(l, "gateway", s.gateway, 0, nil)
 }
 
 // serveManagement serves what is not for clients on the second listener.
 func (s *host) serveManagement(name string, handler http.Handler) error {
+	var err error
+	if s.names, err = s.cfg.localNames(); err != nil {
+		return err
+	}
 	b := s.cfg.budget(descriptors())
-	return s.serveHTTP(s.bound(s.listeners[1], name, b.management), name, handler, adminReadTimeout)
+	return s.serveHTTP(s.bound(s.listeners[1], name, b.management), name, s.onlyOurs(handler), adminReadTimeout, s.ours)
 }
 
 // onClose has f called by Close, before those that were given earlier.
 func (s *host) onClose(f func(context.Context) error) { s.closers = append(s.closers, f) }
 
-// serveHTTP serves handler on l until Close.
-func (s *host) serveHTTP(l net.Listener, name string, handler http.Handler, readTimeout time.Duration) error {
+// serveHTTP serves handler on l until Close. Known is which names clients may ask for in
+// TLS (SNI); nil: all.
+func (s *host) serveHTTP(l net.Listener, name string, handler http.Handler, readTimeout time.Duration, known func(string) bool) error {
 	srv := &http.Server{
 		Handler: s.farewell(handler), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
@@ -124,7 +130,7 @@ func (s *host) serveHTTP(l net.Listener, name string, handler http.Handler, read
 		if err := s.openCertificate(); err != nil {
 			return err
 		}
-		srv.TLSConfig, srv.Handler = s.certificate.config(), strictTransport(srv.Handler)
+		srv.TLSConfig, srv.Handler = s.certificate.config(known), strictTransport(srv.Handler)
 		serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
 	}
 	s.servers = append(s.servers, srv)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -82,7 +81,7 @@ func listenUnix(path string, mode os.FileMode) (net.Listener, error) {
 type boundListener struct {
 	net.Listener
 	name   string
-	logger *slog.Logger
+	logged seldom
 	slots  chan struct{}
 	done   chan struct{}
 	close  sync.Once
@@ -90,23 +89,12 @@ type boundListener struct {
 	open   atomic.Int64
 	full   atomic.Int64 // how often the bound was reached
 	faults atomic.Int64 // accepts that failed
-	said   atomic.Int64 // when the log was last told, in nanoseconds from began
 }
 
 func (s *host) bound(l net.Listener, name string, most int) net.Listener {
-	b := &boundListener{Listener: l, name: name, logger: s.logger, slots: make(chan struct{}, most), done: make(chan struct{})}
+	b := &boundListener{Listener: l, name: name, logged: seldom{logger: s.logger}, slots: make(chan struct{}, most), done: make(chan struct{})}
 	s.bounds = append(s.bounds, b)
 	return b
-}
-
-// sayEvery is how often the log is told the same of a listener.
-const sayEvery = 10 * time.Second
-
-func (l *boundListener) say(text string, args ...any) {
-	now := int64(time.Since(began)) + 1
-	if last := l.said.Load(); (last == 0 || now-last > int64(sayEvery)) && l.said.CompareAndSwap(last, now) {
-		l.logger.Warn(text, append([]any{"listener", l.name}, args...)...)
-	}
 }
 
 func (l *boundListener) Accept() (net.Conn, error) {
@@ -114,7 +102,7 @@ func (l *boundListener) Accept() (net.Conn, error) {
 	case l.slots <- struct{}{}:
 	default:
 		l.full.Add(1)
-		l.say("all connections are taken; others wait until one is closed (--max-connections)", "connections", cap(l.slots))
+		l.logged.warn("all connections are taken; others wait until one is closed (--max-connections)", "listener", l.name, "connections", cap(l.slots))
 		select {
 		case l.slots <- struct{}{}:
 		case <-l.done:
@@ -126,7 +114,7 @@ func (l *boundListener) Accept() (net.Conn, error) {
 		<-l.slots
 		if !errors.Is(err, net.ErrClosed) {
 			l.faults.Add(1)
-			l.say("a connection could not be accepted", "error", err)
+			l.logged.warn("a connection could not be accepted", "listener", l.name, "error", err)
 		}
 		return nil, err
 	}
