@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/ipallow/ipallow/internal/canon"
 )
 
 // An Allowlist is a compiled list of entries. It is immutable; its methods
@@ -36,7 +38,7 @@ type Allowlist struct {
 func Compile(entries []Entry) *Allowlist {
 	canonical := make([]Entry, 0, len(entries))
 	for _, e := range entries {
-		if p, ok := canonicalPrefix(e.Prefix); ok {
+		if p, ok := canon.Prefix(e.Prefix); ok {
 			canonical = append(canonical, Entry{Prefix: p, Label: e.Label})
 		}
 	}
@@ -124,7 +126,7 @@ func (l *Allowlist) Lookup(addr netip.Addr) (Entry, bool) {
 	if l == nil || !addr.IsValid() {
 		return Entry{}, false
 	}
-	addr = canonicalAddr(addr)
+	addr = canon.Addr(addr)
 	if l.large != nil {
 		i, _ := l.large.lookup(addr)
 		if i < 0 {

@@ -1,6 +1,11 @@
 package ipallow
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // MaxKeyLen is the length of the longest key that can have a list, in bytes.
 // The shortest has one byte. A longer or empty key can have no list: Check
@@ -51,3 +56,125 @@ func (e *KeyError) Error() string {
 
 // Unwrap returns the fault.
 func (e *KeyError) Unwrap() error { return e.Err }
+
+// A Code names a kind of fault or warning. Codes are stable: programs may
+// compare them and store them.
+type Code string
+
+// The codes of faults, in the order in which the first that fits is
+// reported. A label's fault is reported beside that of its entry.
+const (
+	CodeInvalidSyntax  Code = "invalid_syntax"
+	CodeZoneNotAllowed Code = "zone_not_allowed"
+	CodeHostBitsSet    Code = "host_bits_set"
+	CodeNotPublic      Code = "not_public"
+	CodeTooBroad       Code = "too_broad"
+	CodeDuplicate      Code = "duplicate"
+	CodeTooManyEntries Code = "too_many_entries"
+	CodeLabelTooLong   Code = "label_too_long"
+	CodeLabelInvalid   Code = "label_invalid"
+)
+
+// CodeRedundant is the code of a [Warning].
+const CodeRedundant Code = "redundant"
+
+// An EntryError is one fault of one entry. Its pointer is an error.
+//
+// Index and First are indexes of the slice that was validated, and so begin at 0.
+// Texts for people (Error, Reason, Suggestion) count entries from 1.
+type EntryError struct {
+	// Index is the entry's place in the list, from 0. It is -1 for
+	// CodeTooManyEntries, which is a fault of the list.
+	Index int
+	// Input is the entry as it was given, of any length and content. It is
+	// empty where Index is -1.
+	Input string
+	// Code is the kind of fault.
+	Code Code
+	// Reason is a sentence for people: what is wrong and what to write.
+	Reason string
+	// Suggestion is what was probably meant: an entry, or two of which one was
+	// ("203.0.113.0/24 or 203.0.113.5"), or words: the limit, or the entry that is
+	// repeated. It is empty where nothing is evident, and where several entries
+	// are needed.
+	Suggestion string
+	// Suggestions are entries to take as they stand; the policy accepts each of
+	// them. Where Suggestion is not empty, one of them was meant. Where it is, they
+	// are together what the input stands for (a range, a wildcard, several
+	// addresses in one text), and at most as many as a list may have.
+	Suggestions []string
+	// First is the index of the entry that is repeated, with CodeDuplicate.
+	First int
+}
+
+// Error returns the place counted from 1, the input quoted (cut after 64 bytes),
+// the code, the reason and the suggestion in one line.
+func (e *EntryError) Error() string {
+	if e == nil {
+		return "<nil>"
+	}
+	var b strings.Builder
+	if e.Index >= 0 {
+		fmt.Fprintf(&b, "entry %d %s: ", e.Index+1, quote(e.Input))
+	}
+	fmt.Fprintf(&b, "%s: %s", e.Code, e.Reason)
+	switch n := len(e.Suggestions); {
+	case e.Suggestion != "":
+		fmt.Fprintf(&b, " (suggestion: %s)", e.Suggestion)
+	case n > maxShown:
+		fmt.Fprintf(&b, " (suggestions: %s and %d more)", strings.Join(e.Suggestions[:maxShown], ", "), n-maxShown)
+	case n > 0:
+		fmt.Fprintf(&b, " (suggestions: %s)", strings.Join(e.Suggestions, ", "))
+	}
+	return b.String()
+}
+
+// maxShown is how many suggestions stand in the text of an error.
+const maxShown = 8
+
+// quote quotes an input so that it can stand in a log or on a terminal.
+func quote(s string) string {
+	if len(s) <= 64 {
+		return strconv.Quote(s)
+	}
+	return strconv.Quote(s[:64]) + "..."
+}
+
+// A ValidationError is all the faults of a list, in the order of its
+// entries, a fault of the whole list last. It is never empty. errors.As finds
+// both the ValidationError and the first [EntryError] in it.
+type ValidationError struct {
+	Entries []*EntryError
+}
+
+// Error returns the faults, a line each; after 20 of them it says how many
+// more there are.
+func (e *ValidationError) Error() string {
+	if e == nil || len(e.Entries) == 0 {
+		return "invalid allowlist"
+	}
+	var b strings.Builder
+	for i, f := range e.Entries {
+		if i == 20 {
+			fmt.Fprintf(&b, "\nand %d more faults", len(e.Entries)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(f.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns the faults for errors.Is and errors.As.
+func (e *ValidationError) Unwrap() []error {
+	if e == nil {
+		return nil
+	}
+	errs := make([]error, len(e.Entries))
+	for i, f := range e.Entries {
+		errs[i] = f
+	}
+	return errs
+}

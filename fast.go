@@ -89,7 +89,7 @@ func addrWords(a *netip.Addr) (hi, lo uint64) {
 	return *(*uint64)(unsafe.Pointer(a)), *(*uint64)(unsafe.Add(unsafe.Pointer(a), 8))
 }
 
-// newQuery is canonicalAddr for matching.
+// newQuery is canon.Addr for matching.
 func newQuery(addr netip.Addr) query {
 	if !addr.IsValid() {
 		return query{}

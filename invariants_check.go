@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"reflect"
 	"sync/atomic"
+
+	"github.com/ipallow/ipallow/internal/canon"
 )
 
 // checkInvariants walks the whole index of a snapshot and panics if any of
@@ -267,7 +269,7 @@ func (l *layout) verify(rec []byte) error {
 	var buf [maxSmall]netip.Prefix
 	entries := make([]Entry, l.n)
 	for i, p := range prefixes(&buf, rec) {
-		if c, ok := canonicalPrefix(p); !ok || c != p {
+		if c, ok := canon.Prefix(p); !ok || c != p {
 			return fmt.Errorf("entry %d, %v, is not canonical", i, p)
 		}
 		entries[i].Prefix = p
@@ -306,12 +308,12 @@ func (l *largeList) verify() error {
 		return fmt.Errorf("a table that should be a record, or has labels for other entries")
 	}
 	for i, p := range l.prefixes {
-		if c, ok := canonicalPrefix(p); !ok || c != p {
+		if c, ok := canon.Prefix(p); !ok || c != p {
 			return fmt.Errorf("entry %d of the table, %v, is not canonical", i, p)
 		}
 	}
 	for i := 1; i < len(l.sorted); i++ {
-		if comparePrefixes(l.prefixes[l.sorted[i-1]], l.prefixes[l.sorted[i]]) >= 0 {
+		if canon.Compare(l.prefixes[l.sorted[i-1]], l.prefixes[l.sorted[i]]) >= 0 {
 			return fmt.Errorf("the table's order is wrong at %d", i)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/gaissmai/bart"
+
+	"github.com/ipallow/ipallow/internal/canon"
 )
 
 // A large is the table of a list that is too long for a record. It is never
@@ -24,7 +26,7 @@ type large struct {
 
 	// prefixes are canonical, in the order of the list.
 	prefixes []netip.Prefix
-	// sorted is the indexes of prefixes in the order of comparePrefixes,
+	// sorted is the indexes of prefixes in the order of canon.Compare,
 	// the first of equal ones only; it finds the position of a match.
 	sorted []uint32
 }
@@ -45,7 +47,7 @@ func newLarge(prefixes []netip.Prefix) *large {
 		l.table.Insert(p)
 		sorted[i] = uint32(i)
 	}
-	slices.SortStableFunc(sorted, func(a, b uint32) int { return comparePrefixes(prefixes[a], prefixes[b]) })
+	slices.SortStableFunc(sorted, func(a, b uint32) int { return canon.Compare(prefixes[a], prefixes[b]) })
 	l.sorted = slices.CompactFunc(sorted, func(a, b uint32) bool { return prefixes[a] == prefixes[b] })
 	for _, i := range l.sorted {
 		l.add(prefixes[i])
@@ -88,7 +90,7 @@ func (l *large) lookup(addr netip.Addr) (int, netip.Prefix) {
 		return -1, p
 	}
 	i, ok := slices.BinarySearchFunc(l.sorted, p, func(i uint32, p netip.Prefix) int {
-		return comparePrefixes(l.prefixes[i], p)
+		return canon.Compare(l.prefixes[i], p)
 	})
 	if !ok {
 		return -1, p

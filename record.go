@@ -3,6 +3,8 @@ package ipallow
 import (
 	"encoding/binary"
 	"net/netip"
+
+	"github.com/ipallow/ipallow/internal/canon"
 )
 
 // A record is a key and its list in one run of bytes, without a pointer:
@@ -159,7 +161,7 @@ func appendRecord(dst []byte, key string, entries []Entry) []byte {
 	for i := range order {
 		// An insertion sort: lists are short, and often sorted already.
 		j := i
-		for ; j > 0 && comparePrefixes(entries[i].Prefix, entries[order[j-1]].Prefix) < 0; j-- {
+		for ; j > 0 && canon.Compare(entries[i].Prefix, entries[order[j-1]].Prefix) < 0; j-- {
 			order[j] = order[j-1]
 		}
 		order[j] = uint8(i)
@@ -262,7 +264,7 @@ func prefixes(dst *[maxSmall]netip.Prefix, rec []byte) []netip.Prefix {
 
 // matchScan is the verdict of a record marked flagScan.
 func matchScan(rec []byte, addr netip.Addr) Verdict {
-	if i, _ := lookupSmall(rec, canonicalAddr(addr)); i >= 0 {
+	if i, _ := lookupSmall(rec, canon.Addr(addr)); i >= 0 {
 		return Allowed
 	}
 	return Denied

@@ -36,7 +36,7 @@ func (d hotDir) same(root []*node) bool {
 	return len(d.root) == len(root) && &d.root[0] == &root[0]
 }
 
-// newQuery is canonicalAddr for matching.
+// newQuery is canon.Addr for matching.
 func newQuery(addr netip.Addr) query { return slowQuery(addr) }
 
 // Check returns the verdict on a request made with key from addr. See

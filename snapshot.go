@@ -3,6 +3,8 @@ package ipallow
 import (
 	"iter"
 	"net/netip"
+
+	"github.com/ipallow/ipallow/internal/canon"
 )
 
 // A Snapshot is the state of an [Engine] at one revision: all keys and their
@@ -73,7 +75,7 @@ func (s *Snapshot) find(key string) (shard, []byte) {
 // Explain returns the verdict with its reason. It costs about a microsecond
 // and allocates; ask Check first.
 func (s *Snapshot) Explain(key string, addr netip.Addr) Explanation {
-	x := Explanation{Revision: s.Revision(), Addr: canonicalAddr(addr)}
+	x := Explanation{Revision: s.Revision(), Addr: canon.Addr(addr)}
 	if !s.Loaded() {
 		return x
 	}

@@ -145,7 +145,7 @@ func after[T uint32 | uint64](a, b T) int {
 }
 
 // add adds a canonical prefix that comes no earlier in the order of
-// comparePrefixes than those before.
+// canon.Compare than those before.
 func (l *large) add(p netip.Prefix) {
 	if p.Addr().Is4() {
 		b := p.Addr().As4()

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipallow/ipallow/internal/entrytext"
 	"github.com/ipallow/ipallow/internal/gen"
 	"github.com/ipallow/ipallow/internal/naive"
 	"github.com/stretchr/testify/require"
@@ -160,7 +161,7 @@ func TestSuggestionsAreBounded(t *testing.T) {
 			_, err := policy.ParseList([]string{text})
 			var f *EntryError
 			require.ErrorAs(t, err, &f)
-			require.LessOrEqual(t, len(f.Suggestions), maxMeant+254)
+			require.LessOrEqual(t, len(f.Suggestions), entrytext.MaxMeant+254)
 			require.Less(t, len(err.Error()), maxFaultText)
 		}
 		// Each takes a few milliseconds at the most; what is not bounded takes minutes.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/ipallow/ipallow/internal/entrytext"
 )
 
 // A Policy is the limits that a list of entries must keep. Begin with
@@ -47,128 +49,6 @@ func DefaultPolicy() Policy {
 	return Policy{MaxEntries: 20, MinBits4: 9, MinBits6: 33, MaxLabel: 100}
 }
 
-// A Code names a kind of fault or warning. Codes are stable: programs may
-// compare them and store them.
-type Code string
-
-// The codes of faults, in the order in which the first that fits is
-// reported. A label's fault is reported beside that of its entry.
-const (
-	CodeInvalidSyntax  Code = "invalid_syntax"
-	CodeZoneNotAllowed Code = "zone_not_allowed"
-	CodeHostBitsSet    Code = "host_bits_set"
-	CodeNotPublic      Code = "not_public"
-	CodeTooBroad       Code = "too_broad"
-	CodeDuplicate      Code = "duplicate"
-	CodeTooManyEntries Code = "too_many_entries"
-	CodeLabelTooLong   Code = "label_too_long"
-	CodeLabelInvalid   Code = "label_invalid"
-)
-
-// CodeRedundant is the code of a [Warning].
-const CodeRedundant Code = "redundant"
-
-// An EntryError is one fault of one entry. Its pointer is an error.
-//
-// Index and First are indexes of the slice that was validated, and so begin at 0.
-// Texts for people (Error, Reason, Suggestion) count entries from 1.
-type EntryError struct {
-	// Index is the entry's place in the list, from 0. It is -1 for
-	// CodeTooManyEntries, which is a fault of the list.
-	Index int
-	// Input is the entry as it was given, of any length and content. It is
-	// empty where Index is -1.
-	Input string
-	// Code is the kind of fault.
-	Code Code
-	// Reason is a sentence for people: what is wrong and what to write.
-	Reason string
-	// Suggestion is what was probably meant: an entry, or two of which one was
-	// ("203.0.113.0/24 or 203.0.113.5"), or words: the limit, or the entry that is
-	// repeated. It is empty where nothing is evident, and where several entries
-	// are needed.
-	Suggestion string
-	// Suggestions are entries to take as they stand; the policy accepts each of
-	// them. Where Suggestion is not empty, one of them was meant. Where it is, they
-	// are together what the input stands for (a range, a wildcard, several
-	// addresses in one text), and at most as many as a list may have.
-	Suggestions []string
-	// First is the index of the entry that is repeated, with CodeDuplicate.
-	First int
-}
-
-// Error returns the place counted from 1, the input quoted (cut after 64 bytes),
-// the code, the reason and the suggestion in one line.
-func (e *EntryError) Error() string {
-	if e == nil {
-		return "<nil>"
-	}
-	var b strings.Builder
-	if e.Index >= 0 {
-		fmt.Fprintf(&b, "entry %d %s: ", e.Index+1, quote(e.Input))
-	}
-	fmt.Fprintf(&b, "%s: %s", e.Code, e.Reason)
-	switch n := len(e.Suggestions); {
-	case e.Suggestion != "":
-		fmt.Fprintf(&b, " (suggestion: %s)", e.Suggestion)
-	case n > maxShown:
-		fmt.Fprintf(&b, " (suggestions: %s and %d more)", strings.Join(e.Suggestions[:maxShown], ", "), n-maxShown)
-	case n > 0:
-		fmt.Fprintf(&b, " (suggestions: %s)", strings.Join(e.Suggestions, ", "))
-	}
-	return b.String()
-}
-
-// maxShown is how many suggestions stand in the text of an error.
-const maxShown = 8
-
-// quote quotes an input so that it can stand in a log or on a terminal.
-func quote(s string) string {
-	if len(s) <= 64 {
-		return strconv.Quote(s)
-	}
-	return strconv.Quote(s[:64]) + "..."
-}
-
-// A ValidationError is all the faults of a list, in the order of its
-// entries, a fault of the whole list last. It is never empty. errors.As finds
-// both the ValidationError and the first [EntryError] in it.
-type ValidationError struct {
-	Entries []*EntryError
-}
-
-// Error returns the faults, a line each; after 20 of them it says how many
-// more there are.
-func (e *ValidationError) Error() string {
-	if e == nil || len(e.Entries) == 0 {
-		return "invalid allowlist"
-	}
-	var b strings.Builder
-	for i, f := range e.Entries {
-		if i == 20 {
-			fmt.Fprintf(&b, "\nand %d more faults", len(e.Entries)-i)
-			break
-		}
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		b.WriteString(f.Error())
-	}
-	return b.String()
-}
-
-// Unwrap returns the faults for errors.Is and errors.As.
-func (e *ValidationError) Unwrap() []error {
-	if e == nil {
-		return nil
-	}
-	errs := make([]error, len(e.Entries))
-	for i, f := range e.Entries {
-		errs[i] = f
-	}
-	return errs
-}
-
 // ParseList parses and validates a list of texts without labels. See
 // [Policy.ParseEntries].
 func (p Policy) ParseList(texts []string) ([]Entry, error) {
@@ -189,9 +69,9 @@ func (p Policy) parse(n int, at func(int) EntryText) ([]Entry, error) {
 	entries := make([]Entry, n)
 	for i := range n {
 		t := at(i)
-		prefix, r := parsePrefix(t.Entry)
+		prefix, r := entrytext.Parse(t.Entry)
 		if r != nil {
-			c.fail(i, r.fault(t.Entry, &c.policy))
+			c.fail(i, c.policy.fault(r, t.Entry))
 		} else {
 			c.prefix(i, n, prefix, t.Entry)
 		}
@@ -220,9 +100,9 @@ func (p Policy) canonical(entries []Entry, dst []Entry) ([]Entry, error) {
 	c := checker{policy: p, entries: entries}
 	for i := range entries {
 		e := &entries[i]
-		prefix, r := checkPrefix(e.Prefix)
+		prefix, r := entrytext.Check(e.Prefix)
 		if r != nil {
-			c.fail(i, r.fault(e.Prefix.String(), &c.policy))
+			c.fail(i, c.policy.fault(r, e.Prefix.String()))
 		} else {
 			c.prefix(i, len(entries), prefix, "")
 		}
@@ -234,28 +114,50 @@ func (p Policy) canonical(entries []Entry, dst []Entry) ([]Entry, error) {
 	return dst, c.result(len(entries))
 }
 
-// checkPrefix is to a netip.Prefix what parsePrefix is to a text.
-func checkPrefix(given netip.Prefix) (netip.Prefix, *refusal) {
-	p := given
-	if !p.IsValid() {
-		return p, badSyntax("it is not a valid prefix; " + fourForms)
-	}
-	if p.Addr().Is4In6() {
-		if p.Bits() < 96 {
-			return p, badSyntax(shortMapped)
+// refusalCodes are the codes of refusals by their kinds.
+var refusalCodes = [...]Code{
+	entrytext.Syntax: CodeInvalidSyntax, entrytext.Zone: CodeZoneNotAllowed, entrytext.HostBits: CodeHostBitsSet,
+}
+
+// fault is the refusal r of input under the policy, which may be nil for none: what the policy
+// refuses is not suggested. Networks that belong together are suggested all or not at all.
+func (p *Policy) fault(r *entrytext.Refusal, input string) *EntryError {
+	e := &EntryError{Input: input, Code: refusalCodes[r.Kind], Reason: r.Reason}
+	if p != nil && len(r.Networks) > p.MaxEntries && (!r.Either || p.MaxEntries < 1) {
+		if p.MaxEntries > 0 {
+			e.Reason += "; it stands for " + strconv.Itoa(len(r.Networks)) + " networks, and a list may have " +
+				strconv.Itoa(p.MaxEntries) + " entries"
 		}
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		return e
 	}
-	if p.Masked() != p {
-		return p, hostBitsSet(p, given.Bits())
+	var texts []string
+	refused := ""
+	for _, n := range r.Networks {
+		if p != nil {
+			if code := p.refuses(n); code != "" {
+				refused = "; " + entrytext.Text(n) + " would be refused too (" + string(code) + ")"
+				continue
+			}
+		}
+		texts = append(texts, entrytext.Text(n))
 	}
-	return p, nil
+	switch {
+	case refused != "" && (len(texts) == 0 || !r.Either):
+		e.Reason += refused
+		return e
+	case r.Either:
+		e.Suggestion = strings.Join(texts, " or ")
+	case len(texts) == 1:
+		e.Suggestion = texts[0]
+	}
+	e.Suggestions = texts
+	return e
 }
 
 // refuses returns why the policy refuses the canonical prefix, or "".
 func (p *Policy) refuses(prefix netip.Prefix) Code {
 	switch {
-	case !p.AllowNonPublic && isNonPublic(prefix):
+	case !p.AllowNonPublic && entrytext.NonPublic(prefix):
 		return CodeNotPublic
 	case prefix.Bits() < p.minBits(prefix.Addr()):
 		return CodeTooBroad
@@ -321,15 +223,19 @@ func (c *checker) prefix(i, n int, p netip.Prefix, text string) {
 }
 
 func (c *checker) notPublic(p netip.Prefix, input string) *EntryError {
-	r := &refusal{code: CodeNotPublic, reason: "it is " + nonPublicName(p) + ", which no client on the public Internet has; "}
-	if v4, ok := carried(p); ok && c.policy.refuses(v4) == "" {
-		r.reason += "write the IPv4 address or network that it carries"
-		r.networks = []netip.Prefix{v4}
-		return r.fault(input, &c.policy)
+	r := &entrytext.Refusal{Reason: "it is " + entrytext.NonPublicName(p) + ", which no client on the public Internet has; "}
+	v4, carries := entrytext.Carried(p)
+	if carries = carries && c.policy.refuses(v4) == ""; carries {
+		r.Reason += "write the IPv4 address or network that it carries"
+		r.Networks = []netip.Prefix{v4}
+	} else {
+		r.Reason += "write the public address that requests leave your network from"
 	}
-	r.reason += "write the public address that requests leave your network from"
-	f := r.fault(input, &c.policy)
-	f.Suggestion = "use the public egress address of the NAT gateway or load balancer"
+	f := c.policy.fault(r, input)
+	f.Code = CodeNotPublic
+	if !carries {
+		f.Suggestion = "use the public egress address of the NAT gateway or load balancer"
+	}
 	return f
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/ipallow/ipallow/internal/canon"
 )
 
 // A Warning is something about a valid list that its owner may not have
@@ -40,14 +42,14 @@ func Warnings(entries []Entry) []Warning {
 	}
 	items := make([]item, 0, len(entries))
 	for i, e := range entries {
-		if p, ok := canonicalPrefix(e.Prefix); ok {
+		if p, ok := canon.Prefix(e.Prefix); ok {
 			items = append(items, item{p, i})
 		}
 	}
 	// In this order, a prefix that the last uncovered one does not cover is
 	// not covered at all.
 	slices.SortFunc(items, func(a, b item) int {
-		return cmp.Or(comparePrefixes(a.prefix, b.prefix), cmp.Compare(a.index, b.index))
+		return cmp.Or(canon.Compare(a.prefix, b.prefix), cmp.Compare(a.index, b.index))
 	})
 	var warnings []Warning
 	var top item

@@ -1,4 +1,4 @@
-package ipallow
+package entrytext
 
 import (
 	"encoding/binary"
@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ipallow/ipallow/internal/canon"
 )
 
 // The forms that stand for networks and are none: masks, ranges and wildcards, and IPv6 addresses
@@ -14,7 +16,7 @@ import (
 
 // tryMask reads an address and a netmask, with a slash between them or with white space, as
 // routers print them.
-func tryMask(s string) *refusal {
+func tryMask(s string) *Refusal {
 	address, mask, ok := strings.Cut(s, "/")
 	if f := strings.Fields(s); !ok && (len(f) == 2 || len(f) == 3 && (f[1] == "netmask" || f[1] == "mask")) {
 		address, mask = f[0], f[len(f)-1]
@@ -71,7 +73,7 @@ func maskLength(m netip.Addr) (int, bool) {
 var rangeMarks = []string{"-", "\u2010", "\u2011", "\u2012", "\u2013", "\u2014", "\u2212", "..", " to "}
 
 // tryRange reads a-b, also where b is the end of an address only: 203.0.113.1-9.
-func tryRange(s string) *refusal {
+func tryRange(s string) *Refusal {
 	for _, mark := range rangeMarks {
 		from, to, ok := strings.Cut(s, mark)
 		if !ok {
@@ -90,7 +92,7 @@ func tryRange(s string) *refusal {
 			continue
 		}
 		b, ok := rangeEnd(a, to)
-		a = a.Unmap()
+		a = canon.Addr(a)
 		switch {
 		case !ok:
 			return badSyntax("ranges are not read; write the networks that make it up")
@@ -100,8 +102,8 @@ func tryRange(s string) *refusal {
 			return badSyntax("the range ends before it begins; write its networks")
 		}
 		r := badSyntax("ranges are not read; write the networks that make it up", rangeNetworks(a, b)...)
-		if slices.ContainsFunc(r.networks, func(p netip.Prefix) bool { return p.Addr().Is4In6() }) {
-			r.networks = nil // an IPv6 range over IPv4-mapped addresses, which are entries of IPv4
+		if slices.ContainsFunc(r.Networks, func(p netip.Prefix) bool { return p.Addr().Is4In6() }) {
+			r.Networks = nil // an IPv6 range over IPv4-mapped addresses, which are entries of IPv4
 		}
 		return r
 	}
@@ -112,14 +114,14 @@ func tryRange(s string) *refusal {
 func rangeEnd(a netip.Addr, s string) (netip.Addr, bool) {
 	b, err := netip.ParseAddr(s)
 	if err == nil {
-		return b.Unmap(), b.Zone() == ""
+		return canon.Addr(b), b.Zone() == ""
 	}
 	if !a.Is4() {
 		// 2001:db8::1-ff
 		n, err := strconv.ParseUint(s, 16, 16)
 		end := a.As16()
 		end[14], end[15] = byte(n>>8), byte(n)
-		return netip.AddrFrom16(end).Unmap(), err == nil && len(s) <= 4 && !a.Is4In6()
+		return canon.Addr(netip.AddrFrom16(end)), err == nil && len(s) <= 4 && !a.Is4In6()
 	}
 	parts := strings.Split(s, ".")
 	if len(parts) > 3 {
@@ -162,7 +164,7 @@ func rangeNetworks(a, b netip.Addr) []netip.Prefix {
 		}
 		p := netip.PrefixFrom(a, a.BitLen()-min(zeros, size))
 		networks = append(networks, p)
-		last := lastAddr(p)
+		last := canon.Last(p)
 		if last == b {
 			return networks
 		}
@@ -177,7 +179,7 @@ func words(a netip.Addr) (hi, lo uint64) {
 }
 
 // tryWildcard reads 203.0.113.* and the like, and 2001:db8:1:* for the family with colons.
-func tryWildcard(s string) *refusal {
+func tryWildcard(s string) *Refusal {
 	sep, size, most := ".", 8, 4
 	if strings.Contains(s, ":") {
 		sep, size, most = ":", 16, 8
@@ -202,22 +204,5 @@ func tryWildcard(s string) *refusal {
 		return r
 	}
 	zeros := strings.Split(strings.Repeat("0", most-fixed), "")
-	return network(r.reason, strings.Join(append(parts[:fixed:fixed], zeros...), sep), size*fixed)
-}
-
-// carried returns the IPv4 network that the canonical IPv6 prefix p carries: in the last 32 bits
-// (RFC 4291, section 2.5.5.1; RFC 7915, section 2; RFC 6052, section 2.1), or, in the prefix for
-// local use (RFC 8215), around the bits 64 to 71 (RFC 6052, section 2.2, /48).
-func carried(p netip.Prefix) (netip.Prefix, bool) {
-	b := p.Addr().As16()
-	if local := carriers[len(carriers)-1]; local.Contains(p.Addr()) && p.IsSingleIP() &&
-		b[6]|b[7] != 0 && b[8] == 0 && [5]byte(b[11:]) == [5]byte{} {
-		return netip.PrefixFrom(netip.AddrFrom4([4]byte{b[6], b[7], b[9], b[10]}), 32), true
-	}
-	for _, c := range carriers {
-		if c.Contains(p.Addr()) && p.Bits() >= 96 {
-			return netip.PrefixFrom(netip.AddrFrom4([4]byte(b[12:])), p.Bits()-96), true
-		}
-	}
-	return netip.Prefix{}, false
+	return network(r.Reason, strings.Join(append(parts[:fixed:fixed], zeros...), sep), size*fixed)
 }

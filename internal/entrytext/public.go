@@ -1,10 +1,11 @@
-package ipallow
+package entrytext
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/ipallow/ipallow/internal/canon"
 )
 
 // nonPublicRanges are the addresses that can never be a client's public address, from the IANA
@@ -58,10 +59,10 @@ var nonPublicSpans = func() (spans [][2]netip.Addr) {
 		prefix netip.Prefix
 		what   string
 	}) int {
-		return comparePrefixes(a.prefix, b.prefix)
+		return canon.Compare(a.prefix, b.prefix)
 	})
 	for _, r := range ranges {
-		first, last := r.prefix.Addr(), lastAddr(r.prefix)
+		first, last := r.prefix.Addr(), canon.Last(r.prefix)
 		if n := len(spans); n > 0 && first.BitLen() == spans[n-1][1].BitLen() && first.Compare(spans[n-1][1].Next()) <= 0 {
 			if spans[n-1][1].Less(last) {
 				spans[n-1][1] = last
@@ -73,35 +74,18 @@ var nonPublicSpans = func() (spans [][2]netip.Addr) {
 	return spans
 }()
 
-// lastAddr is the highest address in p.
-func lastAddr(p netip.Prefix) netip.Addr {
-	if p.Addr().Is4() {
-		b := p.Addr().As4()
-		binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])|uint32(1<<(32-p.Bits())-1))
-		return netip.AddrFrom4(b)
-	}
-	b := p.Addr().As16()
-	hi, lo := ^uint64(0)>>p.Bits(), ^uint64(0)
-	if p.Bits() > 64 {
-		lo >>= p.Bits() - 64
-	}
-	binary.BigEndian.PutUint64(b[:8], binary.BigEndian.Uint64(b[:8])|hi)
-	binary.BigEndian.PutUint64(b[8:], binary.BigEndian.Uint64(b[8:])|lo)
-	return netip.AddrFrom16(b)
-}
-
-// isNonPublic reports whether no address in the canonical prefix p can be a client's public address.
-func isNonPublic(p netip.Prefix) bool {
+// NonPublic reports whether no address in the canonical prefix p can be a client's public address.
+func NonPublic(p netip.Prefix) bool {
 	first := p.Addr()
 	i, found := slices.BinarySearchFunc(nonPublicSpans, first, func(s [2]netip.Addr, a netip.Addr) int { return s[0].Compare(a) })
 	if !found {
 		i--
 	}
-	return i >= 0 && !nonPublicSpans[i][1].Less(first) && !nonPublicSpans[i][1].Less(lastAddr(p))
+	return i >= 0 && !nonPublicSpans[i][1].Less(first) && !nonPublicSpans[i][1].Less(canon.Last(p))
 }
 
-// nonPublicName says what the prefix p, which is not public, is part of or made of.
-func nonPublicName(p netip.Prefix) string {
+// NonPublicName says what the prefix p, which is not public, is part of or made of.
+func NonPublicName(p netip.Prefix) string {
 	var parts []string
 	for _, r := range nonPublicRanges {
 		if r.prefix.Bits() <= p.Bits() && r.prefix.Contains(p.Addr()) {
@@ -112,4 +96,21 @@ func nonPublicName(p netip.Prefix) string {
 		}
 	}
 	return strings.Join(parts, " and ")
+}
+
+// Carried returns the IPv4 network that the canonical IPv6 prefix p carries: in the last 32 bits
+// (RFC 4291, section 2.5.5.1; RFC 7915, section 2; RFC 6052, section 2.1), or, in the prefix for
+// local use (RFC 8215), around the bits 64 to 71 (RFC 6052, section 2.2, /48).
+func Carried(p netip.Prefix) (netip.Prefix, bool) {
+	b := p.Addr().As16()
+	if local := carriers[len(carriers)-1]; local.Contains(p.Addr()) && p.IsSingleIP() &&
+		b[6]|b[7] != 0 && b[8] == 0 && [5]byte(b[11:]) == [5]byte{} {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{b[6], b[7], b[9], b[10]}), 32), true
+	}
+	for _, c := range carriers {
+		if c.Contains(p.Addr()) && p.Bits() >= 96 {
+			return netip.PrefixFrom(netip.AddrFrom4([4]byte(b[12:])), p.Bits()-96), true
+		}
+	}
+	return netip.Prefix{}, false
 }
