@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/ipallow/ipallow/internal/canon"
 )
 
 // maxAddrText is the length of the longest text of an IP address: IPv6 with
@@ -101,7 +103,7 @@ func parseIPv6(s string) (netip.Addr, bool) {
 	if err != nil || !addr.Is6() {
 		return netip.Addr{}, false
 	}
-	return addr.Unmap(), true
+	return canon.Addr(addr), true
 }
 
 // isZone reports whether s can be a zone. RFC 4007 leaves their names to the

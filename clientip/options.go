@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/ipallow/ipallow/internal/canon"
 )
 
 // A Mode says where a client's address is read. The zero Mode is Peer.
@@ -231,16 +233,14 @@ func canonicalProxy(p netip.Prefix) (_ netip.Prefix, reason string) {
 	if !p.IsValid() {
 		return p, "not a valid prefix; make it with netip.ParsePrefix or netip.MustParsePrefix"
 	}
-	if addr := p.Addr(); addr.Is4In6() {
-		if p.Bits() < 96 {
-			return p, "an IPv4-mapped prefix needs a length of /96 or longer; write it as IPv4"
-		}
-		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-96)
+	p, ok := canon.Unmap(p)
+	if !ok {
+		return p, "an IPv4-mapped prefix needs a length of /96 or longer; write it as IPv4"
 	}
 	if p.Bits() == 0 {
 		return p, "every address would be a trusted proxy; name the proxies' own networks, or count with TrustedHops and TrustAnyPeer"
 	}
-	if m := p.Masked(); m != p {
+	if m, _ := canon.Prefix(p); m != p {
 		single := netip.PrefixFrom(p.Addr(), p.Addr().BitLen())
 		return p, fmt.Sprintf("host bits are set; write %v for the network or %v for the address", m, single)
 	}

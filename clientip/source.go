@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/ipallow/ipallow/internal/canon"
 )
 
 const (
@@ -100,7 +102,7 @@ func (s *Source) FromValues(remoteAddr string, values []string) Result {
 func (s *Source) FromAddrPort(peer netip.AddrPort, values [][]byte) Result {
 	res := Result{Reason: PeerWithoutAddress}
 	if addr := peer.Addr(); addr.IsValid() {
-		res = Result{Addr: addr.Unmap().WithZone(""), Reason: Found}
+		res = Result{Addr: canon.Addr(addr), Reason: Found}
 	}
 	if !s.trusts(res) {
 		return res

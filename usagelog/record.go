@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/internal/canon"
 )
 
 // Limits of a record's text fields, in bytes of UTF-8. [Record.Normalize] cuts
@@ -103,7 +104,7 @@ func (r Record) Normalize() Record {
 	if r.Status < 100 || r.Status > 999 {
 		r.Status = 0
 	}
-	r.ClientAddr = r.ClientAddr.Unmap().WithZone("")
+	r.ClientAddr = canon.Addr(r.ClientAddr)
 	if r.Verdict > ipallow.Unrestricted {
 		r.Verdict = ipallow.Denied
 	}

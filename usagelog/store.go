@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/internal/canon"
 )
 
 var (
@@ -128,16 +129,13 @@ func ParseNetwork(s string) (p netip.Prefix, ok bool) {
 		if err != nil || addr.Zone() != "" {
 			return netip.Prefix{}, false
 		}
-		addr = addr.Unmap()
+		addr = canon.Addr(addr)
 		return netip.PrefixFrom(addr, addr.BitLen()), true
 	}
-	if p.Addr().Is4In6() {
-		if p.Bits() < 96 {
-			return netip.Prefix{}, false
-		}
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	if _, ok = canon.Unmap(p); !ok {
+		return netip.Prefix{}, false
 	}
-	return p.Masked(), true
+	return canon.Prefix(p)
 }
 
 // An Outcome is what an allowlist made of a request with a key. The zero Outcome

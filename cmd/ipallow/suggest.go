@@ -15,6 +15,7 @@ import (
 
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/cmd/internal/alike"
+	"github.com/ipallow/ipallow/cmd/internal/canon"
 	"github.com/ipallow/ipallow/cmd/internal/reqlog"
 	"github.com/ipallow/ipallow/cmd/internal/suggest"
 	"github.com/ipallow/ipallow/cmd/internal/visible"
@@ -153,7 +154,7 @@ func (t *traffic) worker(int) func([]byte, netip.Addr) {
 			m = map[netip.Addr]int64{}
 			mine[string(key)] = m
 		}
-		addr = addr.Unmap().WithZone("")
+		addr = canon.Addr(addr)
 		if _, ok := m[addr]; !ok && t.pairs.Add(1) > maxPairs {
 			t.full.Store(true)
 			return

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/ipallow/ipallow/cmd/internal/canon"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 )
 
@@ -24,7 +25,7 @@ func (h *handler) getAddresses(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	caller := h.actor(r).Addr.Unmap().WithZone("")
+	caller := canon.Addr(h.actor(r).Addr)
 	view := func(list []manage.SeenAddress, n int, requests int64) useView {
 		for i := range list {
 			list[i].Caller = list[i].Addr == caller

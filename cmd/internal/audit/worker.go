@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/canon"
 )
 
 // The bounds of what a worker remembers.
@@ -119,9 +120,9 @@ func (w *worker) record(key []byte, addr netip.Addr) {
 	u.counts[v]++
 	switch v {
 	case ipallow.Allowed:
-		u.used(addr.Unmap().WithZone(""))
+		u.used(canon.Addr(addr))
 	case ipallow.Denied:
-		w.denied(addr.Unmap().WithZone(""))
+		w.denied(canon.Addr(addr))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ipallow/ipallow/cmd/internal/canon"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -68,7 +69,7 @@ func hops(addresses []string, client netip.Addr) int {
 			withPort, _ := netip.ParseAddrPort(text)
 			addr = withPort.Addr()
 		}
-		if addr.Unmap().WithZone("") == client {
+		if canon.Addr(addr) == client {
 			return n
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/ipallow/ipallow/cmd/internal/canon"
 	"golang.org/x/time/rate"
 )
 
@@ -91,7 +92,7 @@ func delay(l *rate.Limiter, now time.Time) time.Duration {
 // caller returns what is counted by: the IPv4 address, the IPv6 /64 that a single
 // host commonly has, or the zero Prefix for all clients without an address.
 func caller(addr netip.Addr) netip.Prefix {
-	addr = addr.Unmap().WithZone("")
+	addr = canon.Addr(addr)
 	bits := addr.BitLen()
 	if addr.Is6() {
 		bits = 64

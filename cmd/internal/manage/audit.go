@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/ipallow/ipallow/cmd/internal/canon"
 )
 
 // record adds a change to the audit trail, and to the outbox where there is
@@ -34,7 +36,7 @@ const insertAudit = `INSERT INTO audit (time, actor, addr, action, key_id, key_n
 
 // addr returns the actor's address as it is stored.
 func (a Actor) addr() string {
-	if addr := a.Addr.Unmap().WithZone(""); addr.IsValid() {
+	if addr := canon.Addr(a.Addr); addr.IsValid() {
 		return addr.String()
 	}
 	return ""

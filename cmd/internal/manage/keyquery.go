@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ipallow/ipallow/cmd/internal/canon"
 	"modernc.org/sqlite"
 )
 
@@ -172,7 +173,7 @@ func (s *Service) conditions(q *KeyQuery) (where []string, args []any) {
 // network returns the network that the text is, or that of a single address.
 func network(text string) (netip.Prefix, bool) {
 	if a, err := netip.ParseAddr(text); err == nil {
-		a = a.Unmap().WithZone("")
+		a = canon.Addr(a)
 		return netip.PrefixFrom(a, a.BitLen()), true
 	}
 	p, err := netip.ParsePrefix(text)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/canon"
 )
 
 // A rule is what decides about a key's requests: everybody is served without a
@@ -55,7 +56,7 @@ func (s *Service) lockout(ctx context.Context, by Actor, id string, inForce, nex
 		return nil, fmt.Errorf("%w: %w", ErrLockoutUnknown, err)
 	}
 	was, will := inForce.serves(), next.serves()
-	caller := by.Addr.Unmap().WithZone("")
+	caller := canon.Addr(by.Addr)
 	if i := slices.IndexFunc(seen, func(a SeenAddress) bool { return a.Addr == caller && a.Served > 0 }); i >= 0 {
 		seen[i].Caller = true
 	} else if s.isClient(caller) {

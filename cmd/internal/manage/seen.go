@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/ipallow/ipallow/cmd/internal/canon"
 )
 
 // Seen returns from where requests with the key came lately.
@@ -66,7 +68,7 @@ func (s *Service) seenAddresses(ctx context.Context, id string) ([]SeenAddress, 
 	at := make(map[netip.Addr]int, len(seen))
 	out := make([]SeenAddress, 0, len(seen))
 	for _, a := range seen {
-		a.Addr = a.Addr.Unmap().WithZone("")
+		a.Addr = canon.Addr(a.Addr)
 		a.Caller = false
 		if !a.Addr.IsValid() {
 			continue

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/canon"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 )
 
@@ -69,7 +70,7 @@ func (p *Page) allowlistForm(w http.ResponseWriter, r *http.Request, s *session)
 	}
 	v := &editorView{Key: key, Draft: p.draftOf(r, list.Entries), Tag: list.Tag}
 	if add, err := netip.ParseAddr(r.URL.Query().Get("add")); err == nil && key.Active() {
-		add = add.Unmap().WithZone("")
+		add = canon.Addr(add)
 		if ipallow.Compile(list.Entries).Contains(add) {
 			s.tell(notice{Text: add.String() + " is in the list already: a request from there is served."})
 		} else {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/canon"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 )
 
@@ -87,7 +88,7 @@ func (p *Page) acceptable(addr netip.Addr) bool {
 func (d *draft) addAll(addrs string) {
 	for a := range strings.SplitSeq(addrs, ",") {
 		addr, err := netip.ParseAddr(a)
-		if err != nil || d.contains(addr.Unmap().WithZone("")) || slices.ContainsFunc(d.Rows, func(r row) bool { return r.Entry == a }) {
+		if err != nil || d.contains(canon.Addr(addr)) || slices.ContainsFunc(d.Rows, func(r row) bool { return r.Entry == a }) {
 			continue
 		}
 		for i := range d.Rows {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/canon"
 )
 
 // MaxExact is how many different addresses the exact search takes. Where there
@@ -97,7 +98,7 @@ func canonical(seen []Seen) []Seen {
 	all := make([]Seen, 0, len(seen))
 	for _, s := range seen {
 		if s.Addr.IsValid() {
-			all = append(all, Seen{s.Addr.Unmap().WithZone(""), s.Requests})
+			all = append(all, Seen{canon.Addr(s.Addr), s.Requests})
 		}
 	}
 	slices.SortFunc(all, func(a, b Seen) int { return a.Addr.Compare(b.Addr) })
