@@ -292,8 +292,11 @@ type running interface {
 
 // runUntil runs a server until ctx ends. If that was by SIGTERM, which is how
 // a supervisor stops it, the server goes on for drain while /readyz says that it should get
-// no more requests: whoever sends them needs time to notice.
+// no more requests: whoever sends them needs time to notice. A second signal cuts off what
+// runs; what was answered is kept all the same.
 func runUntil(ctx context.Context, s running, drain time.Duration, logger *slog.Logger, out io.Writer) error {
+	hurry, ended := secondSignal()
+	defer ended()
 	fmt.Fprint(out, s.Banner())
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -317,16 +320,37 @@ func runUntil(ctx context.Context, s running, drain time.Duration, logger *slog.
 			logger.Info("draining: /readyz says 503, requests are still answered", "for", drain)
 			select {
 			case <-time.After(drain):
+			case <-hurry.Done():
 			case err = <-s.Failed():
 			}
 		}
 		logger.Info("stopping")
 	case err = <-s.Failed():
 	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+	stop, cancel := context.WithTimeout(hurry, stopWithin)
 	defer cancel()
 	if e := s.Close(stop); err == nil {
 		err = e
 	}
 	return err
+}
+
+// secondSignal returns a context that the second signal to stop ends. A third one ends
+// the program where it stands, as it would without this.
+func secondSignal() (ctx context.Context, end context.CancelFunc) {
+	ctx, end = context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		defer end()
+		defer signal.Stop(signals)
+		for range 2 {
+			select {
+			case <-signals:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, end
 }

@@ -32,7 +32,7 @@ func main() {
 }
 
 // untilSignal returns a context that a signal to stop ends, with the signal as its
-// cause. A second signal ends the program at once.
+// cause. A second signal ends the program at once, unless what it runs takes signals too.
 func untilSignal(parent context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)

@@ -34,7 +34,7 @@ has rights in that NATS account is trusted with every key, unless "ipallowd
 fleet init" made the servers' configuration and this node's --nats-nkey.
 
 SIGTERM makes it unready (/readyz), and it goes on to answer for --drain before it
-stops. Every flag can be given by the environment: --admin-listen is
+stops. A second signal cuts off what still runs. Every flag can be given by the environment: --admin-listen is
 IPALLOWD_ADMIN_LISTEN. The administrator's token comes from
 IPALLOWD_ADMIN_TOKEN, or is made at the first start into DATA/admin-token.`,
 		Example: `  ipallowd serve

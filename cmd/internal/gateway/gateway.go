@@ -21,7 +21,7 @@ import (
 // zero Gateway is not usable. Its methods may be called from any number of
 // goroutines.
 type Gateway struct {
-	// None of the fields is written after New, but lostAt.
+	// None of the fields is written after New, but the last two.
 	ring        *keyring.Ring
 	engine      *ipallow.Engine
 	loaded      func() bool // nil: from the beginning
@@ -35,7 +35,8 @@ type Gateway struct {
 	logger      *slog.Logger
 	observe     func(Event)
 
-	lostAt atomic.Int64 // Unix seconds of the last warning about a lost record
+	lostAt  atomic.Int64 // Unix seconds of the last warning about a lost record
+	serving atomic.Int64 // requests that have no record yet
 }
 
 // New returns a Gateway. The error joins every fault of the options.
@@ -68,9 +69,20 @@ func New(opts Options) (*Gateway, error) {
 // Source returns the source of client addresses that the options gave.
 func (g *Gateway) Source() *clientip.Source { return g.source }
 
-// Close hands what is summed up to the log, and closes the idle connections to the
-// upstream.
+// finishWithin is how long Close waits for requests that were told to end.
+const finishWithin = 3 * time.Second
+
+// Close waits until the requests whose contexts have ended have their records, hands
+// what is summed up to the log, and closes the idle connections to the upstream. It is
+// called after the server was shut down, which does not wait for connections that have
+// changed their protocol, nor for the requests that it cuts off.
 func (g *Gateway) Close() {
+	for end := time.Now().Add(finishWithin); g.serving.Load() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			g.logger.Error("requests do not end: they have no usage records", "requests", g.serving.Load())
+			break
+		}
+	}
 	g.flood.flush()
 	if g.proxy != nil {
 		g.proxy.transport.CloseIdleConnections()
@@ -79,6 +91,8 @@ func (g *Gateway) Close() {
 
 // ServeHTTP answers a request and records it.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.serving.Add(1)
+	defer g.serving.Add(-1)
 	x := &exchange{
 		ResponseWriter: w,
 		gate:           g,

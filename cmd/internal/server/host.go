@@ -37,6 +37,9 @@ type host struct {
 	certificate *certificate // nil: plain HTTP
 	names       []string     // of the second listener; see localNames
 
+	requests context.Context // all that are being answered
+	cutOff   context.CancelFunc
+
 	listeners []net.Listener
 	bounds    []*boundListener
 	servers   []stopper
@@ -53,7 +56,8 @@ type stopper interface {
 }
 
 func newHost(cfg Config, logger *slog.Logger) host {
-	return host{cfg: cfg, logger: logger, failed: make(chan error, 4)}
+	requests, cutOff := context.WithCancel(context.Background())
+	return host{cfg: cfg, logger: logger, failed: make(chan error, 4), requests: requests, cutOff: cutOff}
 }
 
 // newGateway makes the gateway. Loaded and usable are gateway.Options'.
@@ -122,6 +126,7 @@ func (s *host) serveHTTP(l net.Listener, name string, handler http.Handler, read
 	srv := &http.Server{
 		Handler: s.farewell(handler), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		BaseContext:                  func(net.Listener) context.Context { return s.requests },
 		DisableGeneralOptionsHandler: true, // OPTIONS * is a request like any other
 		ErrorLog:                     slog.NewLogLogger(s.logger.With("server", name).Handler(), slog.LevelDebug),
 	}
@@ -187,8 +192,8 @@ func (s *host) Addrs() []net.Addr {
 	return addrs
 }
 
-// Close finishes the requests that are being answered, as long as ctx allows,
-// writes what is waiting, and closes everything.
+// Close finishes the requests that are being answered, as long as ctx allows, cuts off
+// the others and WebSockets, writes what is waiting, and closes everything.
 func (s *host) Close(ctx context.Context) error {
 	s.once.Do(func() {
 		s.ready.Store(false)
@@ -201,6 +206,7 @@ func (s *host) Close(ctx context.Context) error {
 			})
 		}
 		wg.Wait()
+		s.cutOff()
 		var errs []error
 		for i := len(s.closers) - 1; i >= 0; i-- {
 			errs = append(errs, s.closers[i](ctx))
