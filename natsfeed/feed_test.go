@@ -96,22 +96,11 @@ func TestBatchesAreAtomic(t *testing.T) {
 	require.Equal(t, uint64(2), feed.Status().Batches)
 }
 
-// A numbered message is one with its number in the session.
-type numbered struct {
-	jetstream.Msg
-	meta jetstream.MsgMetadata
-}
-
-func (m *numbered) Metadata() (*jetstream.MsgMetadata, error) { return &m.meta, nil }
-func (m *numbered) Subject() string                           { return "$KV.allowlists.key.1" }
-func (m *numbered) Headers() nats.Header                      { return nil }
-func (m *numbered) Data() []byte                              { return nil }
-
 // A client that is too slow drops messages, which nobody sends again.
 func TestLeftOutMessage(t *testing.T) {
 	s := &session{in: make(chan message, 8), quit: make(chan struct{}), faults: make(chan error, 1)}
-	number := func(n uint64) *numbered {
-		return &numbered{meta: jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Consumer: n, Stream: n + 10}}}
+	number := func(n uint64) *nats.Msg {
+		return &nats.Msg{Subject: "$KV.allowlists.key.1", Reply: fmt.Sprintf("$JS.ACK.KV_allowlists.c.1.%d.%d.0.0", n+10, n), Sub: new(nats.Subscription)}
 	}
 	s.handle(number(1))
 	s.handle(number(2))

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -36,6 +37,39 @@ func put(t testing.TB, kv jetstream.KeyValue, name string, data []byte) uint64 {
 	rev, err := kv.Put(within(t), name, data)
 	require.NoError(t, err)
 	return rev
+}
+
+// An empty value with the headers of the server's own word is a faulty value, and
+// ends nothing: neither for a feed with a consumer that it makes, nor with one that
+// was made for it.
+func TestValueThatLooksLikeStatus(t *testing.T) {
+	t.Parallel()
+	n := startAccounts(t, "a")
+	js := connect(t, n.as("bucket"))
+	kv := makeBucket(t, js, jetstream.KeyValueConfig{})
+	keys := keysOf(5)
+	restrict(t, kv, keys)
+	require.NoError(t, CreateConsumer(within(t), js, bucketName, "a"))
+	one, two := newEngine(), newEngine()
+	feeds := []*Feed{follow(t, one, js, Options{}), follow(t, two, inAccount(t, n.as("a")), Options{Consumer: "a"})}
+	before := lists(one)
+	for _, status := range []string{"100", "400", "404", "408", "409", "423", "503"} {
+		for _, text := range []string{"Consumer Deleted", "Server Shutdown", "Leadership Change", "Idle Heartbeat", ""} {
+			msg := nats.NewMsg("$KV." + bucketName + "." + keys[0])
+			msg.Header = nats.Header{"Status": {status}, "Description": {text}, "Nats-Consumer-Stalled": {"$KV." + bucketName + "." + keys[1]}}
+			_, err := js.PublishMsg(within(t), msg)
+			require.NoError(t, err)
+		}
+	}
+	last := publish(t, kv, keys[1], "203.0.113.99")
+	for i, feed := range feeds {
+		reach(t, feed, last)
+		require.Equal(t, uint64(1), feed.Status().Sessions, "feed %d", i)
+		require.NotZero(t, feed.Status().Faulty)
+	}
+	before[keys[1]] = "203.0.113.99/32"
+	require.Equal(t, before, lists(one))
+	require.Equal(t, before, lists(two))
 }
 
 func TestPoisonedValueKeepsTheList(t *testing.T) {

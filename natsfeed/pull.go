@@ -17,11 +17,14 @@ const pullExpires = 30 * time.Second
 
 // A puller asks a consumer for messages, one request after the other.
 //
-// jetstream's Consume does more, and needs the right to ask for the consumer's
-// state, in the queue that all nodes share.
+// jetstream's Consume needs the right to ask for the consumer's state, in the queue
+// that all nodes share, and takes an empty value with a header Status for word of
+// the server's. Here a value is what comes with a reply subject, which the server
+// writes.
 type puller struct {
 	f       *Feed
 	s       *session
+	next    string // where messages are asked for
 	sub     *nats.Subscription
 	inbox   string
 	request []byte
@@ -31,9 +34,9 @@ type puller struct {
 	stopped atomic.Bool
 }
 
-// pull begins to hand the messages of Options.Consumer to the session.
-func (f *Feed) pull(s *session) (*puller, error) {
-	p := &puller{f: f, s: s, inbox: f.nc.NewInbox()}
+// pull begins to hand the messages of a consumer to the session.
+func (f *Feed) pull(s *session, consumer string) (*puller, error) {
+	p := &puller{f: f, s: s, next: f.nextSubject(consumer), inbox: f.nc.NewInbox()}
 	var err error
 	p.request, err = json.Marshal(map[string]any{
 		"batch": pullMessages, "max_bytes": pullBytes, "expires": pullExpires, "idle_heartbeat": f.o.Heartbeat,
@@ -64,7 +67,7 @@ func (p *puller) Stop() {
 
 func (p *puller) ask() error {
 	p.left = pullMessages
-	return p.f.nc.PublishRequest(p.f.nextSubject(p.f.o.Consumer), p.inbox, p.request)
+	return p.f.nc.PublishRequest(p.next, p.inbox, p.request)
 }
 
 // silent is called when nothing has come for two heartbeats.
@@ -86,8 +89,8 @@ func (p *puller) take(m *nats.Msg) {
 		return
 	}
 	p.silence.Reset(2 * p.f.o.Heartbeat)
-	status, text := m.Header.Get("Status"), m.Header.Get("Description")
-	if len(m.Data) == 0 && status != "" {
+	if m.Reply == "" { // word of the server's; a value may have any header
+		status, text := m.Header.Get("Status"), m.Header.Get("Description")
 		switch {
 		case status == "100": // a heartbeat
 			return
@@ -99,15 +102,7 @@ func (p *puller) take(m *nats.Msg) {
 		}
 		p.left = 0
 	} else {
-		meta, err := m.Metadata()
-		if err != nil {
-			p.s.fail(fmt.Errorf("natsfeed: a message without metadata: %w", err))
-			return
-		}
-		p.s.arrived(meta.Sequence.Consumer, message{
-			name: nameOf(m.Subject), seq: meta.Sequence.Stream, time: meta.Timestamp,
-			pending: meta.NumPending, data: m.Data,
-		}, m.Header)
+		p.s.handle(m)
 		p.f.received.Add(1)
 		p.left--
 	}

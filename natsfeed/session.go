@@ -121,7 +121,7 @@ func (f *Feed) consume(ctx context.Context, s *session, stream string, whole boo
 		if _, err := f.reset(rctx, f.o.Consumer, first); err != nil {
 			return nil, f.requestFailed(ctx, err)
 		}
-		p, err := f.pull(s)
+		p, err := f.pull(s, f.o.Consumer)
 		if err != nil {
 			return nil, fmt.Errorf("natsfeed: consume: %w", err)
 		}
@@ -139,14 +139,11 @@ func (f *Feed) consume(ctx context.Context, s *session, stream string, whole boo
 	if err != nil {
 		return nil, f.requestFailed(ctx, fmt.Errorf("natsfeed: create a consumer: %w", err))
 	}
-	consuming, err := cons.Consume(func(msg jetstream.Msg) { s.handle(msg); f.received.Add(1) },
-		jetstream.PullMaxMessagesWithBytesLimit(pullMessages, pullBytes),
-		jetstream.PullHeartbeat(f.o.Heartbeat),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { s.fail(err) }))
+	p, err := f.pull(s, cons.CachedInfo().Name)
 	if err != nil {
 		return nil, fmt.Errorf("natsfeed: consume: %w", err)
 	}
-	return func() { consuming.Stop(); f.discard(stream, cons) }, nil
+	return func() { p.Stop(); f.discard(stream, cons) }, nil
 }
 
 // follow takes messages and checks until something is wrong.
@@ -225,16 +222,16 @@ func (s *session) dequeued(batch []message) {
 
 // handle is called by nats.go with each message. It blocks while the feed is
 // busy, which stops the server too.
-func (s *session) handle(msg jetstream.Msg) {
-	meta, err := msg.Metadata()
+func (s *session) handle(m *nats.Msg) {
+	meta, err := m.Metadata()
 	if err != nil {
 		s.fail(fmt.Errorf("natsfeed: a message without metadata: %w", err))
 		return
 	}
 	s.arrived(meta.Sequence.Consumer, message{
-		name: nameOf(msg.Subject()), seq: meta.Sequence.Stream, time: meta.Timestamp,
-		pending: meta.NumPending, data: msg.Data(),
-	}, msg.Headers())
+		name: nameOf(m.Subject), seq: meta.Sequence.Stream, time: meta.Timestamp,
+		pending: meta.NumPending, data: m.Data,
+	}, m.Header)
 }
 
 // arrived is called with each message and its number in the consumer's order.

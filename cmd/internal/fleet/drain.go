@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
@@ -81,8 +82,9 @@ type Drain struct {
 }
 
 // NewDrain begins to bring records into the store as soon as the server is the
-// fleet's owner, and until it is not any more, and marks the ring's keys as used. Messages that cannot be read are kept in the directory, which is
-// made when it is needed.
+// fleet's owner, and until it is not any more, and marks the ring's keys as used.
+// Messages that cannot be read are kept in the directory, which is made when it is
+// needed.
 func NewDrain(link *Link, owner Ownership, store usagelog.Store, ring *keyring.Ring, dir string) *Drain {
 	d := &Drain{link: link, owner: owner, store: store, ring: ring, dir: dir}
 	d.loop = loop{link: link, name: "the usage stream", session: d.session, note: d.note}
@@ -130,43 +132,37 @@ func (d *Drain) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	in := make(chan jetstream.Msg, drainMessages)
-	quit := make(chan struct{})
-	defer close(quit)
-	faults := make(chan error, 1)
-	consuming, err := cons.Consume(func(m jetstream.Msg) {
-		select {
-		case in <- m:
-		case <-quit:
-		}
-	}, jetstream.PullMaxMessagesWithBytesLimit(drainMessages, drainBytes), jetstream.PullHeartbeat(time.Second),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			select {
-			case faults <- err:
-			default:
-			}
-		}))
+	pull, err := newPull(d.link.nc, d.link.cfg.usageStream(), cons.CachedInfo().Name)
 	if err != nil {
-		return fmt.Errorf("consume: %w", err)
+		return fmt.Errorf("pull usage records: %w", err)
 	}
-	defer consuming.Stop()
+	defer pull.stop()
 	d.note(nil)
 	check := time.NewTicker(checkEvery)
 	defer check.Stop()
 	var silent checked
 	for {
 		select {
-		case m := <-in:
-			if err := d.take(ctx, more(m, in)); err != nil {
+		case m := <-pull.in:
+			batch, err := pull.batch(m)
+			if err != nil {
+				return fmt.Errorf("pull usage records: %w", err)
+			}
+			if len(batch) == 0 {
+				continue
+			}
+			if err := d.take(ctx, batch); err != nil {
 				return err
 			}
 			silent.moved = true
+		case <-pull.silence.C:
+			if err := pull.quiet(); err != nil {
+				return fmt.Errorf("pull usage records: %w", err)
+			}
 		case <-check.C:
 			if err := d.check(ctx, cons, &silent); err != nil {
 				return err
 			}
-		case err := <-faults:
-			return fmt.Errorf("consume: %w", err)
 		case <-d.owner.Lost():
 			return errNotOwner
 		case <-ctx.Done():
@@ -218,20 +214,6 @@ func (d *Drain) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	return cons, nil
 }
 
-// more returns the message and those that have come meanwhile.
-func more(m jetstream.Msg, in <-chan jetstream.Msg) []jetstream.Msg {
-	batch := []jetstream.Msg{m}
-	for len(batch) < drainMessages {
-		select {
-		case m := <-in:
-			batch = append(batch, m)
-		default:
-			return batch
-		}
-	}
-	return batch
-}
-
 // checked is how often in a row there were messages and none came.
 type checked struct {
 	moved bool
@@ -261,16 +243,16 @@ func (d *Drain) check(ctx context.Context, cons jetstream.Consumer, c *checked) 
 }
 
 // take stores the records of messages and acknowledges them.
-func (d *Drain) take(ctx context.Context, batch []jetstream.Msg) error {
+func (d *Drain) take(ctx context.Context, batch []*nats.Msg) error {
 	var records []usagelog.Record
-	var good []jetstream.Msg
+	var good []*nats.Msg
 	for i, m := range batch {
-		all, err := unpack(records, m.Data())
+		all, err := unpack(records, m.Data)
 		if err != nil {
 			d.quarantine(m, err)
 			continue
 		}
-		own(d.link.cfg.originOf(m.Subject()), all[len(records):], time.Now())
+		own(d.link.cfg.originOf(m.Subject), all[len(records):], time.Now())
 		records, good = all, append(good, m)
 		if len(records) < drainRecords && i < len(batch)-1 {
 			continue
@@ -289,7 +271,7 @@ func (d *Drain) take(ctx context.Context, batch []jetstream.Msg) error {
 // save stores records, however long that takes, and acknowledges their
 // messages. The stream is told meanwhile that all is well with these and with
 // those that wait.
-func (d *Drain) save(ctx context.Context, records []usagelog.Record, good, waiting []jetstream.Msg) error {
+func (d *Drain) save(ctx context.Context, records []usagelog.Record, good, waiting []*nats.Msg) error {
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		sctx, cancel := context.WithTimeout(ctx, storeTimeout)
 		err := d.store.Append(sctx, records)
@@ -301,7 +283,7 @@ func (d *Drain) save(ctx context.Context, records []usagelog.Record, good, waiti
 			break
 		}
 		d.note(fmt.Errorf("usage records cannot be stored and stay in the stream: %w", err))
-		for _, list := range [][]jetstream.Msg{good, waiting} {
+		for _, list := range [][]*nats.Msg{good, waiting} {
 			for _, m := range list {
 				_ = m.InProgress() // or it comes again, and is recognised
 			}
@@ -344,23 +326,23 @@ func (d *Drain) mark(records []usagelog.Record) {
 
 // quarantine puts a message aside that cannot be read, so that it holds up no
 // other one.
-func (d *Drain) quarantine(m jetstream.Msg, reason error) {
-	what := m.Subject()
+func (d *Drain) quarantine(m *nats.Msg, reason error) {
+	what := m.Subject
 	file := "unnumbered.msg"
 	if meta, err := m.Metadata(); err == nil {
-		what = fmt.Sprintf("message %d of stream %s (%s)", meta.Sequence.Stream, meta.Stream, m.Subject())
+		what = fmt.Sprintf("message %d of stream %s (%s)", meta.Sequence.Stream, meta.Stream, m.Subject)
 		file = fmt.Sprintf("%d-%d.msg", meta.Timestamp.UnixNano(), meta.Sequence.Stream)
 	}
 	if errors.Is(reason, errNewer) {
 		d.later(m, what, reason)
 		return
 	}
-	node := d.link.cfg.originOf(m.Subject())
+	node := d.link.cfg.originOf(m.Subject)
 	file = fileOf(node) + file
 	kept := filepath.Join(d.dir, file)
 	err := errQuarantineFull
 	if !d.said.full(node, false) {
-		err = d.keep(node, file, m.Data())
+		err = d.keep(node, file, m.Data)
 	}
 	switch {
 	case errors.Is(err, errQuarantineFull):
@@ -378,15 +360,15 @@ func (d *Drain) quarantine(m jetstream.Msg, reason error) {
 		s.Damaged++
 		s.Last = fmt.Sprintf("%s: %v", what, reason)
 	})
-	if err := m.TermWithReason("it does not hold usage records"); err != nil {
+	if err := m.Term(); err != nil {
 		d.link.logger.Warn("a message that cannot be read will come again", "error", err)
 	}
 }
 
 // later has a message come again after a while. Nothing of it is lost, and it
 // holds up no other one.
-func (d *Drain) later(m jetstream.Msg, what string, reason error) {
-	node := d.link.cfg.originOf(m.Subject())
+func (d *Drain) later(m *nats.Msg, what string, reason error) {
+	node := d.link.cfg.originOf(m.Subject)
 	if unsaid, ok := d.said.say(node); ok {
 		d.link.logger.Warn("a usage message waits in the stream", "node", node, "message", what, "error", reason, "others_since_last_line", unsaid)
 	}

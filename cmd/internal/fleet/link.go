@@ -90,6 +90,7 @@ type Link struct {
 func Connect(cfg Config, name string, logger *slog.Logger) (*Link, error) {
 	logger = logger.With("nats", name)
 	l := &Link{cfg: cfg, logger: logger}
+	said := new(complaints) // a gateway's messages may have headers that cannot be read, one in each
 	l.line, l.cut = context.WithCancel(context.Background())
 	opts := append(natsfeed.ConnOptions(),
 		nats.Name("ipallowd "+name),
@@ -101,7 +102,11 @@ func Connect(cfg Config, name string, logger *slog.Logger) (*Link, error) {
 			l.lost()
 			logger.Warn("the connection is lost", "error", err)
 		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { logger.Warn("NATS reports a fault", "error", err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if unsaid, ok := said.say(err.Error()); ok {
+				logger.Warn("NATS reports a fault", "error", err, "others_since_last_line", unsaid)
+			}
+		}),
 	)
 	own, err := cfg.Identity.options()
 	if err != nil {

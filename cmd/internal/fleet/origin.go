@@ -52,7 +52,8 @@ const (
 )
 
 // complaints is when it was said of which node that its messages cannot be
-// read, so that one that sends many fills no log and no disk.
+// read, so that one that sends many fills no log and no disk. A Link has such of
+// what NATS reports.
 type complaints struct {
 	mu    sync.Mutex
 	nodes map[string]*complaint

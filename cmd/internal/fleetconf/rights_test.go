@@ -362,6 +362,25 @@ func TestRights(t *testing.T) {
 		w.has("/last", 1)
 		w.has("/true", 50)
 	})
+	attack("usage messages that look like word of the server", func(t *testing.T) {
+		// The client library ends a pull by an empty message with a status.
+		had, sent := w.drain.Status().Damaged, uint64(0)
+		for _, status := range []string{"100", "400", "404", "408", "409", "412", "423", "503"} {
+			for _, text := range []string{"Consumer Deleted", "Leadership Change", "Server Shutdown", "Batch Completed", "Exceeded MaxWaiting", "Idle Heartbeat"} {
+				header := nats.Header{
+					"Status": {status}, "Description": {text}, "Nats-Pending-Messages": {"128"}, "Nats-Pending-Bytes": {"1"},
+					"Nats-Consumer-Stalled": {"$JS.API.STREAM.PURGE." + keysStream},
+				}
+				_, err := a.nc.RequestMsg(&nats.Msg{Subject: "ipallow.usage.hostile", Header: header}, 5*time.Second)
+				require.NoError(t, err)
+				sent++
+			}
+		}
+		victim.send(records(5, 0, 5, "/after-them"))
+		w.has("/after-them", 5)
+		fleettest.Eventually(t, func() bool { return w.drain.Status().Damaged == had+sent }, func() string { return fmt.Sprintf("%+v", w.drain.Status()) })
+		require.NoError(t, w.drain.Status().Err)
+	})
 	attack("usage records that nobody can read", func(t *testing.T) {
 		big := strings.Repeat("x", 256<<10)
 		for i := range 300 {
