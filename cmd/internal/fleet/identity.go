@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 )
 
 // An Identity is how a node connects to NATS: who it says that it is, and how
@@ -32,6 +34,10 @@ type Identity struct {
 	// "ipallowd fleet" makes them: it follows the keys with a consumer that the
 	// management makes. Empty: it shares an account and makes its own.
 	Gateway string
+
+	// Records says that the connection of such a gateway is for its usage records
+	// and reports, which have another account than its keys: see RecordsKey.
+	Records bool
 }
 
 // validate returns every fault, with the flags to correct.
@@ -127,6 +133,9 @@ func (id *Identity) options() (opts []nats.Option, err error) {
 		opts = append(opts, nats.UserCredentials(id.Creds))
 	case id.NKey != "":
 		opt, err := nats.NkeyOptionFromSeed(id.NKey)
+		if id.Gateway != "" && id.Records {
+			opt, err = RecordsOption(id.NKey)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("--nats-nkey: %w", err)
 		}
@@ -184,6 +193,36 @@ func KeyFile(gateway, seed string) []byte {
 		first = gatewayLine + gateway + "\n"
 	}
 	return []byte(first + "# Whoever has this file is this node to NATS. Keep it secret.\n" + seed + "\n")
+}
+
+// RecordsKey returns the key of a gateway's second account, which is made from that
+// in its key file. A NATS account has one bound on the length of messages, and what
+// a node asks for is far shorter than its usage records.
+func RecordsKey(file string) (nkeys.KeyPair, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := nkeys.ParseDecoratedNKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	seed, err := pair.Seed()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(append([]byte("ipallow usage records\x00"), seed...))
+	return nkeys.FromRawSeed(nkeys.PrefixByteUser, sum[:])
+}
+
+// RecordsOption has a connection use RecordsKey.
+func RecordsOption(file string) (nats.Option, error) {
+	pair, err := RecordsKey(file)
+	if err != nil {
+		return nil, err
+	}
+	public, err := pair.PublicKey()
+	return nats.Nkey(public, pair.Sign), err
 }
 
 // KeyFileGateway returns the name of the gateway whose key file it is; "" if the

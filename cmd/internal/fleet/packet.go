@@ -1,8 +1,6 @@
 package fleet
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -25,16 +23,20 @@ const (
 	lastVersion = 15
 
 	// packetBytes is how many bytes of records a packet has at most, before
-	// they are compressed. It is far below what a server takes (1 MiB).
-	packetBytes = 256 << 10
+	// they are compressed, and longestPacket how many one of an earlier version has.
+	packetBytes   = 64 << 10
+	longestPacket = 256 << 10
+
+	// MaxMessage bounds what a node sends: a packet that does not compress, or a
+	// report, with headers.
+	MaxMessage = 80 << 10
 )
 
 // ErrPacket says that a message does not hold usage records.
 var ErrPacket = errors.New("the message does not hold usage records")
 
-// packets returns the records as packets, each with the name by which the
-// stream recognises it. The same records give the same packets.
-func packets(records []usagelog.Record) (list []packet) {
+// packets returns the records as packets.
+func packets(records []usagelog.Record) (list [][]byte) {
 	raw := make([]byte, 0, min(packetBytes, 256*len(records))+binrec.MaxLen)
 	for i := range records {
 		raw = binrec.Append(raw, &records[i])
@@ -46,19 +48,10 @@ func packets(records []usagelog.Record) (list []packet) {
 	return list
 }
 
-type packet struct {
-	id   string
-	data []byte
-}
-
-func newPacket(raw []byte) packet {
+func newPacket(raw []byte) []byte {
 	data := make([]byte, 1+s2.MaxEncodedLen(len(raw)))
 	data[0] = packetVersion
-	data = data[:1+len(s2.Encode(data[1:], raw))]
-	// The content decides, and not only which records are first and last: after
-	// a failure a batch may be put together otherwise.
-	sum := sha256.Sum256(data)
-	return packet{hex.EncodeToString(sum[:16]), data}
+	return data[:1+len(s2.Encode(data[1:], raw))]
 }
 
 // errNewer says that a message has records in a form of a later version.
@@ -77,7 +70,7 @@ func unpack(records []usagelog.Record, data []byte) ([]usagelog.Record, error) {
 		return records, fmt.Errorf("%w: it has no version", ErrPacket)
 	}
 	n, err := s2.DecodedLen(data[1:])
-	if err != nil || n == 0 || n > packetBytes {
+	if err != nil || n == 0 || n > longestPacket {
 		return records, fmt.Errorf("%w: its length is %d, or cannot be read", ErrPacket, n)
 	}
 	raw, err := s2.Decode(nil, data[1:])

@@ -17,10 +17,11 @@ const ownerKey = "ipallow.database"
 // nodesAge is how long a report is kept of a node that sends no more.
 const nodesAge = 24 * time.Hour
 
-// usageDuplicates is how long the stream recognises a message that comes again.
-// The log recognises its records without end. A node that sends without end has
-// the server remember as many messages as it sends in that time.
-const usageDuplicates = 30 * time.Second
+// duplicates is how long streams that nodes write to recognise a message that
+// comes again, which is the shortest time that NATS has: the server keeps the IDs
+// in memory, of any length. The log recognises records without end, and a report
+// may come twice.
+const duplicates = 100 * time.Millisecond
 
 // nodeMessages is how many messages of one node the stream holds, and
 // nodeMessageBytes how long each may be: that of packetBytes, with room. A node
@@ -118,8 +119,8 @@ func (l *Link) openNodes(ctx context.Context) (jetstream.KeyValue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", name, err)
 	}
-	if cfg := stream.CachedInfo().Config; cfg.AllowRollup {
-		cfg.AllowRollup = false
+	if cfg := stream.CachedInfo().Config; cfg.AllowRollup || cfg.Duplicates != duplicates {
+		cfg.AllowRollup, cfg.Duplicates = false, duplicates
 		if _, err := l.js.UpdateStream(ctx, cfg); err != nil {
 			return nil, fmt.Errorf("bucket %s: %w", name, err)
 		}
@@ -137,7 +138,7 @@ func (l *Link) openUsage(ctx context.Context) (jetstream.Stream, error) {
 		stream, err = l.js.CreateStream(ctx, jetstream.StreamConfig{
 			Name: name, Description: "ipallow: usage records on their way to the management's log",
 			Subjects: []string{l.cfg.usageSubject() + ".>"}, Replicas: max(1, l.cfg.Replicas),
-			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Duplicates: usageDuplicates,
+			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Duplicates: duplicates,
 			DenyDelete: true,
 			// A node that sends without end fills its own share, and not the disk:
 			// its next messages are refused, and those of others are not.
@@ -153,6 +154,12 @@ func (l *Link) openUsage(ctx context.Context) (jetstream.Stream, error) {
 	}
 	if stream.CachedInfo().Config.Retention != jetstream.WorkQueuePolicy {
 		return nil, fmt.Errorf("stream %s: it would drop or never drop usage records; make it with retention policy \"workqueue\"", name)
+	}
+	if cfg := stream.CachedInfo().Config; cfg.Duplicates != duplicates { // an earlier version's
+		cfg.Duplicates = duplicates
+		if _, err := l.js.UpdateStream(ctx, cfg); err != nil {
+			return nil, fmt.Errorf("stream %s: %w", name, err)
+		}
 	}
 	return stream, nil
 }

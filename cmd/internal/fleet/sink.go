@@ -46,13 +46,14 @@ func (s *Sink) Append(ctx context.Context, records []usagelog.Record) error {
 	return nil
 }
 
-// publish sends a packet until it is acknowledged.
-func (s *Sink) publish(ctx context.Context, p packet) error {
-	msg := &nats.Msg{Subject: s.subject, Data: p.data}
+// publish sends a packet until it is acknowledged. It has no message ID, which the
+// server would keep in memory: the log recognises each record by its own.
+func (s *Sink) publish(ctx context.Context, packet []byte) error {
+	msg := &nats.Msg{Subject: s.subject, Data: packet}
 	pause := minPause
 	for {
 		rctx, cancel := s.link.request(ctx)
-		_, err := s.link.js.PublishMsg(rctx, msg, jetstream.WithMsgID(p.id), jetstream.WithExpectStream(s.link.cfg.usageStream()))
+		_, err := s.link.js.PublishMsg(rctx, msg, jetstream.WithExpectStream(s.link.cfg.usageStream()))
 		cancel()
 		var api *jetstream.APIError
 		if err == nil || ctx.Err() != nil || errors.As(err, &api) {

@@ -172,6 +172,35 @@ func TestUsageDamageOnAFullDisk(t *testing.T) {
 	require.Zero(t, g.drain.Status().Damaged)
 }
 
+// A stream and a bucket of an earlier version forget message IDs as soon as new ones
+// do: the server keeps them in memory.
+func TestMessageIDsAreForgotten(t *testing.T) {
+	n := fleettest.Start(t)
+	js := n.JetStream()
+	_, err := js.CreateStream(within(t), jetstream.StreamConfig{
+		Name: DefaultPrefix + "_usage", Subjects: []string{DefaultPrefix + ".usage.>"}, Retention: jetstream.WorkQueuePolicy,
+		Discard: jetstream.DiscardNew, MaxMsgsPerSubject: 2048, DiscardNewPerSubject: true, Duplicates: 30 * time.Second,
+	})
+	require.NoError(t, err)
+	_, err = js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: DefaultPrefix + "_nodes"})
+	require.NoError(t, err)
+	l := link(t, n)
+	g := openLog(t, l)
+	_, err = l.openNodes(within(t))
+	require.NoError(t, err)
+	for _, name := range []string{DefaultPrefix + "_usage", "KV_" + DefaultPrefix + "_nodes"} {
+		fleettest.Eventually(t, func() bool {
+			s, err := js.Stream(within(t), name)
+			require.NoError(t, err)
+			return s.CachedInfo().Config.Duplicates == duplicates
+		}, func() string { return name + " keeps message IDs" })
+	}
+	sink, err := NewSink(link(t, n), "gate")
+	require.NoError(t, err)
+	require.NoError(t, sink.Append(within(t), numbered(1, 0, 5)))
+	g.has(5)
+}
+
 // A Writer's records wait in its files while NATS is down, and are in the log
 // once when it is back, also if it went away in the middle.
 func TestUsageWhenNATSIsBack(t *testing.T) {

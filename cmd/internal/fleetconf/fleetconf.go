@@ -10,11 +10,17 @@
 // there. What holds is the border of an account:
 //
 //	ipallow-management       JetStream: the keys, the usage records, the reports
-//	ipallow-gateway-NAME     one a gateway, without JetStream
+//	ipallow-gateway-NAME     two a gateway, without JetStream
+//	ipallow-records-NAME
 //
-// A gateway's account imports six services, one subject each: to move and to pull
-// from two consumers of the bucket of keys that are its own, and where its usage
-// records and its report go. A reply comes back into the account that asked.
+// A gateway's first account imports four services, one subject each, to move and to
+// pull from two consumers of the bucket of keys that are its own; the second one two
+// more, where its usage records and its report go. A reply comes back into the account
+// that asked.
+//
+// They are two because the server holds what is asked of a consumer until that has
+// been answered, in memory and without a bound, and an account has one bound on the
+// length of messages: requests have 1 KiB, and records 80.
 package fleetconf
 
 import (
@@ -57,6 +63,7 @@ type Fleet struct {
 	Settings
 	Management string            `json:"management"`     // public key
 	Gateways   map[string]string `json:"gateways"`       // name to public key
+	Records    map[string]string `json:"records"`        // name to the public one of fleet.RecordsKey
 	Routes     string            `json:"route_password"` // between the servers of a cluster
 }
 
@@ -85,6 +92,12 @@ func Open(dir string) (*Fleet, error) {
 	if err := json.Unmarshal(text, f); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, stateFile), err)
 	}
+	if f.Gateways == nil {
+		f.Gateways = map[string]string{}
+	}
+	if f.Records == nil {
+		f.Records = map[string]string{}
+	}
 	return f, f.validate()
 }
 
@@ -94,7 +107,7 @@ func Init(dir string, s Settings, gateways []string) (*Fleet, error) {
 	f, err := Open(dir)
 	switch {
 	case errors.Is(err, ErrNoFleet):
-		f = &Fleet{Dir: dir, Gateways: map[string]string{}, Settings: Settings{
+		f = &Fleet{Dir: dir, Gateways: map[string]string{}, Records: map[string]string{}, Settings: Settings{
 			Prefix: cmp.Or(s.Prefix, fleet.DefaultPrefix), Servers: []string{"127.0.0.1"},
 		}}
 	case err != nil:
@@ -142,6 +155,11 @@ func (f *Fleet) Add(names ...string) error {
 			return err
 		}
 	}
+	for _, name := range f.Names() {
+		if f.Records[name], err = recordsKey(f.GatewayKey(name), f.Records[name]); err != nil {
+			return err
+		}
+	}
 	return f.write()
 }
 
@@ -154,6 +172,7 @@ func (f *Fleet) Remove(names ...string) error {
 	}
 	for _, name := range names {
 		delete(f.Gateways, name)
+		delete(f.Records, name)
 		if err := os.Remove(f.GatewayKey(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -220,6 +239,11 @@ func (f *Fleet) validate() error {
 	if (f.TLSCert == "") != (f.TLSKey == "") || f.TLSCA != "" && f.TLSCert == "" {
 		add("--tls-cert and --tls-key go together, and --tls-ca with them")
 	}
+	for name, key := range f.Records {
+		if f.Gateways[name] == "" || !nkeys.IsValidPublicUserKey(key) {
+			add("%s: the records' key of the gateway %.80q is no public key, or there is no such gateway", stateFile, name)
+		}
+	}
 	for name, key := range f.Gateways {
 		if !fleet.ValidGatewayName(name) || !nkeys.IsValidPublicUserKey(key) {
 			add("%s: the gateway %.80q has no name or public key that can be used", stateFile, name)
@@ -263,6 +287,21 @@ func makeKey(file, gateway, public string) (string, error) {
 		return "", err
 	}
 	if err := writeFile(file, fleet.KeyFile(gateway, string(seed))); err != nil {
+		return "", err
+	}
+	return pair.PublicKey()
+}
+
+// recordsKey returns the public key of the second account of a gateway. It is known
+// when its key file has been there once.
+func recordsKey(file, public string) (string, error) {
+	pair, err := fleet.RecordsKey(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && public != "":
+		return public, nil // it was moved to its node
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("%s is needed once more, since it was made by an earlier version: put it back, or remove the gateway and add it again", file)
+	case err != nil:
 		return "", err
 	}
 	return pair.PublicKey()

@@ -23,55 +23,92 @@ type service struct {
 // services returns what a gateway may ask for: its own consumers, and where what is
 // its own goes. Nothing here waits in a queue with what others ask for. TestRights
 // attacks through them, and TestFloods.
-func (f *Fleet) services(gateway string) (list []service) {
+func (f *Fleet) services(gateway string) []service {
+	return append(f.keyServices(gateway), f.recordServices(gateway)...)
+}
+
+// keyServices are those of the account in which a gateway follows the keys.
+func (f *Fleet) keyServices(gateway string) (list []service) {
 	for _, name := range natsfeed.ConsumerNames(gateway) {
 		consumer := "KV_" + f.Prefix + "_keys." + name
 		for _, what := range []string{"CONSUMER.RESET.", "CONSUMER.MSG.NEXT."} {
 			list = append(list, service{"$JS.API." + what + consumer, fleet.APIPrefix(f.Prefix) + "." + what + consumer, what == "CONSUMER.MSG.NEXT."})
 		}
 	}
+	return list
+}
+
+// recordServices are those of the account that a gateway sends by.
+func (f *Fleet) recordServices(gateway string) []service {
 	usage, report := f.Prefix+".usage."+gateway, "$KV."+f.Prefix+"_nodes.gateway."+gateway
-	return append(list, service{usage, usage, false}, service{report, report, false})
+	return []service{{usage, usage, false}, {report, report, false}}
 }
 
 func (f *Fleet) managementAccount() string         { return f.Prefix + "-management" }
 func (f *Fleet) gatewayAccount(name string) string { return f.Prefix + "-gateway-" + name }
+func (f *Fleet) recordsAccount(name string) string { return f.Prefix + "-records-" + name }
 
 const (
-	// gatewayConnections is how many connections a gateway may have. It needs
-	// two, and two more while it is started again.
-	gatewayConnections = 16
+	// gatewayConnections is how many connections a gateway may have in each of its
+	// accounts. It needs one; those that ended without a word count for a minute.
+	gatewayConnections = 8
 
-	// gatewayPayload is the longest message that it may send: fleet's packets
-	// are shorter.
-	gatewayPayload = 320 << 10
+	// requestPayload is the longest request that it may make. Those that natsfeed
+	// makes have some 100 bytes.
+	requestPayload = 1 << 10
+
+	// recordsPayload is the longest message of usage records, or report. What fleet
+	// sends is shorter.
+	recordsPayload = fleet.MaxMessage
+
+	// bufferedBytes is how much a stream may have before it that is not stored yet,
+	// from all gateways; what comes then is refused, and sent again.
+	bufferedBytes = 32 << 20
 )
 
 const head = "# Made by \"ipallowd fleet\", which overwrites it. See docs/fleet.md.\n"
+
+// An account is one of a gateway's.
+type account struct {
+	name, key string
+	services  []service
+	payload   int
+}
+
+// of returns a gateway's accounts.
+func (f *Fleet) of(gateway string) []account {
+	return []account{
+		{f.gatewayAccount(gateway), f.Gateways[gateway], f.keyServices(gateway), requestPayload},
+		{f.recordsAccount(gateway), f.Records[gateway], f.recordServices(gateway), recordsPayload},
+	}
+}
 
 // accounts returns the accounts and their users.
 func (f *Fleet) accounts() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%saccounts {\n  %q {\n    jetstream: enabled\n    users: [ { nkey: %s } ]\n    exports: [\n", head, f.managementAccount(), f.Management)
-	names := f.Names()
-	for _, name := range names {
-		for _, s := range f.services(name) {
-			answers := "singleton, threshold: 5s"
-			if s.stream { // heartbeats come every second, or every 15 s at most
-				answers = "stream, threshold: 45s"
+	var all []account
+	for _, name := range f.Names() {
+		all = append(all, f.of(name)...)
+	}
+	for _, a := range all {
+		for _, s := range a.services {
+			answers := "singleton, threshold: 3s"
+			if s.stream { // heartbeats come every second, and the server remembers each request so long
+				answers = "stream, threshold: 3s"
 			}
-			fmt.Fprintf(&b, "      { service: %q, accounts: [ %q ], response: %s }\n", s.subject, f.gatewayAccount(name), answers)
+			fmt.Fprintf(&b, "      { service: %q, accounts: [ %q ], response: %s }\n", s.subject, a.name, answers)
 		}
 	}
 	b.WriteString("    ]\n  }\n")
-	for _, name := range names {
+	for _, a := range all {
 		fmt.Fprintf(&b, "  %q {\n    limits: { max_connections: %d, max_payload: %d, max_subscriptions: 64 }\n    users: [ {\n      nkey: %s\n      permissions: {\n        subscribe: { allow: [ \"_INBOX.>\" ] }\n        publish: { allow: [\n",
-			f.gatewayAccount(name), gatewayConnections, gatewayPayload, f.Gateways[name])
-		for _, s := range f.services(name) {
+			a.name, gatewayConnections, a.payload, a.key)
+		for _, s := range a.services {
 			fmt.Fprintf(&b, "          %q\n", s.local)
 		}
 		b.WriteString("        ] }\n      }\n    } ]\n    imports: [\n")
-		for _, s := range f.services(name) {
+		for _, s := range a.services {
 			fmt.Fprintf(&b, "      { service: { account: %q, subject: %q }", f.managementAccount(), s.subject)
 			if s.local != s.subject {
 				fmt.Fprintf(&b, ", to: %q", s.local)
@@ -88,8 +125,8 @@ func (f *Fleet) accounts() []byte {
 func (f *Fleet) server(i int) []byte {
 	var b bytes.Buffer
 	host, port := split(f.Servers[i])
-	fmt.Fprintf(&b, "%sserver_name: \"%s-nats-%d\"\nlisten: %q\nping_interval: 20s\nping_max: 2\njetstream { store_dir: %q }\ninclude %q\n",
-		head, f.Prefix, i+1, net.JoinHostPort(bind(host), strconv.Itoa(port)), f.store(i), "./"+accountFile)
+	fmt.Fprintf(&b, "%sserver_name: \"%s-nats-%d\"\nlisten: %q\nping_interval: 20s\nping_max: 2\njetstream { store_dir: %q, max_buffered_size: %d }\ninclude %q\n",
+		head, f.Prefix, i+1, net.JoinHostPort(bind(host), strconv.Itoa(port)), f.store(i), bufferedBytes, "./"+accountFile)
 	tls := ""
 	if f.TLSCert != "" {
 		tls = fmt.Sprintf("tls {\n  cert_file: %q\n  key_file: %q\n", f.TLSCert, f.TLSKey)

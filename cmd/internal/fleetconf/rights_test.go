@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow/cmd/internal/fleet"
 	"github.com/ipallow/ipallow/cmd/internal/fleet/fleettest"
 )
 
@@ -30,32 +31,59 @@ const keysStream = "KV_ipallow_keys"
 // An attacker has what a gateway has.
 type attacker struct {
 	t      *testing.T
-	nc     *nats.Conn
+	nc     *nats.Conn // for keys
+	out    *nats.Conn // for records and reports
 	denied atomic.Int64
+}
+
+// conns are its accounts.
+func (a *attacker) conns() []*nats.Conn { return []*nats.Conn{a.nc, a.out} }
+
+// of returns the connection on which a gateway sends to the subject.
+func (a *attacker) of(subject string) *nats.Conn {
+	if strings.HasPrefix(subject, "ipallow.usage.") || strings.HasPrefix(subject, "$KV.ipallow_nodes.") {
+		return a.out
+	}
+	return a.nc
 }
 
 func (w *world) attacker(name string) *attacker {
 	a := &attacker{t: w.t}
-	a.nc = w.conn(name, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+	count := nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		if errors.Is(err, nats.ErrPermissionViolation) || strings.Contains(err.Error(), "ermissions Violation") {
 			a.denied.Add(1)
 		}
-	}))
+	})
+	a.nc, a.out = w.conn(name, count), w.recordsConn(name, count)
 	return a
 }
 
 // publish sends a message that names where the answer is to go.
 func (a *attacker) publish(subject, reply string, header nats.Header, data string) {
 	a.t.Helper()
-	require.NoError(a.t, a.nc.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Header: header, Data: []byte(data)}))
+	require.NoError(a.t, a.of(subject).PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Header: header, Data: []byte(data)}))
+}
+
+// publishAll sends it from each account, and returns from how many.
+func (a *attacker) publishAll(subject, data string) int {
+	a.t.Helper()
+	for _, nc := range a.conns() {
+		require.NoError(a.t, nc.PublishMsg(&nats.Msg{Subject: subject, Reply: nc.NewInbox(), Data: []byte(data)}))
+	}
+	return len(a.conns())
 }
 
 // settle waits until the server has seen everything, and done it.
 func (a *attacker) settle() {
 	a.t.Helper()
-	require.NoError(a.t, a.nc.FlushTimeout(10*time.Second))
+	flush := func() {
+		for _, nc := range a.conns() {
+			require.NoError(a.t, nc.FlushTimeout(10*time.Second))
+		}
+	}
+	flush()
 	time.Sleep(300 * time.Millisecond) // what must not come has no other sign
-	require.NoError(a.t, a.nc.FlushTimeout(10*time.Second))
+	flush()
 }
 
 // targets are subjects that an attacker would have the server publish to.
@@ -218,8 +246,7 @@ func TestRights(t *testing.T) {
 					"", `{"name":"trap","subjects":["ipallow.usage.>"]}`, `{"name":"trap","mirror":{"name":"` + keysStream + `"}}`,
 					`{"stream_name":"` + keysStream + `","config":{"name":"trap","deliver_subject":"$KV.ipallow_keys.x","ack_policy":"none","mem_storage":true}}`,
 				} {
-					a.publish(api+request, a.nc.NewInbox(), nil, data)
-					sent++
+					sent += a.publishAll(api+request, data)
 				}
 			}
 		}
@@ -230,12 +257,21 @@ func TestRights(t *testing.T) {
 	attack("subjects of others", func(t *testing.T) {
 		seen := w.watch("victim")
 		denied := a.denied.Load()
-		subjects := append(targets("victim"), "$KV.ipallow_nodes.management.home", "ipallow.usage.other", "ipallow.usage.hostile.more", "$SYS.ACCOUNT.ipallow-management.x", "$SYS.REQ.USER.INFO", "$NRG.x")
+		subjects, sent := append(targets("victim"), "$KV.ipallow_nodes.management.home", "ipallow.usage.other", "ipallow.usage.hostile.more", "$SYS.ACCOUNT.ipallow-management.x", "$SYS.REQ.USER.INFO", "$NRG.x"), 0
 		for _, subject := range subjects {
-			a.publish(subject, "", nil, "{}")
+			sent += a.publishAll(subject, "{}")
+		}
+		// What the one account may, the other may not.
+		for _, s := range w.fleet.keyServices("hostile") {
+			require.NoError(t, a.out.Publish(s.local, []byte("{}")))
+			sent++
+		}
+		for _, s := range w.fleet.recordServices("hostile") {
+			require.NoError(t, a.nc.Publish(s.local, []byte("{}")))
+			sent++
 		}
 		a.settle()
-		require.GreaterOrEqual(t, a.denied.Load()-denied, int64(len(subjects)-2))
+		require.GreaterOrEqual(t, a.denied.Load()-denied, int64(sent-4))
 		none(t, seen)
 	})
 	attack("reserved replies", func(t *testing.T) {
@@ -244,7 +280,9 @@ func TestRights(t *testing.T) {
 		seen := w.watch("victim")
 		denied := a.denied.Load()
 		for _, reply := range []string{"$JS.ACK.ipallow_usage.management.1.1.1.1.0", "_R_.abc.def", "$GR.x", "_GR_.abc.def.x"} {
-			a.publish("ipallow.api.CONSUMER.MSG.NEXT."+keysStream+".hostile", reply, nil, `{"batch":1,"no_wait":true}`)
+			for _, s := range w.fleet.services("hostile") {
+				a.publish(s.local, reply, nil, `{"batch":1,"no_wait":true}`)
+			}
 		}
 		a.settle()
 		require.NotZero(t, a.denied.Load()-denied)
@@ -257,12 +295,14 @@ func TestRights(t *testing.T) {
 			">", "*", "*.>", "$KV.>", "$JS.>", "$JS.API.>", "$SYS.>", "_R_.>", "ipallow.>", "ipallow.usage.>", "ipallow.api.>", "$KV.ipallow_keys.>", "$KV.ipallow_nodes.>", "$NRG.>", "_GR_.>", "_INBOX.>", "_INBOX.*.*",
 		}
 		for _, subject := range subscribed {
-			sub, err := a.nc.Subscribe(subject, func(m *nats.Msg) { heard.Store(m.Subject, m.Sub.Subject) })
-			require.NoError(t, err)
-			defer sub.Unsubscribe()
+			for _, nc := range a.conns() {
+				sub, err := nc.Subscribe(subject, func(m *nats.Msg) { heard.Store(m.Subject, m.Sub.Subject) })
+				require.NoError(t, err)
+				defer sub.Unsubscribe()
+			}
 		}
 		a.settle()
-		require.EqualValues(t, len(subscribed)-2, a.denied.Load()-denied, "all but its own account's inboxes are refused")
+		require.EqualValues(t, 2*(len(subscribed)-2), a.denied.Load()-denied, "all but its own account's inboxes are refused")
 		victim.send(records(2, 0, 3, "/heard"))
 		w.has("/heard", 3)
 		extra := victim.create()
@@ -291,7 +331,7 @@ func TestRights(t *testing.T) {
 			{"Nats-Request-Info": {`{"acc":"ipallow-management","svc":"ipallow-management"}`}}, {"Nats-Stream-Source": {"x"}}, {"Nats-Expected-Last-Sequence": {"0"}},
 		} {
 			for _, subject := range a.allowed(w.fleet, "hostile") {
-				a.publish(subject, a.nc.NewInbox(), header, "{}")
+				a.publish(subject, a.of(subject).NewInbox(), header, "{}")
 				a.publish(subject, "$KV.ipallow_keys.x", header, `{"seq":1}`)
 			}
 		}
@@ -315,12 +355,12 @@ func TestRights(t *testing.T) {
 				{"Status": {"503"}}, {"Status": {"409"}, "Description": {"Consumer Deleted"}},
 			} {
 				// Each is awaited: the bucket keeps the last report alone.
-				_, err := a.nc.RequestMsg(&nats.Msg{Subject: "$KV.ipallow_nodes.gateway.hostile", Header: header}, 5*time.Second)
+				_, err := a.out.RequestMsg(&nats.Msg{Subject: "$KV.ipallow_nodes.gateway.hostile", Header: header}, 5*time.Second)
 				require.NoError(t, err)
 			}
 		}
 		// Its own report comes after them, so they were read.
-		a.publish("$KV.ipallow_nodes.gateway.hostile", a.nc.NewInbox(), nil, `{"name":"hostile","role":"gateway","instance":"after"}`)
+		a.publish("$KV.ipallow_nodes.gateway.hostile", a.out.NewInbox(), nil, `{"name":"hostile","role":"gateway","instance":"after"}`)
 		fleettest.Eventually(t, func() bool {
 			for _, n := range w.center.Registry.Nodes() {
 				if n.Instance == "after" {
@@ -334,12 +374,12 @@ func TestRights(t *testing.T) {
 	attack("a report for another", func(t *testing.T) {
 		for _, name := range []string{"victim", "home", "nobody"} {
 			for _, role := range []string{"gateway", "management"} {
-				_, err := a.nc.Request("$KV.ipallow_nodes.gateway.hostile", fmt.Appendf(nil, `{"name":%q,"role":%q,"instance":"forged","own_account":true}`, name, role), 5*time.Second)
+				_, err := a.out.Request("$KV.ipallow_nodes.gateway.hostile", fmt.Appendf(nil, `{"name":%q,"role":%q,"instance":"forged","own_account":true}`, name, role), 5*time.Second)
 				require.NoError(t, err)
 			}
 		}
 		// Its own comes after them, so they were read.
-		_, err := a.nc.Request("$KV.ipallow_nodes.gateway.hostile", []byte(`{"name":"hostile","role":"gateway","instance":"last"}`), 5*time.Second)
+		_, err := a.out.Request("$KV.ipallow_nodes.gateway.hostile", []byte(`{"name":"hostile","role":"gateway","instance":"last"}`), 5*time.Second)
 		require.NoError(t, err)
 		forged := false
 		fleettest.Eventually(t, func() bool {
@@ -371,7 +411,7 @@ func TestRights(t *testing.T) {
 					"Status": {status}, "Description": {text}, "Nats-Pending-Messages": {"128"}, "Nats-Pending-Bytes": {"1"},
 					"Nats-Consumer-Stalled": {"$JS.API.STREAM.PURGE." + keysStream},
 				}
-				_, err := a.nc.RequestMsg(&nats.Msg{Subject: "ipallow.usage.hostile", Header: header}, 5*time.Second)
+				_, err := a.out.RequestMsg(&nats.Msg{Subject: "ipallow.usage.hostile", Header: header}, 5*time.Second)
 				require.NoError(t, err)
 				sent++
 			}
@@ -399,7 +439,7 @@ func TestRights(t *testing.T) {
 		require.LessOrEqual(t, len(files), 50)
 
 		// Another node's are still put aside.
-		victimNC := w.conn("victim")
+		victimNC := w.recordsConn("victim")
 		require.NoError(t, victimNC.Publish("ipallow.usage.victim", []byte("no packet")))
 		fleettest.Eventually(t, func() bool {
 			list, err := filepath.Glob(filepath.Join(w.dir, "victim.*"))
@@ -419,17 +459,20 @@ func TestRights(t *testing.T) {
 		w.has("/beside", 5)
 	})
 	attack("connections without end", func(t *testing.T) {
-		let := 0
-		for range 2 * gatewayConnections {
-			seed, err := nats.NkeyOptionFromSeed(w.key("hostile"))
-			require.NoError(t, err)
-			if nc, err := nats.Connect(w.fleet.URLs(), seed); err == nil {
-				let++
-				defer nc.Close()
+		for _, option := range []func(string) (nats.Option, error){nats.NkeyOptionFromSeed, fleet.RecordsOption} {
+			let := 0
+			for range 2 * gatewayConnections {
+				seed, err := option(w.key("hostile"))
+				require.NoError(t, err)
+				if nc, err := nats.Connect(w.fleet.URLs(), seed); err == nil {
+					let++
+					defer nc.Close()
+				}
 			}
+			require.LessOrEqual(t, let, gatewayConnections)
 		}
-		require.LessOrEqual(t, let, gatewayConnections)
 		w.conn("victim")
+		w.recordsConn("victim")
 	})
 }
 
@@ -464,8 +507,11 @@ func TestFloods(t *testing.T) {
 	quit := make(chan struct{})
 	var floods sync.WaitGroup
 	var sent atomic.Int64
-	for range 2 {
-		nc := w.conn("hostile")
+	for i := range 4 {
+		nc, services := w.conn("hostile"), w.fleet.keyServices("hostile")
+		if i%2 == 1 {
+			nc, services = w.recordsConn("hostile"), w.fleet.recordServices("hostile")
+		}
 		floods.Go(func() {
 			tick := time.NewTicker(10 * time.Millisecond)
 			defer tick.Stop()
@@ -476,7 +522,7 @@ func TestFloods(t *testing.T) {
 				case <-tick.C:
 				}
 				for range 8 {
-					for _, s := range w.fleet.services("hostile") {
+					for _, s := range services {
 						_ = nc.PublishMsg(&nats.Msg{Subject: s.local, Reply: nc.NewInbox(), Data: []byte(`{"seq":1}`)})
 						sent.Add(1)
 					}

@@ -98,12 +98,17 @@ func (w *world) key(gateway string) string {
 	return w.fleet.GatewayKey(gateway)
 }
 
-// link connects as a node does.
-func (w *world) link(gateway string) *fleet.Link {
+// link connects as a node does, for keys.
+func (w *world) link(gateway string) *fleet.Link { return w.connect(gateway, false) }
+
+// records connects as a gateway does for its records and reports.
+func (w *world) records(gateway string) *fleet.Link { return w.connect(gateway, true) }
+
+func (w *world) connect(gateway string, records bool) *fleet.Link {
 	w.t.Helper()
 	cfg := fleet.Config{
 		URLs: []string{w.fleet.URLs()}, Prefix: w.fleet.Prefix, Replicas: min(3, len(w.fleet.Servers)),
-		Identity: fleet.Identity{NKey: w.key(gateway), Gateway: gateway},
+		Identity: fleet.Identity{NKey: w.key(gateway), Gateway: gateway, Records: records},
 	}
 	link, err := fleet.Connect(cfg, "test "+gateway, quiet)
 	require.NoError(w.t, err)
@@ -116,6 +121,19 @@ func (w *world) conn(gateway string, opts ...nats.Option) *nats.Conn {
 	w.t.Helper()
 	seed, err := nats.NkeyOptionFromSeed(w.key(gateway))
 	require.NoError(w.t, err)
+	return w.connAs(seed, opts...)
+}
+
+// recordsConn is conn to the account of a gateway's records.
+func (w *world) recordsConn(gateway string, opts ...nats.Option) *nats.Conn {
+	w.t.Helper()
+	seed, err := fleet.RecordsOption(w.key(gateway))
+	require.NoError(w.t, err)
+	return w.connAs(seed, opts...)
+}
+
+func (w *world) connAs(seed nats.Option, opts ...nats.Option) *nats.Conn {
+	w.t.Helper()
 	opts = append([]nats.Option{seed, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond)}, opts...)
 	nc, err := nats.Connect(w.fleet.URLs(), opts...)
 	require.NoError(w.t, err)
@@ -138,13 +156,13 @@ func (w *world) gateway(name string) *gateway {
 	w.t.Helper()
 	g := &gateway{w: w, name: name, ring: new(keyring.Ring)}
 	g.Follower = fleet.NewFollower(ipallow.New(&ipallow.Options{DenyUntilLoaded: true}), g.ring, quiet)
-	reporter := fleet.NewReporter(w.link(name), func() fleet.Report { return fleet.Report{Name: name, Role: fleet.Gateway, Ready: true} })
+	reporter := fleet.NewReporter(w.records(name), func() fleet.Report { return fleet.Report{Name: name, Role: fleet.Gateway, Ready: true} })
 	w.t.Cleanup(reporter.Close)
 	require.NoError(w.t, g.Follow(within(w.t), w.link(name), ""))
 	g.stop = sync.OnceFunc(func() { g.Close(); reporter.Close() })
 	w.t.Cleanup(g.stop)
 	var err error
-	g.sink, err = fleet.NewSink(w.link(name), name)
+	g.sink, err = fleet.NewSink(w.records(name), name)
 	require.NoError(w.t, err)
 	return g
 }

@@ -83,10 +83,10 @@ func (n *Node) start(ctx context.Context) error {
 	policy := fleet.NodePolicy()
 	n.Engine = ipallow.New(&ipallow.Options{Policy: &policy, DenyUntilLoaded: true})
 	n.Ring = new(keyring.Ring)
-	if n.feed, err = n.connect("gateway " + n.cfg.Name + " (keys)"); err != nil {
+	if n.feed, err = n.connect("gateway "+n.cfg.Name+" (keys)", false); err != nil {
 		return err
 	}
-	if n.link, err = n.connect("gateway " + n.cfg.Name); err != nil {
+	if n.link, err = n.connect("gateway "+n.cfg.Name, true); err != nil {
 		return err
 	}
 	if err := n.openLog(); err != nil {
@@ -118,8 +118,11 @@ func (n *Node) start(ctx context.Context) error {
 	return nil
 }
 
-func (n *Node) connect(name string) (*fleet.Link, error) {
-	link, err := fleet.Connect(n.cfg.Fleet, name, n.logger)
+// connect connects, for keys or for records and reports.
+func (n *Node) connect(name string, records bool) (*fleet.Link, error) {
+	cfg := n.cfg.Fleet
+	cfg.Records = records
+	link, err := fleet.Connect(cfg, name, n.logger)
 	if err == nil {
 		n.onClose(func(context.Context) error { link.Close(); return nil })
 	}
