@@ -20,16 +20,25 @@ import (
 // write a header of their own. A server that is also reached directly needs
 // another listener for that.
 //
-// A header that names no client (LOCAL, UNKNOWN) leaves the proxy's own address:
-// health checks come so. Keep the proxy's address off the allowlists.
+// A header that names no client (LOCAL, UNKNOWN), or one of another family than TCP
+// over IPv4 and IPv6, leaves the proxy's own address, as in nginx and HAProxy: health
+// checks come so. Keep the proxy's address off the allowlists. A header whose TLVs are
+// longer than itself is refused.
 func Listen(listener net.Listener, trusted []string) (net.Listener, error) {
 	policy, err := proxyproto.TrustProxyHeaderFromRanges(trusted)
 	if err != nil {
 		return nil, err
 	}
 	return &proxyproto.Listener{
-		Listener:          listener,
+		Listener:          familyListener{listener},
 		ConnPolicy:        policy,
 		ReadHeaderTimeout: 5 * time.Second,
+		ValidateHeader: func(h *proxyproto.Header) error {
+			if h.Command.IsLocal() {
+				return nil
+			}
+			_, err := h.TLVs()
+			return err
+		},
 	}, nil
 }

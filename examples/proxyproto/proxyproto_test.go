@@ -2,9 +2,11 @@ package proxyproto_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,7 +41,12 @@ func TestListen(t *testing.T) {
 	check.Serve(t, listener, auth.Authenticate(allow.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "hello")
 	}))))
-	local := "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00" // version 2, LOCAL, no addresses
+	// v2 returns a header of version 2 that names the allowed client, or whatever body.
+	const client, behind = "\x7f\x00\x00\x02", "\x7f\x00\x00\x01\xa0\x28\x00\x50"
+	v2 := func(command, family byte, body string) string {
+		h := append([]byte("\r\n\r\n\x00\r\nQUIT\n"), 0x20|command, family)
+		return string(binary.BigEndian.AppendUint16(h, uint16(len(body)))) + body
+	}
 	for _, test := range []struct {
 		reason, from, header, status string
 	}{
@@ -50,7 +57,18 @@ func TestListen(t *testing.T) {
 		{"version 2, IPv6", trustedProxy, header(t, 2, "2001:db8::1"), "403 Forbidden"},
 		{"UNKNOWN is the proxy itself", trustedProxy, "PROXY UNKNOWN\r\n", "403 Forbidden"},
 		{"UNKNOWN with addresses is the proxy itself", trustedProxy, "PROXY UNKNOWN 127.0.0.2 127.0.0.1 1 2\r\n", "403 Forbidden"},
-		{"LOCAL is the proxy itself", trustedProxy, local, "403 Forbidden"},
+		{"LOCAL is the proxy itself", trustedProxy, v2(0, 0, ""), "403 Forbidden"},
+		{"LOCAL with addresses is the proxy itself", trustedProxy, v2(0, 0x11, client+behind), "403 Forbidden"},
+		{"no family is the proxy itself", trustedProxy, v2(1, 0, ""), "403 Forbidden"},
+		{"an unknown family is the proxy itself", trustedProxy, v2(1, 0x41, client+behind), "403 Forbidden"},
+		{"an unknown transport is the proxy itself", trustedProxy, v2(1, 0x13, client+behind), "403 Forbidden"},
+		{"UDP is the proxy itself", trustedProxy, v2(1, 0x12, client+behind), "403 Forbidden"},
+		{"a unix socket is the proxy itself", trustedProxy, v2(1, 0x31, strings.Repeat("\x00", 216)), "403 Forbidden"},
+		{"an unknown family of an untrusted peer", check.Inside, v2(1, 0x41, client+behind), ""},
+		{"a TLV", trustedProxy, v2(1, 0x11, client+behind+"\x04\x00\x01x"), "200 OK"},
+		{"a TLV longer than the header", trustedProxy, v2(1, 0x11, client+behind+"\x04\x00\xc8x"), ""},
+		{"a TLV without its length", trustedProxy, v2(1, 0x11, client+behind+"\x04"), ""},
+		{"an unknown command", trustedProxy, v2(2, 0x11, client+behind), ""},
 		{"a second header is no header", trustedProxy, header(t, 1, check.Outside) + header(t, 1, check.Inside), "400 Bad Request"},
 		{"a proxy without header", trustedProxy, "", ""},
 		{"a broken header", trustedProxy, "PROXY TCP4 127.0.0.2 oops\r\n", ""},
