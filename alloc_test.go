@@ -49,6 +49,18 @@ func TestNoAllocs(t *testing.T) {
 	test("Snapshot.Check", func() { s.Check("small", hit4) })
 	test("Snapshot.Len", func() { s.Len() })
 	test("Snapshot.Revision", func() { s.Revision() })
+	bytes := []byte("label")
+	text := textOf(bytes)
+	bytes[0] = 'x'
+	copies := 0.0
+	if text == "label" {
+		copies = 1 // safe.go
+	}
+	require.Equal(t, copies, testing.AllocsPerRun(100, func() { text = s.Explain("small", hit4).Entry.Label }), "Explain hit")
+	require.Equal(t, "label", text)
+	test("Explain without a label", func() { s.Explain("small", hit6) })
+	test("Explain large", func() { s.Explain("large", hit4) })
+	test("Explain miss", func() { s.Explain("small", miss4) })
 	test("Contains hit v4", func() { list.Contains(hit4) })
 	test("Contains miss v4", func() { list.Contains(miss4) })
 	test("Contains mapped", func() { list.Contains(mapped) })

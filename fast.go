@@ -54,6 +54,9 @@ func baseOf(nd unsafe.Pointer, t *tables) unsafe.Pointer {
 	return *(*unsafe.Pointer)(unsafe.Add(nd, uintptr(t.base)*unsafe.Sizeof(hotMem{})))
 }
 
+// textOf returns b, which is never written again, as a string without copying it.
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
 // A hotDir is the first element of a directory's root. It is nil where Check
 // must take the long way: before the first load, or if a netip.Addr is not
 // what this file knows.

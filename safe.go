@@ -27,6 +27,8 @@ func (m hotMem) same(o hotMem) bool {
 	return len(m.mem) == len(o.mem) && (len(m.mem) == 0 || &m.mem[0] == &o.mem[0])
 }
 
+func textOf(b []byte) string { return string(b) }
+
 // A hotDir is a directory's root, or nil.
 type hotDir struct{ root []*node }
 

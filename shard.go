@@ -317,7 +317,8 @@ func (s *shard) entries(rec []byte) []Entry {
 	return list
 }
 
-// label returns the label of entry i of a record of s.
+// label returns the label of entry i of a record of s. It is a part of the shard's
+// memory: Explain is asked for each request that is logged, and copies nothing.
 func (s *shard) label(rec []byte, i int) string {
 	it := s.item(0, rec)
 	switch {
@@ -330,7 +331,7 @@ func (s *shard) label(rec []byte, i int) string {
 	for ; ; i-- {
 		n, w := binary.Uvarint(cold)
 		if i == 0 {
-			return string(cold[w : w+int(n)])
+			return textOf(cold[w : w+int(n)])
 		}
 		cold = cold[w+int(n):]
 	}

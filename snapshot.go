@@ -72,8 +72,8 @@ func (s *Snapshot) find(key string) (shard, []byte) {
 	return sh, sh.find(h, key)
 }
 
-// Explain returns the verdict with its reason. It costs about a microsecond
-// and allocates; ask Check first.
+// Explain returns the verdict with its reason. It costs about a microsecond;
+// ask Check first.
 func (s *Snapshot) Explain(key string, addr netip.Addr) Explanation {
 	x := Explanation{Revision: s.Revision(), Addr: canon.Addr(addr)}
 	if !s.Loaded() {

@@ -74,7 +74,8 @@ type Explanation struct {
 	// Matched says whether an entry matched; Entry and Index are set only
 	// then.
 	Matched bool
-	// Entry is the most specific entry that matched, with its label.
+	// Entry is the most specific entry that matched, with its label. The label is a
+	// part of the snapshot's memory: use strings.Clone for one that is kept for long.
 	Entry Entry
 	// Index is the place of Entry in the list that was set, from 0.
 	Index int

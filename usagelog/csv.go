@@ -11,7 +11,7 @@ import (
 )
 
 // csvHeader is the first row of WriteCSV. Columns are only ever added at the end.
-const csvHeader = "time,request_id,key_id,method,path,status,client_addr,verdict,duration_ms,requests\r\n"
+const csvHeader = "time,request_id,key_id,method,path,status,client_addr,verdict,duration_ms,requests,entry,label,list\r\n"
 
 // csvTime is RFC 3339 with all nine digits, so that every row is as wide and
 // text order is time order.
@@ -23,8 +23,9 @@ const csvBuffer = 32 << 10
 // WriteCSV writes a header row and the records of seq to w as CSV: RFC 4180,
 // rows ending in CRLF, UTF-8 without a byte order mark. Records are normalised
 // first. A Status of 0 and the zero ClientAddr are empty cells; the duration
-// is in milliseconds, exact to the nanosecond. The last column is how many requests
-// the row stands for: 1, but where a flood was summed up.
+// is in milliseconds, exact to the nanosecond. Requests is how many
+// requests the row stands for: 1, but where a flood was summed up. Entry, label and
+// list are those of the Record.
 //
 // A spreadsheet runs a cell that looks like a formula, and a client chooses its
 // path, so texts are neutralised: an apostrophe is put before a text that
@@ -78,7 +79,7 @@ func writeAll(w io.Writer, b []byte) error {
 	return err
 }
 
-// appendRow appends the row of r, which is normalised. Only the four texts can
+// appendRow appends the row of r, which is normalised. Only the texts can
 // hold what a client or an operator chose; the other cells are made of digits,
 // lower-case letters, "-", ":", "." and begin with a digit, a letter or ":".
 func appendRow(b []byte, r *Record) []byte {
@@ -101,6 +102,13 @@ func appendRow(b []byte, r *Record) []byte {
 	b = appendMillis(b, r.Duration)
 	b = append(b, ',')
 	b = strconv.AppendInt(b, r.Requests(), 10)
+	b = append(b, ',')
+	if r.Entry.IsValid() {
+		b = r.Entry.AppendTo(b)
+	}
+	b = append(b, ',')
+	b = append(appendCell(b, r.Label), ',')
+	b = appendCell(b, r.List)
 	return append(b, '\r', '\n')
 }
 

@@ -42,10 +42,15 @@ func TestWriteCSV(t *testing.T) {
 			Path: "/v1/items?secret=1", Status: 403, ClientAddr: netip.MustParseAddr("2001:db8::1"), Verdict: ipallow.Denied, Duration: 1234567,
 		},
 		Record{Time: start, Path: `/a,"b"`, Verdict: ipallow.Unrestricted, Duration: 3 * time.Second, More: 42},
+		Record{
+			Time: start, ClientAddr: netip.MustParseAddr("203.0.113.5"), Verdict: ipallow.Allowed,
+			Entry: netip.MustParsePrefix("203.0.113.0/24"), Label: "Büro; =1", List: "@cloud",
+		},
 	)))
 	require.Equal(t, csvHeader+
-		"2026-03-01T12:00:00.000000005Z,req-1,key_a,GET,/v1/items,403,2001:db8::1,denied,1.234567,1\r\n"+
-		`2026-03-01T12:00:00.000000000Z,,,,"/a,""b""",,,unrestricted,3000,43`+"\r\n", out.String())
+		"2026-03-01T12:00:00.000000005Z,req-1,key_a,GET,/v1/items,403,2001:db8::1,denied,1.234567,1,,,\r\n"+
+		`2026-03-01T12:00:00.000000000Z,,,,"/a,""b""",,,unrestricted,3000,43,,,`+"\r\n"+
+		`2026-03-01T12:00:00.000000000Z,,,,,,203.0.113.5,allowed,0,1,203.0.113.0/24,"Büro;' =1",'@cloud`+"\r\n", out.String())
 }
 
 func TestCells(t *testing.T) {
@@ -145,7 +150,8 @@ func FuzzCSV(f *testing.F) {
 	f.Add("\xff=1", "\xed\xa0\x80", "\x00=1")    // not UTF-8, NUL
 	f.Add(strings.Repeat("=", 2000), "日", "…=1") // cut at the limit
 	f.Fuzz(func(t *testing.T, path, id, key string) {
-		r := Record{Time: start, Path: path, RequestID: id, KeyID: key, Method: id}
+		r := Record{Time: start, Path: path, RequestID: id, KeyID: key, Method: id,
+			ClientAddr: netip.IPv4Unspecified(), Entry: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Label: path, List: id}
 		var out bytes.Buffer
 		require.NoError(t, WriteCSV(&out, sequence(nil, r, r)))
 		require.True(t, utf8.Valid(out.Bytes()))
@@ -157,7 +163,8 @@ func FuzzCSV(f *testing.F) {
 		require.Equal(t, rows[1], rows[2])
 		r = r.Normalize()
 		require.Equal(t, []string{
-			"2026-03-01T12:00:00.000000000Z", neutral(r.RequestID), neutral(r.KeyID), neutral(r.Method), neutral(r.Path), "", "", "denied", "0", "1",
+			"2026-03-01T12:00:00.000000000Z", neutral(r.RequestID), neutral(r.KeyID), neutral(r.Method), neutral(r.Path), "", "0.0.0.0", "denied", "0", "1",
+			"0.0.0.0/0", neutral(r.Label), neutral(r.List),
 		}, rows[1])
 		for _, cell := range rows[1] {
 			for part := range strings.SplitSeq(cell, ";") {

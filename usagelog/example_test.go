@@ -19,11 +19,15 @@ func TestMemoryStore(t *testing.T) {
 }
 
 func record(n int, path string, status int, verdict ipallow.Verdict) usagelog.Record {
-	return usagelog.Record{
+	r := usagelog.Record{
 		Time:      time.Date(2026, 3, 1, 12, 0, n, 0, time.UTC),
 		RequestID: fmt.Sprintf("req-%d", n), KeyID: "key_a", Method: "GET", Path: path, Status: status,
 		ClientAddr: netip.MustParseAddr("203.0.113.5"), Verdict: verdict, Duration: 1500 * time.Microsecond,
 	}
+	if verdict == ipallow.Allowed { // as ipallow.Explanation and httpallow.Decision have it
+		r.Entry, r.Label = netip.MustParsePrefix("203.0.113.0/24"), "office"
+	}
+	return r
 }
 
 func Example() {
@@ -52,9 +56,9 @@ func Example() {
 	fmt.Print(strings.ReplaceAll(csv.String(), "\r\n", "\n"))
 	// Output:
 	// 2 accepted, 2 stored, 0 lost
-	// time,request_id,key_id,method,path,status,client_addr,verdict,duration_ms,requests
-	// 2026-03-01T12:00:02.000000000Z,req-2,key_a,GET,'=1+1,403,203.0.113.5,denied,1.5,1
-	// 2026-03-01T12:00:01.000000000Z,req-1,key_a,GET,/v1/items,200,203.0.113.5,allowed,1.5,1
+	// time,request_id,key_id,method,path,status,client_addr,verdict,duration_ms,requests,entry,label,list
+	// 2026-03-01T12:00:02.000000000Z,req-2,key_a,GET,'=1+1,403,203.0.113.5,denied,1.5,1,,,
+	// 2026-03-01T12:00:01.000000000Z,req-1,key_a,GET,/v1/items,200,203.0.113.5,allowed,1.5,1,203.0.113.0/24,office,
 }
 
 // Following Next visits every record once, while new ones keep arriving.

@@ -16,23 +16,29 @@ import (
 //
 //	frame:  | crc32c 4 | magic 2 | body length 2 | body |
 //	body:   | ID 16 | time ns 8 | duration ns 8 | status 2 | verdict 1 | family 1 | address 16 |
-//	        | len request ID 1 | len key ID 1 | len method 1 | len path 2 | the four texts | more 4 |
+//	        | len request ID 1 | len key ID 1 | len method 1 | len path 2 | the four texts |
+//	        | entry bits 1 | len label 2 | len list 1 | label | list | more 4 |
 //
-// The last field is there where the family has the bit familyMore, and not 0.
-// The checksum (Castagnoli) covers everything behind itself. The magic lets a
-// reader find the next frame behind damage. Its bytes never occur in UTF-8, and
-// texts are UTF-8 when they are recorded, so no client can forge a frame inside
-// one of its own paths.
+// The fields of the entry follow where the family has the bit familyEntry. Its address
+// is that of the client, cut to the bits. The last field is there where the family has
+// the bit familyMore, and not 0. The checksum (Castagnoli) covers everything after itself.
+// The magic lets a reader find the next frame after damage. Its bytes never occur in
+// UTF-8, and texts are UTF-8 when they are recorded, so no client can forge a frame
+// inside one of its own paths.
 const (
 	magic0, magic1 = 0xff, 0xfa
 
 	frameHead = 8
 	bodyFixed = 16 + 8 + 8 + 2 + 1 + 1 + 16 + 1 + 1 + 1 + 2
 	minFrame  = frameHead + bodyFixed
-	maxFrame  = minFrame + MaxRequestID + MaxKeyID + MaxMethod + MaxPath + moreLen
+	maxFrame  = minFrame + MaxRequestID + MaxKeyID + MaxMethod + MaxPath +
+		entryFixed + MaxLabel + MaxList + moreLen
 
-	familyMore = 0x80
-	moreLen    = 4
+	familyMore  = 0x80
+	familyEntry = 0x40
+	families    = ^byte(familyMore | familyEntry)
+	moreLen     = 4
+	entryFixed  = 1 + 2 + 1
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -40,6 +46,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // frameLen returns the length of the frame of r, which is normalised.
 func frameLen(r *Record) int {
 	n := minFrame + len(r.RequestID) + len(r.KeyID) + len(r.Method) + len(r.Path)
+	if r.Entry.IsValid() {
+		n += entryFixed + len(r.Label) + len(r.List)
+	}
 	if r.More != 0 {
 		n += moreLen
 	}
@@ -73,6 +82,9 @@ func appendFrame(b []byte, r *Record) []byte {
 	if r.More != 0 {
 		b[at] |= familyMore
 	}
+	if r.Entry.IsValid() {
+		b[at] |= familyEntry
+	}
 	b = append(b, addr[:]...)
 	b = append(b, byte(len(r.RequestID)), byte(len(r.KeyID)), byte(len(r.Method)))
 	b = le.AppendUint16(b, uint16(len(r.Path)))
@@ -80,6 +92,13 @@ func appendFrame(b []byte, r *Record) []byte {
 	b = append(b, r.KeyID...)
 	b = append(b, r.Method...)
 	b = append(b, r.Path...)
+	if r.Entry.IsValid() {
+		b = append(b, byte(r.Entry.Bits()))
+		b = le.AppendUint16(b, uint16(len(r.Label)))
+		b = append(b, byte(len(r.List)))
+		b = append(b, r.Label...)
+		b = append(b, r.List...)
+	}
 	if r.More != 0 {
 		b = le.AppendUint32(b, r.More)
 	}
@@ -105,13 +124,26 @@ func checkFrame(b []byte) int {
 	body := b[frameHead:size]
 	ns, dur := le.Uint64(body[16:]), le.Uint64(body[24:])
 	status, verdict := int(le.Uint16(body[32:])), ipallow.Verdict(body[34])
-	_, ok := decodeAddr(body[35]&^familyMore, [16]byte(body[36:52]))
+	addr, ok := decodeAddr(body[35]&families, [16]byte(body[36:52]))
 	if !ok || ns>>63 != 0 || dur>>63 != 0 || status > 999 || (status < 100 && status != 0) || verdict > ipallow.Unrestricted {
 		return 0
 	}
 	nReq, nKey, nMethod, nPath := int(body[52]), int(body[53]), int(body[54]), int(le.Uint16(body[55:]))
-	if nReq > MaxRequestID || nKey > MaxKeyID || nMethod > MaxMethod || nPath > MaxPath ||
-		bodyFixed+nReq+nKey+nMethod+nPath+moreBytes(body[35]) != len(body) || frameMore(b[:size]) == 0 && body[35]&familyMore != 0 {
+	if nReq > MaxRequestID || nKey > MaxKeyID || nMethod > MaxMethod || nPath > MaxPath {
+		return 0
+	}
+	end := bodyFixed + nReq + nKey + nMethod + nPath
+	if body[35]&familyEntry != 0 {
+		if end+entryFixed > len(body) {
+			return 0
+		}
+		bits, nLabel, nList := int(body[end]), int(le.Uint16(body[end+1:])), int(body[end+3])
+		if !addr.IsValid() || bits > addr.BitLen() || nLabel > MaxLabel || nList > MaxList {
+			return 0
+		}
+		end += entryFixed + nLabel + nList
+	}
+	if end+moreBytes(body[35]) != len(body) || frameMore(b[:size]) == 0 && body[35]&familyMore != 0 {
 		return 0
 	}
 	return size
@@ -128,16 +160,32 @@ func frameMore(b []byte) uint32 {
 	return binary.LittleEndian.Uint32(b[len(b)-moreLen:])
 }
 
-// frameTexts returns where the texts of the sound frame b end.
-func frameTexts(b []byte) int { return len(b) - moreBytes(b[frameHead+35]) }
+// frameTexts returns where the four texts of the frame b end, the entry's follow.
+func frameTexts(b []byte) int {
+	body := b[frameHead:]
+	return minFrame + int(body[52]) + int(body[53]) + int(body[54]) + int(binary.LittleEndian.Uint16(body[55:]))
+}
 
-// readFrame decodes the sound frame b into r. The texts of r are parts of
-// text, which holds the bytes of b from minFrame to frameTexts.
+// frameEntry returns where the label and the list of the frame b begin and where each
+// ends, or three times the same if it has no entry.
+func frameEntry(b []byte) (at, label, list int) {
+	at = frameTexts(b)
+	if b[frameHead+35]&familyEntry == 0 {
+		return at, at, at
+	}
+	at += entryFixed
+	label = at + int(binary.LittleEndian.Uint16(b[at-3:]))
+	return at, label, label + int(b[at-1])
+}
+
+// readFrame decodes the sound frame b into r. The texts of r are parts of text, which
+// holds the bytes of b from minFrame on.
 func readFrame(b []byte, text string, r *Record) {
 	le := binary.LittleEndian
 	body := b[frameHead:]
-	addr, _ := decodeAddr(body[35]&^familyMore, [16]byte(body[36:52]))
+	addr, _ := decodeAddr(body[35]&families, [16]byte(body[36:52]))
 	nReq, nKey, nMethod := int(body[52]), int(body[53]), int(body[54])
+	path := frameTexts(b) - minFrame
 	*r = Record{
 		ID:         RecordID(body[:16]),
 		Time:       time.Unix(0, int64(le.Uint64(body[16:]))).UTC(),
@@ -148,8 +196,13 @@ func readFrame(b []byte, text string, r *Record) {
 		RequestID:  text[:nReq],
 		KeyID:      text[nReq : nReq+nKey],
 		Method:     text[nReq+nKey : nReq+nKey+nMethod],
-		Path:       text[nReq+nKey+nMethod:],
+		Path:       text[nReq+nKey+nMethod : path],
 		More:       frameMore(b),
+	}
+	if body[35]&familyEntry != 0 {
+		at, label, list := frameEntry(b)
+		r.Entry, _ = addr.Prefix(int(b[at-entryFixed]))
+		r.Label, r.List = text[at-minFrame:label-minFrame], text[label-minFrame:list-minFrame]
 	}
 }
 
@@ -163,11 +216,11 @@ func decodeFrame(b []byte, text string, r *Record) int {
 	if size == 0 {
 		return 0
 	}
-	end := frameTexts(b[:size])
-	if !utf8.ValidString(text[minFrame:end]) {
+	at, _, end := frameEntry(b[:size])
+	if !utf8.ValidString(text[minFrame:frameTexts(b)]) || !utf8.ValidString(text[at:end]) {
 		return 0
 	}
-	readFrame(b[:size], text[minFrame:end], r)
+	readFrame(b[:size], text[minFrame:size], r)
 	return size
 }
 

@@ -34,6 +34,15 @@ func extremes() []Record {
 			Method: strings.Repeat("M", MaxMethod), Path: strings.Repeat("/", MaxPath), More: 0xfafffaff,
 			ClientAddr: netip.MustParseAddr("2001:db8::1"),
 		},
+		{ClientAddr: netip.MustParseAddr("203.0.113.5"), Entry: netip.MustParsePrefix("203.0.113.0/24"), Label: "Büro", List: "cloud"},
+		{ClientAddr: netip.MustParseAddr("203.0.113.5"), Entry: netip.MustParsePrefix("0.0.0.0/0")},
+		{ClientAddr: netip.MustParseAddr("2001:db8::1"), Entry: netip.MustParsePrefix("2001:db8::1/128"), List: "cloud", More: 7},
+		{
+			RequestID: strings.Repeat("r", MaxRequestID), KeyID: strings.Repeat("k", MaxKeyID),
+			Method: strings.Repeat("M", MaxMethod), Path: strings.Repeat("/", MaxPath), More: 0xfafffaff,
+			ClientAddr: netip.MustParseAddr("2001:db8::1"), Entry: netip.MustParsePrefix("::/0"),
+			Label: strings.Repeat("l", MaxLabel), List: strings.Repeat("L", MaxList),
+		},
 		// An address that spells the magic of a frame.
 		{ClientAddr: netip.AddrFrom16([16]byte(bytes.Repeat([]byte{magic0, magic1}, 8)))},
 	}
@@ -84,10 +93,27 @@ func TestFrameRoundTrip(t *testing.T) {
 	require.Zero(t, fr.skipped+damaged)
 }
 
+// TestFirstVersion reads a file of the first version, which had no entries, and leaves
+// one of a version to come alone.
+func TestFirstVersion(t *testing.T) {
+	b := head()
+	for _, r := range extremes()[:4] {
+		b = appendFrame(b, &r)
+	}
+	b[segmentHead-1] = 1
+	recs, fr, damaged := readAll(t, b)
+	require.Equal(t, extremes()[:4], recs)
+	require.Zero(t, fr.skipped+damaged)
+	b[segmentHead-1] = segmentVersion + 1
+	_, fr, _ = readAll(t, b)
+	require.Nil(t, fr)
+}
+
 // TestEveryTruncation cuts a file at every byte: what is left is read.
 func TestEveryTruncation(t *testing.T) {
 	b, ends := head(), []int{}
-	for _, r := range extremes()[:4] {
+	recs := append(extremes()[:4], extremes()[10:13]...)
+	for _, r := range recs {
 		b = appendFrame(b, &r)
 		ends = append(ends, len(b))
 	}
@@ -98,10 +124,10 @@ func TestEveryTruncation(t *testing.T) {
 				whole++
 			}
 		}
-		recs, fr, damaged := readAll(t, b[:n])
-		require.Equal(t, whole, len(recs), "cut at %d", n)
+		got, fr, damaged := readAll(t, b[:n])
+		require.Equal(t, whole, len(got), "cut at %d", n)
 		if whole > 0 {
-			require.Equal(t, extremes()[:whole], recs)
+			require.Equal(t, recs[:whole], got)
 			require.EqualValues(t, n-ends[whole-1], fr.skipped)
 		}
 		require.Zero(t, damaged)
@@ -111,7 +137,12 @@ func TestEveryTruncation(t *testing.T) {
 // TestEveryBitFlip flips every bit of the second of three records: it is
 // lost, the others are read.
 func TestEveryBitFlip(t *testing.T) {
-	recs := extremes()[:3]
+	for _, second := range []Record{extremes()[1], extremes()[10]} {
+		testEveryBitFlip(t, []Record{extremes()[0], second, extremes()[2]})
+	}
+}
+
+func testEveryBitFlip(t *testing.T, recs []Record) {
 	b := head()
 	b = appendFrame(b, &recs[0])
 	from := len(b)

@@ -21,6 +21,8 @@ const (
 	MaxKeyID     = 128
 	MaxMethod    = 32
 	MaxPath      = 1024
+	MaxLabel     = 400 // what 100 characters have at most
+	MaxList      = 128
 )
 
 // TruncationMark ends a text that was cut to its limit.
@@ -62,6 +64,17 @@ type Record struct {
 	// Verdict is the engine's answer. The zero Verdict is Denied.
 	Verdict ipallow.Verdict
 
+	// Entry is the allowlist entry that matched ClientAddr, or the zero Prefix where
+	// none did: the key has no list, or its list refused the address.
+	Entry netip.Prefix
+
+	// Label is the label of Entry, at most MaxLabel bytes.
+	Label string
+
+	// List is the name of the shared list that has Entry, at most MaxList bytes. It is
+	// empty where Entry is one of the key's own.
+	List string
+
 	// Duration is how long serving took. It is never negative.
 	Duration time.Duration
 
@@ -86,6 +99,8 @@ var maxTime = time.Unix(0, math.MaxInt64).UTC()
 //     not UTF-8 are made safe: percent-encoded in Path, replaced by U+FFFD in
 //     the others. Texts over their limit are cut and marked.
 //   - ClientAddr is without a zone, and IPv4-mapped IPv6 is IPv4.
+//   - Entry is masked, and without one that contains ClientAddr there is no Entry,
+//     Label and List.
 //   - A Status outside 100 to 999 is 0, an unknown Verdict is Denied, and a
 //     negative Duration is 0.
 func (r Record) Normalize() Record {
@@ -105,6 +120,11 @@ func (r Record) Normalize() Record {
 		r.Status = 0
 	}
 	r.ClientAddr = canon.Addr(r.ClientAddr)
+	if entry, ok := canon.Prefix(r.Entry); ok && entry.Contains(r.ClientAddr) {
+		r.Entry, r.Label, r.List = entry, cleanText(r.Label, MaxLabel), cleanText(r.List, MaxList)
+	} else {
+		r.Entry, r.Label, r.List = netip.Prefix{}, "", ""
+	}
 	if r.Verdict > ipallow.Unrestricted {
 		r.Verdict = ipallow.Denied
 	}

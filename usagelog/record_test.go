@@ -65,6 +65,48 @@ func TestNormalizeFields(t *testing.T) {
 	require.Equal(t, 999, Record{Status: 999}.Normalize().Status)
 }
 
+func TestNormalizeEntry(t *testing.T) {
+	addr, none := netip.MustParseAddr("::ffff:203.0.113.5"), netip.Prefix{}
+	for _, c := range []struct {
+		why         string
+		addr        netip.Addr
+		entry, want netip.Prefix
+	}{
+		{"the address itself", addr, netip.MustParsePrefix("203.0.113.5/32"), netip.MustParsePrefix("203.0.113.5/32")},
+		{"a mapped prefix is IPv4", addr, netip.MustParsePrefix("::ffff:203.0.113.0/120"), netip.MustParsePrefix("203.0.113.0/24")},
+		{"a mapped prefix that is more than IPv4", addr, netip.MustParsePrefix("::ffff:0.0.0.0/90"), none},
+		{"bits of the host", addr, netip.MustParsePrefix("203.0.113.77/24"), netip.MustParsePrefix("203.0.113.0/24")},
+		{"one that does not contain the address", addr, netip.MustParsePrefix("198.51.100.0/24"), none},
+		{"one of the other family", addr, netip.MustParsePrefix("::/0"), none},
+		{"without an address", netip.Addr{}, netip.MustParsePrefix("0.0.0.0/0"), none},
+		{"an impossible one", addr, netip.PrefixFrom(netip.MustParseAddr("203.0.113.0"), 99), none},
+		{"none", addr, none, none},
+	} {
+		got := Record{ClientAddr: c.addr, Entry: c.entry, Label: "off\tice", List: "cl\xffoud"}.Normalize()
+		require.Equal(t, c.want, got.Entry, c.why)
+		if c.want.IsValid() {
+			require.Equal(t, "off\ufffdice cl\ufffdoud", got.Label+" "+got.List, c.why)
+		} else {
+			require.Empty(t, got.Label+got.List, c.why)
+		}
+		require.Equal(t, got, got.Normalize(), c.why)
+	}
+	long := strings.Repeat("日", 200)
+	got := Record{ClientAddr: addr, Entry: netip.MustParsePrefix("0.0.0.0/0"), Label: long, List: long}.Normalize()
+	require.Equal(t, strings.Repeat("日", 132)+TruncationMark, got.Label)
+	require.Equal(t, strings.Repeat("日", 41)+TruncationMark, got.List)
+}
+
+// Labels of people who write no English cost no allocation.
+func TestCleanTextAllocs(t *testing.T) {
+	for _, s := range []string{"office", "Büro", "東京", strings.Repeat("é", MaxLabel/2), "\ufffd"} {
+		got := ""
+		require.Zero(t, testing.AllocsPerRun(100, func() { got = cleanText(s, MaxLabel) }), s)
+		require.Equal(t, s, got)
+	}
+	require.Equal(t, "a\ufffdb\ufffd", cleanText("a\xefb\u202e", MaxLabel))
+}
+
 func FuzzNormalize(f *testing.F) {
 	f.Add("/v1?x", "req", "GET")                                    // the usual
 	f.Add("/\xff\u202e", "\x00", "日")                               // everything that is replaced

@@ -20,7 +20,7 @@ const (
 
 	// segmentMagic begins each segment; the byte behind it is the version.
 	segmentMagic   = "IPAUSE\x00"
-	segmentVersion = 1
+	segmentVersion = 2 // 1 had no entries, and is read as well
 	segmentHead    = len(segmentMagic) + 1
 )
 
@@ -159,10 +159,10 @@ func openFrames(src io.ReaderAt, size int64) (*frameReader, error) {
 	}
 	if string(head[:len(segmentMagic)]) == segmentMagic {
 		switch v := head[len(segmentMagic)]; {
-		case v == segmentVersion:
-			fr.off = int64(segmentHead)
 		case v > segmentVersion:
 			return nil, ErrVersion
+		case v > 0:
+			fr.off = int64(segmentHead)
 		}
 	}
 	return fr, nil

@@ -1,6 +1,7 @@
 package usagelog
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -8,7 +9,7 @@ import (
 // cleanText returns s with everything that is not printable replaced by
 // U+FFFD, cut and marked at limit bytes.
 func cleanText(s string, limit int) string {
-	if len(s) <= limit && isPlain(s) {
+	if len(s) <= limit && (isPlain(s) || isPrintable(s)) {
 		return s
 	}
 	return rewrite(s, limit, false)
@@ -48,6 +49,12 @@ func isPlain(s string) bool {
 		}
 	}
 	return true
+}
+
+// isPrintable reports whether cleanText leaves s as it is, as the labels of people who
+// write no English.
+func isPrintable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // rewrite is the slow path of cleanText and cleanPath. It looks at no more of

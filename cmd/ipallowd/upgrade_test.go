@@ -160,7 +160,7 @@ func TestLogSetAside(t *testing.T) {
 			return err
 		},
 		"said to be new": func(db *sql.DB) error {
-			_, err := db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (2, 1)")
+			_, err := db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (2, 1), (3, 1)")
 			return err
 		},
 	} {

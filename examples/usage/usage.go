@@ -3,7 +3,7 @@
 //
 //	log := usage.New(writer, source, slog.Default())
 //	allow, err := httpallow.New(engine, &httpallow.Options{
-//		Key: httpallow.KeyFromContext, Source: source, Observe: log.Observe,
+//		Key: httpallow.KeyFromContext, Source: source, Explain: true, Observe: log.Observe,
 //	})
 //	handler := log.Handler(authenticate(requireScope(allow.Handler(api))))
 //
@@ -53,6 +53,7 @@ func SetKey(ctx context.Context, id string) {
 func (l *Log) Observe(r *http.Request, d httpallow.Decision) {
 	if record, ok := r.Context().Value(contextKey{}).(*usagelog.Record); ok {
 		record.KeyID, record.Verdict = d.Key, d.Verdict
+		record.Entry, record.Label = d.Entry.Prefix, d.Entry.Label
 	}
 	l.refuse(r, d)
 }

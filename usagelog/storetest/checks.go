@@ -39,6 +39,11 @@ func checkRoundTrip(t *testing.T, s usagelog.Store) {
 			Method: strings.Repeat("M", usagelog.MaxMethod), Path: strings.Repeat("/", usagelog.MaxPath),
 		},
 		{ID: usagelog.RecordID{15: 1}, Time: epoch}, // the extremes of an ID
+		{ // not the same as no entry
+			ID: id(9), Time: epoch, ClientAddr: netip.IPv6Unspecified(), Verdict: ipallow.Allowed, Entry: netip.MustParsePrefix("::/0"),
+			Label: strings.Repeat("é", usagelog.MaxLabel/2), List: strings.Repeat("L", usagelog.MaxList),
+		},
+		{ID: id(10), Time: epoch, ClientAddr: netip.IPv4Unspecified(), Verdict: ipallow.Allowed, Entry: netip.MustParsePrefix("0.0.0.0/0")},
 		{ID: usagelog.RecordID([]byte("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")), Time: epoch},
 	}
 	for i := range recs {

@@ -81,7 +81,7 @@ func id(n int) (id usagelog.RecordID) {
 // record returns the n-th record, each a millisecond after the one before. The
 // fields vary with n in coprime periods, so that all combinations occur.
 func record(n int) usagelog.Record {
-	return usagelog.Record{
+	r := usagelog.Record{
 		ID:         id(n),
 		Time:       epoch.Add(time.Duration(n) * time.Millisecond),
 		RequestID:  fmt.Sprintf("req-%d", n),
@@ -94,6 +94,11 @@ func record(n int) usagelog.Record {
 		Duration:   time.Duration(n) * time.Microsecond,
 		More:       []uint32{0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1 << 31}[n%11],
 	}
+	if r.Verdict == ipallow.Allowed {
+		r.Entry = netip.PrefixFrom(r.ClientAddr, 24+n%9).Masked()
+		r.Label, r.List = []string{"", "office", "Büro 2"}[n%3], []string{"", "", "", "", "cloud"}[n%5]
+	}
+	return r
 }
 
 // records returns the records from..to-1, oldest first.

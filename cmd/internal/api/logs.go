@@ -20,13 +20,16 @@ type logView struct {
 	Status     int             `json:"status"` // 0: none
 	Address    *netip.Addr     `json:"address"`
 	Verdict    ipallow.Verdict `json:"verdict"`
+	Entry      *netip.Prefix   `json:"entry"` // that let the address in
+	Label      string          `json:"label"` // of the entry
+	List       string          `json:"list"`  // that has the entry; empty: the key's own
 	Blocked    bool            `json:"blocked"`
 	DurationMS float64         `json:"duration_ms"`
 	Requests   int64           `json:"requests"` // that it stands for
 }
 
 func viewLog(rec *usagelog.Record) logView {
-	return logView{
+	v := logView{
 		Time:       rec.Time.UTC(),
 		RequestID:  rec.RequestID,
 		KeyID:      rec.KeyID,
@@ -35,10 +38,16 @@ func viewLog(rec *usagelog.Record) logView {
 		Status:     rec.Status,
 		Address:    address(rec.ClientAddr),
 		Verdict:    rec.Verdict,
+		Label:      rec.Label,
+		List:       rec.List,
 		Blocked:    blocked(rec),
 		DurationMS: float64(rec.Duration) / float64(time.Millisecond),
 		Requests:   rec.Requests(),
 	}
+	if rec.Entry.IsValid() {
+		v.Entry = &rec.Entry
+	}
+	return v
 }
 
 // blocked reports whether the allowlist refused the request, as a

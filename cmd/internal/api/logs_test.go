@@ -60,6 +60,9 @@ func (w *world) fillLog() []usagelog.Record {
 		rec.Duration = time.Duration(i)*time.Millisecond + 500*time.Nanosecond
 		if i%5 != 0 {
 			rec.ClientAddr = netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})
+			if rec.Verdict == ipallow.Allowed {
+				rec.Entry, rec.Label, rec.List = netip.MustParsePrefix("203.0.113.0/24"), "office", []string{"", "cloud"}[i/8%2]
+			}
 		}
 		records[i] = rec
 	}
@@ -82,6 +85,12 @@ func TestLogs(t *testing.T) {
 	require.True(t, page.Records[5].Blocked)
 	require.Contains(t, a.text, `"address":null`)
 	require.Contains(t, a.text, `"verdict":"denied"`)
+	require.Contains(t, a.text, `"entry":null,"label":"","list":""`)
+	a = w.get("/api/v1/logs?request_id=req-233").ok(200, nil)
+	require.Contains(t, a.text, `"entry":"203.0.113.0/24","label":"office","list":"cloud"`)
+	rows := readCSV(t, w.get("/api/v1/logs.csv?request_id=req-233").ok(200, nil))
+	require.Equal(t, []string{"entry", "label", "list"}, rows[0][len(rows[0])-3:])
+	require.Equal(t, []string{"203.0.113.0/24", "office", "cloud"}, rows[1][len(rows[1])-3:])
 }
 
 // TestLogFilters compares what every filter finds with what Filter.Match says,
@@ -167,7 +176,7 @@ func readCSV(t *testing.T, a *answer) [][]string {
 func TestExport(t *testing.T) {
 	w := newWorld(t)
 	a := w.get("/api/v1/logs.csv").ok(200, nil)
-	require.Equal(t, "time,request_id,key_id,method,path,status,client_addr,verdict,duration_ms,requests\r\n", a.text)
+	require.Equal(t, "time,request_id,key_id,method,path,status,client_addr,verdict,duration_ms,requests,entry,label,list\r\n", a.text)
 	require.Equal(t, "text/csv; charset=utf-8; header=present", a.Header.Get("Content-Type"))
 	require.Regexp(t, `^attachment; filename="ipallow-logs-\d{8}T\d{6}Z\.csv"$`, a.Header.Get("Content-Disposition"))
 

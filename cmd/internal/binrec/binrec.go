@@ -17,7 +17,7 @@ import (
 	"github.com/ipallow/ipallow/usagelog"
 )
 
-// Append appends the binary form of r, normalised, to b: 65 bytes and the four texts,
+// Append appends the binary form of r, normalised, to b: 65 bytes and the texts,
 // with a checksum over all of it and a mark by which the next record is found
 // behind damage. What it wrote, Read reads, and it encodes to the same
 // bytes again. Later versions will read the form of this one.
@@ -40,7 +40,11 @@ type Record []byte
 // and that the texts are UTF-8, and allocates nothing (BenchmarkBinary).
 func Read(b []byte) Record {
 	n := checkFrame(b)
-	if n == 0 || !utf8.Valid(b[minFrame:frameTexts(b[:n])]) {
+	if n == 0 {
+		return nil
+	}
+	at, _, end := frameEntry(b[:n])
+	if !utf8.Valid(b[minFrame:frameTexts(b)]) || !utf8.Valid(b[at:end]) {
 		return nil
 	}
 	return Record(b[:n:n])
@@ -65,7 +69,7 @@ func (b Record) Verdict() ipallow.Verdict { return ipallow.Verdict(b[frameHead+3
 
 // ClientAddr returns the client address, or the zero Addr when it is unknown.
 func (b Record) ClientAddr() netip.Addr {
-	addr, _ := decodeAddr(b[frameHead+35]&^familyMore, [16]byte(b[frameHead+36:]))
+	addr, _ := decodeAddr(b[frameHead+35]&families, [16]byte(b[frameHead+36:]))
 	return addr
 }
 
@@ -126,6 +130,6 @@ func (b Record) hasOutcome(o usagelog.Outcome) bool {
 // one allocation and holds on to nothing else.
 func (b Record) Decode() usagelog.Record {
 	var r usagelog.Record
-	readFrame(b, string(b[minFrame:frameTexts(b)]), &r)
+	readFrame(b, string(b[minFrame:]), &r)
 	return r
 }

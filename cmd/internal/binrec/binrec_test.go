@@ -50,6 +50,15 @@ func extremes() []usagelog.Record {
 		{Path: "/größe/日本", KeyID: "…"},
 		{More: 1},
 		{More: math.MaxUint32, ClientAddr: netip.MustParseAddr("203.0.113.5"), Path: "/v1"},
+		{ClientAddr: netip.MustParseAddr("203.0.113.5"), Entry: netip.MustParsePrefix("203.0.113.0/24"), Label: "Büro", List: "cloud"},
+		{ClientAddr: netip.MustParseAddr("203.0.113.5"), Entry: netip.MustParsePrefix("0.0.0.0/0")},
+		{ClientAddr: netip.MustParseAddr("2001:db8::1"), Entry: netip.MustParsePrefix("2001:db8::1/128"), List: "cloud", More: 7},
+		{
+			RequestID: strings.Repeat("r", usagelog.MaxRequestID), KeyID: strings.Repeat("k", usagelog.MaxKeyID),
+			Method: strings.Repeat("M", usagelog.MaxMethod), Path: strings.Repeat("/", usagelog.MaxPath), More: 0xfafffaff,
+			ClientAddr: netip.MustParseAddr("2001:db8::1"), Entry: netip.MustParsePrefix("::/0"),
+			Label: strings.Repeat("l", usagelog.MaxLabel), List: strings.Repeat("L", usagelog.MaxList),
+		},
 		// An address that spells the magic of a frame.
 		{ClientAddr: netip.AddrFrom16([16]byte(bytes.Repeat([]byte{magic0, magic1}, 8)))},
 		long, more,
@@ -66,6 +75,14 @@ func TestStoredForm(t *testing.T) {
 	r := sample(7)
 	r.ID[15], r.More = 9, 3
 	require.Equal(t, "a72ea797fffa550000000000000000000000000000000009c04f41b4d9b59818581b000000000000c8000184cb0071070000000000000000000000000505030b007265712d376b65792d304745542f76312f6974656d732f3703000000", fmt.Sprintf("%x", Append(nil, &r)))
+}
+
+// A record with an entry is longer by its bits, label and list.
+func TestStoredEntry(t *testing.T) {
+	r := sample(7)
+	r.ID[15], r.More = 9, 3
+	r.Entry, r.Label, r.List = netip.MustParsePrefix("203.0.113.0/25"), "Büro", "cloud"
+	require.Equal(t, "b51e7468fffa630000000000000000000000000000000009c04f41b4d9b59818581b000000000000c80001c4cb0071070000000000000000000000000505030b007265712d376b65792d304745542f76312f6974656d732f371905000542c3bc726f636c6f756403000000", fmt.Sprintf("%x", Append(nil, &r)))
 }
 
 func TestRoundTrip(t *testing.T) {
@@ -113,6 +130,7 @@ func TestAppendNormalizes(t *testing.T) {
 
 func TestReadFindsDamage(t *testing.T) {
 	r := sample(1)
+	r.Entry, r.Label, r.List = netip.MustParsePrefix("203.0.113.0/24"), "office", "cloud"
 	whole := Append(nil, &r)
 	for n := range whole {
 		require.Nil(t, Read(whole[:n]), "cut to %d bytes", n)
@@ -124,6 +142,10 @@ func TestReadFindsDamage(t *testing.T) {
 	}
 	r.KeyID = "\xff"
 	require.Nil(t, Read(appendFrame(nil, &r)), "a text that is no UTF-8")
+	r.KeyID, r.Label = "k", "\xff"
+	require.Nil(t, Read(appendFrame(nil, &r)), "a label that is no UTF-8")
+	r.Label, r.Entry = "l", netip.MustParsePrefix("::/128")
+	require.Nil(t, Read(appendFrame(nil, &r)), "an entry longer than the address")
 }
 
 func TestSkip(t *testing.T) {
@@ -208,6 +230,7 @@ func TestMatch(t *testing.T) {
 
 func TestAllocs(t *testing.T) {
 	r := sample(1)
+	r.Entry, r.Label = netip.MustParsePrefix("203.0.113.0/24"), "Büro"
 	buf := make([]byte, 0, MaxLen)
 	f := usagelog.Filter{KeyID: "key-1", Method: "GET", StatusClass: 2, From: start}
 	require.Zero(t, testing.AllocsPerRun(100, func() {

@@ -85,10 +85,7 @@ func (s *Service) Check(_ context.Context, request *authv3.CheckRequest) (*authv
 		method, record.Method = "", "(unknown)"
 	}
 	d := s.gate.Admit(gateway.Call{Header: head, Method: method, Client: client, Time: record.Time})
-	record.Verdict = d.Verdict
-	if d.Key != nil {
-		record.KeyID = d.Key.ID
-	}
+	d.Note(&record)
 	var response *authv3.CheckResponse
 	if d.Refusal != nil {
 		record.Status = d.Refusal.Status

@@ -197,6 +197,7 @@ func TestCheck(t *testing.T) {
 				record := w.record()
 				require.Equal(t, test.keyID, record.KeyID)
 				require.Equal(t, test.verdict, record.Verdict)
+				require.Equal(t, test.verdict == ipallow.Allowed, record.Entry.IsValid() && record.Entry.Contains(record.ClientAddr))
 				require.Equal(t, test.method, record.Method)
 				require.Equal(t, "/v1/things", record.Path)
 				if test.from != "" {

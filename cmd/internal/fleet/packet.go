@@ -16,7 +16,8 @@ import (
 //
 // Each record has a checksum of its own.
 const (
-	packetVersion = 1
+	// Version 1 had no entries. It is read as well.
+	packetVersion = 2
 
 	// lastVersion is the highest that there will be: what begins otherwise is
 	// no packet of a later program, and not waited for.
@@ -66,7 +67,7 @@ func unpack(records []usagelog.Record, data []byte) ([]usagelog.Record, error) {
 	switch v := data[0]; {
 	case packetVersion < v && v <= lastVersion:
 		return records, fmt.Errorf("%w: %w (%d)", ErrPacket, errNewer, v)
-	case v != packetVersion:
+	case v == 0 || v > lastVersion:
 		return records, fmt.Errorf("%w: it has no version", ErrPacket)
 	}
 	n, err := s2.DecodedLen(data[1:])

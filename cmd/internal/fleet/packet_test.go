@@ -54,6 +54,24 @@ func TestPackets(t *testing.T) {
 	}
 	require.Greater(t, len(packets(long)), 5)
 	require.Empty(t, packets(nil))
+
+	entries := numbered(4, 0, 100)
+	for i := range entries {
+		entries[i].Entry, entries[i].Label, entries[i].List = netip.MustParsePrefix("203.0.113.0/24"), "office", "cloud"
+	}
+	got, err := unpack(nil, packets(entries)[0])
+	require.NoError(t, err)
+	require.Equal(t, entries, got)
+}
+
+// A gateway of before the records had entries is read, as its stream may have its packets.
+func TestFirstPackets(t *testing.T) {
+	records := numbered(1, 0, 300)
+	data := packets(records)[0]
+	data[0] = 1
+	got, err := unpack(nil, data)
+	require.NoError(t, err)
+	require.Equal(t, records, got)
 }
 
 func TestPacketsThatAreNone(t *testing.T) {
@@ -63,6 +81,8 @@ func TestPacketsThatAreNone(t *testing.T) {
 	block := func(raw []byte) []byte { return append([]byte{packetVersion}, s2.Encode(nil, raw)...) }
 	for name, bad := range map[string][]byte{
 		"empty":      nil,
+		"version 0":  append([]byte{0}, good[1:]...),
+		"no version": append([]byte{lastVersion + 1}, good[1:]...),
 		"newer":      append([]byte{packetVersion + 1}, good[1:]...),
 		"cut off":    good[:len(good)-5],
 		"no block":   {packetVersion, 1, 2, 3},

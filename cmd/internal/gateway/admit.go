@@ -6,6 +6,7 @@ import (
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/clientip"
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
+	"github.com/ipallow/ipallow/usagelog"
 )
 
 // A Call is what a front end knows of a request.
@@ -22,9 +23,21 @@ type Decision struct {
 	Verdict ipallow.Verdict // the engine's, also where the scope refused; Denied without a key
 	Refusal *Answer         // nil: the request is served
 
+	// Entry is the one that let the client's address in, with its label, or the zero
+	// Entry. It is of the same snapshot as Verdict, and found where there is a log.
+	Entry ipallow.Entry
+
 	// Measured says that Verdict is the engine's: a key was recognised, and what
 	// is known of it is not too old.
 	Measured bool
+}
+
+// Note puts the decision into the record of the request.
+func (d *Decision) Note(r *usagelog.Record) {
+	r.Verdict, r.Entry, r.Label = d.Verdict, d.Entry.Prefix, d.Entry.Label
+	if d.Key != nil {
+		r.KeyID = d.Key.ID
+	}
 }
 
 // Admit decides on a request: authentication, scope, allowlist, in this order.
@@ -37,6 +50,7 @@ func (g *Gateway) Admit(c Call) Decision {
 	}
 	// Asked before anything is looked up: what is found then is no older.
 	stale := g.usable != nil && !g.usable()
+	var lists *ipallow.Snapshot
 	for {
 		d.Key, d.Refusal = g.authenticate(c.Header)
 		if stale && (d.Refusal == nil || d.Refusal == invalidKey) {
@@ -49,7 +63,8 @@ func (g *Gateway) Admit(c Call) Decision {
 		}
 		d.Verdict = ipallow.Unrestricted
 		if !g.noAllowlist {
-			d.Verdict = g.engine.Check(d.Key.ID, c.Client.Addr)
+			lists = g.engine.Snapshot()
+			d.Verdict = lists.Check(d.Key.ID, c.Client.Addr)
 		}
 		// A key that was changed or revoked in between may have been measured
 		// by a list that it never had, or by none. Whoever changes both takes
@@ -59,6 +74,9 @@ func (g *Gateway) Admit(c Call) Decision {
 		}
 	}
 	d.Measured = true
+	if d.Verdict == ipallow.Allowed && g.log != nil {
+		d.Entry = lists.Explain(d.Key.ID, c.Client.Addr).Entry
+	}
 	switch {
 	case !permits(d.Key, &c):
 		d.Refusal = insufficientScope(d.Key, c.Method)

@@ -34,10 +34,7 @@ type exchange struct {
 
 // note keeps the decision for the record.
 func (x *exchange) note(d *Decision) {
-	x.record.Verdict = d.Verdict
-	if d.Key != nil {
-		x.record.KeyID = d.Key.ID
-	}
+	d.Note(&x.record)
 	x.authenticated = d.Measured
 }
 
@@ -203,5 +200,14 @@ func (g *Gateway) logRequest(r *usagelog.Record) {
 	g.logger.LogAttrs(ctx, slog.LevelDebug, "request",
 		slog.String("request", r.RequestID), slog.String("key", r.KeyID), slog.String("client", r.ClientAddr.String()),
 		slog.String("method", r.Method), slog.String("path", r.Path), slog.Int("status", r.Status),
-		slog.String("verdict", r.Verdict.String()), slog.Duration("took", r.Duration))
+		slog.String("verdict", r.Verdict.String()), slog.String("entry", entryText(r)), slog.String("label", r.Label),
+		slog.Duration("took", r.Duration))
+}
+
+// entryText returns the entry of a record, or nothing if it has none.
+func entryText(r *usagelog.Record) string {
+	if !r.Entry.IsValid() {
+		return ""
+	}
+	return r.Entry.String()
 }

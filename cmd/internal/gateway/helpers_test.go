@@ -108,6 +108,7 @@ func (w *world) key(scopes keyring.Scopes, restricted bool) testKey {
 	if restricted {
 		entries, err := w.engine.Policy().ParseList([]string{inside, "203.0.113.0/24"})
 		require.NoError(w.t, err)
+		entries[0].Label = "Büro"
 		require.NoError(w.t, w.engine.Set(id, entries))
 	}
 	return testKey{k, keyring.Token(id, secret)}

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,78 @@ func TestRecordedPaths(t *testing.T) {
 		got := w.record(a.header.Get("X-Request-Id")).Path
 		require.Equal(t, test.want, got)
 	}
+}
+
+// A record says which entry let its address in, also where the scope refused, and
+// none where no entry did.
+func TestRecordedEntry(t *testing.T) {
+	w := newWorld(t, nil)
+	want := netip.PrefixFrom(netip.MustParseAddr(inside), 32)
+	for _, test := range []struct {
+		name, from, method string
+		key                testKey
+		status             int
+		entry              netip.Prefix
+	}{
+		{"served", inside, "GET", w.full, 200, want},
+		{"out of scope", inside, "POST", w.reader, 403, want},
+		{"a list that is only reported", inside, "GET", w.watched, 200, want},
+		{"reported", outside, "GET", w.watched, 200, netip.Prefix{}},
+		{"blocked", outside, "GET", w.full, 403, netip.Prefix{}},
+		{"no list", outside, "GET", w.open, 200, netip.Prefix{}},
+		{"revoked", inside, "GET", w.revoked, 401, netip.Prefix{}},
+	} {
+		a := w.do(test.from, test.method, "/v1/ping", "X-API-Key", test.key.token)
+		require.Equal(t, test.status, a.status, test.name)
+		r := w.record(a.header.Get("X-Request-Id"))
+		label := ""
+		if test.entry.IsValid() {
+			label = "Büro"
+		}
+		require.Equal(t, test.entry, r.Entry, test.name)
+		require.Equal(t, label, r.Label, test.name)
+		require.Empty(t, r.List, test.name)
+	}
+}
+
+// The entry that a record names is one of the list that decided, while lists change.
+func TestRecordedEntryIsOfTheDecision(t *testing.T) {
+	w := newWorld(t, calm)
+	addr := netip.MustParseAddr(inside)
+	in := []ipallow.Entry{{Prefix: netip.PrefixFrom(addr, 32), Label: "in"}}
+	out := []ipallow.Entry{{Prefix: netip.MustParsePrefix("203.0.113.0/24"), Label: "out"}}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = w.engine.Set(w.full.ID, [][]ipallow.Entry{in, out}[i%2])
+			}
+		}
+	}()
+	answer := &sink{header: http.Header{}}
+	for range 10000 {
+		w.gate.ServeHTTP(answer, pingRequest(w.full, inside))
+	}
+	close(stop)
+	<-done
+	allowed, denied := 0, 0
+	for _, r := range w.records() {
+		switch r.Verdict {
+		case ipallow.Allowed:
+			allowed++
+			require.Contains(t, []string{"in", "Büro"}, r.Label)
+			require.Equal(t, in[0].Prefix, r.Entry)
+		case ipallow.Denied:
+			denied++
+			require.False(t, r.Entry.IsValid())
+		}
+	}
+	require.Positive(t, allowed)
+	require.Positive(t, denied)
 }
 
 // Identifiers of requests are the server's, whatever the client sends.

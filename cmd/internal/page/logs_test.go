@@ -94,6 +94,30 @@ func TestLogRows(t *testing.T) {
 	require.Equal(t, 5, strings.Count(b.get("/logs").body, `class="blocked"`))
 }
 
+// A row says which entry let the request in, as the list had it then.
+func TestLogMatchedEntry(t *testing.T) {
+	r := newRig(t)
+	b := r.browser(true).login()
+	id := r.create("Billing", "203.0.113.0/24").Key.ID
+	rec := served(id)
+	rec.Entry, rec.Label = netip.MustParsePrefix("203.0.113.0/24"), "<b>office</b>\u3164"
+	r.add(rec)
+	row := logRows.FindString(b.get("/logs").body)
+	require.Contains(t, row, "matched <code>203.0.113.0/24</code>")
+	require.Contains(t, row, "&lt;b&gt;office&lt;/b&gt;")
+	require.NotContains(t, row, "\u3164", "a filler is shown as its code point")
+	require.NotContains(t, row, " in <bdi>")
+	rec.Entry, rec.Label, rec.List = netip.MustParsePrefix("203.0.113.9/32"), "", "cloud"
+	rec.Time = r.clock.now()
+	r.add(rec, blocked(id, "198.51.100.7"))
+	rows := logRows.FindAllString(b.get("/logs").body, -1)
+	require.Len(t, rows, 3)
+	require.Contains(t, rows[0], "matched <code>203.0.113.9</code></span> <span>in <bdi>cloud</bdi>")
+	for _, row := range rows {
+		require.NotEqual(t, strings.Contains(row, "Blocked"), strings.Contains(row, "matched"), row)
+	}
+}
+
 func TestLogFilters(t *testing.T) {
 	r := newRig(t)
 	b := r.browser(true).login()
