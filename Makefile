@@ -1,6 +1,6 @@
 # The targets are the same scripts that .ci/run calls.
 
-.PHONY: test check bench compare load fuzz tidy demo serve
+.PHONY: test check bench compare load fuzz mutants tidy demo serve
 
 test: ## every module's tests, with the race detector
 	go test -race -timeout 20m work
@@ -20,6 +20,9 @@ load: ## what enforcement and logging cost the gateway; needs wrk
 FUZZTIME ?= 10m
 fuzz: ## every fuzz target, one after another
 	.ci/fuzz $(FUZZTIME)
+
+mutants: ## faults made on purpose, which tests must see; MUTANTS=--help says more
+	cd tools && GOWORK=off go run ./mutants $(MUTANTS)
 
 tidy: ## go mod tidy in every module
 	.ci/tidy

@@ -3,6 +3,8 @@ package clientip
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -41,6 +43,29 @@ func TestFromAddrPort(t *testing.T) {
 	for _, s := range []*Source{nil, &zero} {
 		if got := s.FromAddrPort(netip.MustParseAddrPort("[::ffff:203.0.113.9]:1"), nil).String(); got != "203.0.113.9" {
 			t.Errorf("without options: %s", got)
+		}
+	}
+	// Lines of one element each, around the bound: none may be left out, and their
+	// number is looked at before their length.
+	hops := mustNew(t, hopOptions)
+	for n := MaxElements - 1; n <= MaxElements+3; n++ {
+		for _, element := range []string{"203.0.113.9", strings.Repeat(" ", 300) + "203.0.113.9"} {
+			lines := slices.Repeat([]string{element}, n)
+			want := "203.0.113.9"
+			switch {
+			case n > MaxElements:
+				want = "none (too_many_elements)"
+			case n*len(element) > MaxHeaderBytes:
+				want = "none (header_too_large)"
+			}
+			for _, got := range []Result{
+				hops.FromAddrPort(netip.MustParseAddrPort("10.0.0.1:80"), byteValues(lines)),
+				hops.FromValues("10.0.0.1:80", lines),
+			} {
+				if got.String() != want {
+					t.Errorf("%d lines of %d bytes: got %v, want %s", n, len(element), got, want)
+				}
+			}
 		}
 	}
 	elements := []string{

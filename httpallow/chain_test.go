@@ -20,6 +20,7 @@ func newChain(t *testing.T, e *effects, observed *int) http.Handler {
 		Observe: func(*http.Request, httpallow.Decision) { *observed++ },
 	})
 	changes := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		require.Equal(t, 1, *observed, "the observer is told before the request is handed on")
 		e.rate, e.quota, e.lastUsed, e.served = e.rate+1, e.quota+1, e.lastUsed+1, e.served+1
 		_, _ = io.WriteString(w, "served")
 	})
