@@ -25,7 +25,7 @@ func TestCheckBatch(t *testing.T) {
 					key = key[:1+i%5] + key
 				}
 				keys = append(keys, key, key+"?")
-				list := entriesOf(gen.Shape{Keys: 1, Entries: 1 + i%(maxSmall+2), Family: "mixed", Queries: 1, Seed: uint64(i)}.New().Lists[0])
+				list := entriesOf(gen.Shape{Keys: 1, Entries: 1 + i%(ixMaxShort+2), Family: "mixed", Queries: 1, Seed: uint64(i)}.New().Lists[0])
 				if i%11 == 0 {
 					list = append(list, Entry{Prefix: netip.MustParsePrefix("::/0")})
 				}

@@ -166,7 +166,7 @@ func BenchmarkFloor(b *testing.B) {
 			w := workload(gen.Shape{Keys: keys, Entries: 5, Family: "4", Result: "mixed", Seed: 1})
 			e := loaded(b, w)
 			size := 0
-			for s := range e.Snapshot().index.all {
+			for s := range e.Snapshot().directory.all {
 				size += len(s.mem)
 			}
 			buf := make([]uint64, size/8)
@@ -211,10 +211,10 @@ func BenchmarkHash(b *testing.B) {
 }
 
 // BenchmarkRepresentation compares the record and the table for lists of
-// one length; maxSmall is where the table begins to pay, or where the bits of a
+// one length; ixMaxShort is where the table begins to pay, or where the bits of a
 // tag end.
 func BenchmarkRepresentation(b *testing.B) {
-	for _, n := range []int{5, 10, 20, maxSmall} {
+	for _, n := range []int{5, 10, 20, ixMaxShort} {
 		w := workload(gen.Shape{Keys: 1000, Entries: n, Family: "mixed", Result: "mixed", Seed: 2})
 		for _, kind := range []string{"record", "lite"} {
 			b.Run(fmt.Sprintf("entries=%d/kind=%s", n, kind), func(b *testing.B) {

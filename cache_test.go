@@ -36,7 +36,7 @@ func TestReplacedListsAreGivenBack(t *testing.T) {
 		{"one list of 50,000 entries", 1, 50_000, 4, false},
 		{"one list for many keys", 30, 5_000, 4, true},
 		{"long lists", 40, 1_000, 4, false},
-		{"the shortest long lists", 800, maxSmall + 1, 4, false},
+		{"the shortest long lists", 800, ixMaxShort + 1, 4, false},
 		{"short lists", 4_000, 20, 4, false},
 	} {
 		list := func(key, round int) []Entry {
@@ -111,17 +111,17 @@ func TestReplacedListsAreGivenBack(t *testing.T) {
 func TestCompileCacheIsEmptied(t *testing.T) {
 	e := New(&Options{Policy: widest()})
 	tables := func() (n int) {
-		e.cache.tables.Range(func(any, any) bool { n++; return true })
+		e.Snapshot().cache.tables.Range(func(any, any) bool { n++; return true })
 		return n
 	}
 	const keys = 500
 	for round := range 3 {
 		for k := range keys {
-			require.NoError(t, e.Set(gen.BulkKey(k), hosts(maxSmall+1, k)))
+			require.NoError(t, e.Set(gen.BulkKey(k), hosts(ixMaxShort+1, k)))
 		}
 		require.GreaterOrEqual(t, tables(), keys)
 		table := e.Snapshot().tableOf(gen.BulkKey(7))
-		require.NoError(t, e.Set("again", hosts(maxSmall+1, 7)))
+		require.NoError(t, e.Set("again", hosts(ixMaxShort+1, 7)))
 		require.Same(t, table, e.Snapshot().tableOf("again"), "round %d", round)
 		for k := range keys {
 			e.Delete(gen.BulkKey(k))

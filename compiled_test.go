@@ -27,7 +27,7 @@ func TestCheckInlines(t *testing.T) {
 // checkFunc is the function that Engine.Check calls: its package, and its name as a pattern.
 const (
 	checkPackage = "."
-	checkFunc    = `^github.com/ipallow/ipallow\.\(\*Snapshot\)\.Check$`
+	checkFunc    = `^github.com/ipallow/ipallow\.\(\*ixIndex\)\.Check$`
 )
 
 // checkInstructions is how many machine instructions Check has at most, by the version of Go.

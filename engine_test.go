@@ -60,7 +60,7 @@ func TestVerdicts(t *testing.T) {
 // IPv6 networks that hold the mapped range hold no IPv4 address.
 func TestMappedRangeInIPv6(t *testing.T) {
 	for _, p := range []string{"::/0", "::/64", "::/80", "::fffe:0:0/95"} {
-		for _, n := range []int{1, maxSmall + 1} {
+		for _, n := range []int{1, ixMaxShort + 1} {
 			list := append(entries(p), fromNaive(gen.Distinct(n-1))...)
 			e := New(&Options{Policy: widest()})
 			for _, key := range listKeys {

@@ -39,22 +39,22 @@ var degenerate = []struct {
 
 // isLarge reports whether the list of key is a table and not a record.
 func (s *Snapshot) isLarge(key string) bool {
-	sh, rec := s.find(key)
+	sh, rec := s.index().find(key)
 	return rec != nil && sh.item(0, rec).large != nil
 }
 
 // tableOf returns the table of a key's large list.
 func (s *Snapshot) tableOf(key string) *large {
-	sh, rec := s.find(key)
+	sh, rec := s.index().find(key)
 	return sh.item(0, rec).large.large
 }
 
 // shape returns how many bits the directory has, how many shards there are,
 // and how many bytes they hold.
 func (s *Snapshot) shape() (bits, shards, bytes int) {
-	for sh := range s.index.all {
+	for sh := range s.directory.all {
 		shards++
 		bytes += sh.size()
 	}
-	return int(s.index.bits), shards, bytes
+	return int(s.directory.bits), shards, bytes
 }

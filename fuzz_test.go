@@ -46,13 +46,13 @@ func FuzzCheckVsNaive(f *testing.F) {
 	f.Add(byte(2), []byte{0, 0, 0, 9, 0, 0, 0, 9, 7, 7, 7, 7, 7})        // nested IPv4
 	f.Add(byte(4), []byte{6, 1, 64, 6, 1, 65, 7, 1, 63, 5, 5, 5})        // both sides of the 64th bit
 	f.Add(byte(8), []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13}) // mixed families, so the order is stored
-	f.Add(byte(maxSmall-1), []byte("the longest record but one"))
-	f.Add(byte(maxSmall), []byte("the longest record"))
-	f.Add(byte(maxSmall+1), []byte("the shortest table"))
+	f.Add(byte(ixMaxShort-1), []byte("the longest record but one"))
+	f.Add(byte(ixMaxShort), []byte("the longest record"))
+	f.Add(byte(ixMaxShort+1), []byte("the shortest table"))
 	f.Add(byte(127), []byte("a table with nested and equal prefixes in it"))
 	f.Add(byte(128+3), []byte{8, 255, 255, 1, 3, 3, 3, 3, 3, 9, 9, 9})         // only what an engine stores
-	f.Add(byte(128+maxSmall), []byte{1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4})      // around the switch, in an engine
-	f.Add(byte(128+maxSmall+1), []byte{1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5}) // one more
+	f.Add(byte(128+ixMaxShort), []byte{1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4})      // around the switch, in an engine
+	f.Add(byte(128+ixMaxShort+1), []byte{1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5}) // one more
 	f.Fuzz(func(t *testing.T, n byte, data []byte) {
 		src := gen.FromBytes(data)
 		var list []naive.Entry

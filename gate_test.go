@@ -28,7 +28,7 @@ func TestBytesPerKey(t *testing.T) {
 		w := gen.Shape{Keys: 1e5, Entries: tt.entries, Family: tt.family, Result: "mixed", Queries: 1, Seed: 1}.New()
 		e := New(&Options{Policy: benchPolicy()})
 		require.NoError(t, e.Replace(listsOf(w)))
-		x := e.Snapshot().index
+		x := e.Snapshot().directory
 		bytes := len(x.root) * int(unsafe.Sizeof(*x.root[0]))
 		for s := range x.all {
 			bytes += s.size()

@@ -37,7 +37,7 @@ func TestHashOfLikeKeys(t *testing.T) {
 		}), kind)
 		require.Len(t, seen, n, "%s: hashes", kind)
 		checkInvariants(e.Snapshot())
-		for sh := range e.Snapshot().index.all {
+		for sh := range e.Snapshot().directory.all {
 			require.False(t, sh.linear(), "%s: a shard of %d records without cells", kind, sh.n)
 		}
 		_, _, bytes := e.Snapshot().shape()

@@ -182,3 +182,5 @@ func (l *listUnderTest) count(t testing.TB, addrs []netip.Addr, hits, misses *in
 		}
 	}
 }
+
+func checkInvariants(s *Snapshot) { ixCheckInvariants(s.index()) }

@@ -2,7 +2,7 @@
 
 package ipallow
 
-// checkInvariants does nothing unless the build tag ipallowcheck is set.
-func checkInvariants(*Snapshot) {}
+// ixCheckInvariants does nothing unless the build tag ipallowcheck is set.
+func ixCheckInvariants(*ixIndex) {}
 
 func countSlow() {}

@@ -24,7 +24,7 @@ func sampleIndex(t *testing.T) *Snapshot {
 			case i%5 == 0:
 				list[0].Label = "label"
 			case i%10 == 1:
-				list = fromNaive(gen.Distinct(maxSmall + 1))
+				list = fromNaive(gen.Distinct(ixMaxShort + 1))
 			}
 			if err := tx.Set(gen.BulkKey(i), list); err != nil {
 				return err
@@ -41,14 +41,14 @@ func TestCheckInvariantsSees(t *testing.T) {
 	require.NotPanics(t, func() { checkInvariants(sampleIndex(t)) })
 	require.NotPanics(t, func() { checkInvariants(nil); checkInvariants(new(Snapshot)); checkInvariants(New(nil).Snapshot()) })
 
-	first := func(s *Snapshot) *shard { sh := s.index.at(0); return &sh }
+	first := func(s *Snapshot) *shard { sh := s.directory.at(0); return &sh }
 	// alter changes the first shard, in all places that it has.
 	alter := func(s *Snapshot, f func(sh *shard)) {
-		sh := s.index.at(0)
-		width := uint64(1) << (s.index.bits - sh.depth)
+		sh := s.directory.at(0)
+		width := uint64(1) << (s.directory.bits - sh.depth)
 		f(&sh)
 		for p := range width {
-			s.index.root[p>>nodeBits].put(p%nodeSize, &sh)
+			s.directory.root[p>>nodeBits].put(p%nodeSize, &sh)
 		}
 	}
 	// flagged finds a record with the flag in the first shard.
@@ -93,7 +93,7 @@ func TestCheckInvariantsSees(t *testing.T) {
 		return nil, layout{}
 	}
 	for name, spoil := range map[string]func(s *Snapshot){
-		"a key is not counted":                     func(s *Snapshot) { s.index.keys-- },
+		"a key is not counted":                     func(s *Snapshot) { s.directory.keys-- },
 		"a record is not counted":                  func(s *Snapshot) { alter(s, func(sh *shard) { sh.n-- }) },
 		"a tag is lost":                            func(s *Snapshot) { retag(s, func(uint16) uint16 { return 0 }) },
 		"a tag has other bits of the hash":         func(s *Snapshot) { retag(s, func(x uint16) uint16 { return x ^ 2 }) },
@@ -136,7 +136,7 @@ func TestCheckInvariantsSees(t *testing.T) {
 		},
 		"the copy for Check is older": func(s *Snapshot) {
 			sh := first(s)
-			s.index.root[0].base[1] = newHotMem(slices.Concat(zeros[:], sh.mem, sh.tags))
+			s.directory.root[0].base[1] = newHotMem(slices.Concat(zeros[:], sh.mem, sh.tags))
 		},
 		"the pilots are others": func(s *Snapshot) { table(s, func(t *tables) { clear(t.pilots[:]); t.pilots[0]++ }) },
 		"a free cell is not zero": func(s *Snapshot) {
@@ -151,22 +151,22 @@ func TestCheckInvariantsSees(t *testing.T) {
 		},
 		"a record is not in the first of its cells": func(s *Snapshot) { table(s, func(t *tables) { t.unit /= 2; t.cells *= 2 }) },
 		"a shard has nothing more":                  func(s *Snapshot) { alter(s, func(sh *shard) { sh.more = nil }) },
-		"a shard's number is another":               func(s *Snapshot) { s.index.root[0].rest[0].n++ },
+		"a shard's number is another":               func(s *Snapshot) { s.directory.root[0].rest[0].n++ },
 		"there are more cells":                      func(s *Snapshot) { table(s, func(t *tables) { t.cells++ }) },
 		"there are no cells":                        func(s *Snapshot) { table(s, func(t *tables) { t.cells, t.unit = 0, 0 }) },
 		"cells are of another size":                 func(s *Snapshot) { table(s, func(t *tables) { t.unit += unitStep }) },
 		"cells of no multiple of a step":            func(s *Snapshot) { table(s, func(t *tables) { t.unit++ }) },
 		"a header says that entries overlap":        func(s *Snapshot) { flagged(first(s), 0)[3] |= flagScan >> 24 },
-		"the copy has other cells":                  func(s *Snapshot) { s.index.root[0].tables[0].cells++ },
-		"a place has another shard":                 func(s *Snapshot) { sh := s.index.root[0].shard(nodeSize - 1); s.index.root[0].put(0, &sh) },
+		"the copy has other cells":                  func(s *Snapshot) { s.directory.root[0].tables[0].cells++ },
+		"a place has another shard":                 func(s *Snapshot) { sh := s.directory.root[0].shard(nodeSize - 1); s.directory.root[0].put(0, &sh) },
 		"a place has no shard": func(s *Snapshot) {
-			s.index.root[0].put(nodeSize-1, &shard{tables: new(tables), both: newHotMem(make([]byte, 2))})
+			s.directory.root[0].put(nodeSize-1, &shard{tables: new(tables), both: newHotMem(make([]byte, 2))})
 		},
 		"a shard's depth is too small":        func(s *Snapshot) { alter(s, func(sh *shard) { sh.depth-- }) },
-		"a shard's depth is too large":        func(s *Snapshot) { alter(s, func(sh *shard) { sh.depth = s.index.bits + 1 }) },
-		"the directory has a bit more":        func(s *Snapshot) { s.index.bits++ },
+		"a shard's depth is too large":        func(s *Snapshot) { alter(s, func(sh *shard) { sh.depth = s.directory.bits + 1 }) },
+		"the directory has a bit more":        func(s *Snapshot) { s.directory.bits++ },
 		"the snapshot's shift is another":     func(s *Snapshot) { s.shift-- },
-		"the snapshot's directory is another": func(s *Snapshot) { s.dir = newHotDir(append([]*node(nil), s.index.root...)) },
+		"the snapshot's directory is another": func(s *Snapshot) { s.dir = newHotDir(append([]*node(nil), s.directory.root...)) },
 		"the hashes are others":               func(s *Snapshot) { s.hash.mask = 1<<40 - 1 },
 	} {
 		s := sampleIndex(t)
@@ -184,7 +184,7 @@ func TestShortWay(t *testing.T) {
 	const keys = 3000
 	require.NoError(t, e.Update(func(tx *Tx) error {
 		for i := range keys {
-			if err := tx.Set(key(i), fromNaive(gen.Distinct(1+i%maxSmall))); err != nil {
+			if err := tx.Set(key(i), fromNaive(gen.Distinct(1+i%ixMaxShort))); err != nil {
 				return err
 			}
 		}

@@ -41,10 +41,9 @@ func (d hotDir) same(root []*node) bool {
 // newQuery is canon.Addr for matching.
 func newQuery(addr netip.Addr) query { return slowQuery(addr) }
 
-// Check returns the verdict on a request made with key from addr. See
-// [Engine.Check].
-func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
-	if s == nil || s.dir.root == nil || !validKey(len(key)) {
+// Check returns the verdict on a request made with key from addr.
+func (s *ixIndex) Check(key string, addr netip.Addr) ixVerdict {
+	if s == nil || s.dir.root == nil || !ixValidKey(len(key)) {
 		return s.checkSlow(key, addr)
 	}
 	h := s.hash.string(key)
@@ -55,7 +54,7 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	base := nd.base[t.base].mem
 	found := (uint32(binary.LittleEndian.Uint16(base[uint64(t.tagsAt)+2*cell:]))^tagOf(h))&tagMask == 0
 	if !found && t.unit != 0 {
-		return Unrestricted
+		return ixUnrestricted
 	}
 	rec := base[uint64(t.offset)+cell*uint64(t.unit):]
 	if !found || string(keyOf(rec)) != key || isLarge(headerOf(rec)) {
@@ -64,18 +63,12 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	return matchRecord(rec, addr)
 }
 
-// CheckBatch gives verdicts[i] the verdict on a request made with keys[i]
-// from addrs[i]. See [Engine.CheckBatch].
-func (s *Snapshot) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verdict) {
-	checkLengths(keys, addrs, verdicts)
-	for i, key := range keys {
-		verdicts[i] = s.Check(key, addrs[i])
-	}
-}
+// Prefetch does nothing here.
+func (s *ixIndex) Prefetch(*[ixBatchGroup]string) {}
 
-// matchRecord returns Allowed if addr matches an entry of the small record
+// matchRecord returns ixAllowed if addr matches an entry of the small record
 // rec, which recPad bytes follow.
-func matchRecord(rec []byte, addr netip.Addr) Verdict {
+func matchRecord(rec []byte, addr netip.Addr) ixVerdict {
 	if headerOf(rec)&flagScan != 0 {
 		return matchScan(rec, addr)
 	}
@@ -85,14 +78,14 @@ func matchRecord(rec []byte, addr netip.Addr) Verdict {
 	case 6:
 		return match6(rec, q)
 	}
-	return Denied
+	return ixDenied
 }
 
-func match4(rec []byte, a uint32) Verdict {
+func match4(rec []byte, a uint32) ixVerdict {
 	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
 	n := l.n4
 	if n == 0 {
-		return Denied
+		return ixDenied
 	}
 	starts, shifts := body[l.at4:][:4*n], body[l.shift4:][:n]
 	k := 0
@@ -103,14 +96,14 @@ func match4(rec []byte, a uint32) Verdict {
 		n -= half
 	}
 	d := uint64(binary.LittleEndian.Uint32(starts[4*k:])^a) >> shifts[k]
-	return Verdict((d - 1) >> 63)
+	return ixVerdict((d - 1) >> 63)
 }
 
-func match6(rec []byte, q query) Verdict {
+func match6(rec []byte, q query) ixVerdict {
 	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
 	n := l.n6
 	if n == 0 {
-		return Denied
+		return ixDenied
 	}
 	starts, shifts := body[l.at6:][:8*n], body[l.shift6:][:n]
 	k := 0
@@ -125,5 +118,5 @@ func match6(rec []byte, q query) Verdict {
 		return matchWide(rec, q)
 	}
 	d >>= shifts[k]
-	return Verdict(^(d | -d) >> 63)
+	return ixVerdict(^(d | -d) >> 63)
 }

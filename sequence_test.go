@@ -40,7 +40,7 @@ func newSequence(t testing.TB, src gen.Source, mask uint64, bulk int) *sequence 
 	if src.IntN(2) == 1 {
 		opts.Policy = widest()
 		policy = toNaive(*widest())
-		q.ops.Large = maxSmall + 1
+		q.ops.Large = ixMaxShort + 1
 	}
 	maxKeys := DefaultMaxKeys
 	if src.IntN(4) == 1 {

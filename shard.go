@@ -228,7 +228,7 @@ func (s *shard) size() int {
 }
 
 // find returns the record of key, which has the hash h, or nil. It is the
-// plain form of Snapshot.Check, for everything else.
+// plain form of Index.Check, for everything else.
 func (s *shard) find(h uint64, key string) []byte {
 	if s.linear() {
 		for rec := range s.records() {
@@ -247,6 +247,17 @@ func (s *shard) find(h uint64, key string) []byte {
 		return nil
 	}
 	return rec[:recSize(rec)]
+}
+
+// check is the verdict of a record of s.
+func (s *shard) check(rec []byte, addr netip.Addr) ixVerdict {
+	if !isLarge(headerOf(rec)) {
+		return matchRecord(rec, addr)
+	}
+	if s.more.large[largeOf(rec)].contains(newQuery(addr)) {
+		return ixAllowed
+	}
+	return ixDenied
 }
 
 // records yields the records in the order in which they stand.
@@ -292,29 +303,30 @@ func (s *shard) items(dst []item, hash func([]byte) uint64) []item {
 	return dst
 }
 
-// entries decodes the list of a record of s, with room for no more.
-func (s *shard) entries(rec []byte) []Entry {
+// entries yields the list of a record of s.
+func (s *shard) entries(rec []byte, yield func(ixEntry) bool) {
 	it := s.item(0, rec)
 	if it.large != nil {
-		list := make([]Entry, len(it.large.prefixes))
-		for i := range list {
-			list[i] = it.large.entry(i)
+		for i := range it.large.prefixes {
+			if !yield(it.large.entry(i)) {
+				return
+			}
 		}
-		return list
+		return
 	}
-	var buf [maxSmall]netip.Prefix
-	prefixes := prefixes(&buf, rec)
-	list := make([]Entry, len(prefixes))
+	var buf [ixMaxShort]netip.Prefix
 	cold := it.cold
-	for i, p := range prefixes {
-		list[i].Prefix = p
+	for _, p := range prefixes(&buf, rec) {
+		e := ixEntry{Prefix: p}
 		if it.cold != nil {
 			n, w := binary.Uvarint(cold)
-			list[i].Label = string(cold[w : w+int(n)])
+			e.Label = string(cold[w : w+int(n)])
 			cold = cold[w+int(n):]
 		}
+		if !yield(e) {
+			return
+		}
 	}
-	return list
 }
 
 // label returns the label of entry i of a record of s. It is a part of the shard's
@@ -339,10 +351,10 @@ func (s *shard) label(rec []byte, i int) string {
 
 // appendItem compiles canonical entries, at least one, into an item; its
 // record is appended to arena.
-func appendItem(arena []byte, key string, h uint64, entries []Entry, cache *compileCache) (item, []byte) {
+func appendItem(arena []byte, key string, h uint64, entries []ixEntry, cache *compileCache) (item, []byte) {
 	it := item{hash: h}
 	at := len(arena)
-	if len(entries) > maxSmall {
+	if len(entries) > ixMaxShort {
 		it.large = compileLarge(entries, cache)
 		arena = binary.LittleEndian.AppendUint32(arena, hdrLarge|uint32(len(key))<<hdrKeyLen)
 		arena = append(arena, key...)
@@ -360,7 +372,7 @@ func appendItem(arena []byte, key string, h uint64, entries []Entry, cache *comp
 
 // appendLabels appends the labels of entries to dst, or nothing if all are
 // empty.
-func appendLabels(dst []byte, entries []Entry) []byte {
+func appendLabels(dst []byte, entries []ixEntry) []byte {
 	labelled := false
 	for i := range entries {
 		labelled = labelled || entries[i].Label != ""

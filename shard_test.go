@@ -44,7 +44,7 @@ func TestShardsSplitAndEmpty(t *testing.T) {
 			if d.mask>>56 == 0xff {
 				require.Greater(t, shards, n/splitKeys, "thousands of keys need more shards than one")
 			}
-			for sh := range full.index.all {
+			for sh := range full.directory.all {
 				require.True(t, d.slow || !sh.linear(), "a shard of %d records has no pilots", sh.n)
 			}
 			order := rand.New(rand.NewPCG(1, 1)).Perm(n)
@@ -175,10 +175,10 @@ func TestSameTagAndCell(t *testing.T) {
 		key := strings.Repeat("k", n)
 		e := newWithMask(nil, 0)
 		require.NoError(t, e.Set(key, list))
-		s := e.Snapshot().index.shard(0)
+		s := e.Snapshot().directory.shard(0)
 		require.False(t, s.linear())
 		require.NotZero(t, s.tags[s.cellOf(0)])
-		keys := make([]string, n, n+2*batchGroup)
+		keys := make([]string, n, n+2*ixBatchGroup)
 		for i := range n {
 			b := []byte(key)
 			b[i]++
@@ -188,7 +188,7 @@ func TestSameTagAndCell(t *testing.T) {
 		if n > 1 {
 			keys = append(keys, key[1:])
 		}
-		for len(keys)%batchGroup != 0 {
+		for len(keys)%ixBatchGroup != 0 {
 			keys = append(keys, "l"+key[1:])
 		}
 		verdicts := make([]Verdict, len(keys))
@@ -234,7 +234,7 @@ func TestLinearShard(t *testing.T) {
 			}
 			return nil
 		}))
-		for s := range e.Snapshot().index.all {
+		for s := range e.Snapshot().directory.all {
 			if s.n > 1 {
 				require.Equal(t, linear, s.linear())
 				require.Greater(t, len(s.mem), splitBytes)
@@ -249,7 +249,7 @@ func TestLinearShard(t *testing.T) {
 			e.Delete(key(i))
 		}
 		check(n-1, n)
-		for s := range e.Snapshot().index.all {
+		for s := range e.Snapshot().directory.all {
 			require.False(t, s.linear(), "one key has a cell of its own")
 		}
 	}
@@ -278,7 +278,7 @@ func TestCellsForAllLengths(t *testing.T) {
 			}
 			check := func() {
 				checkInvariants(e.Snapshot())
-				for s := range e.Snapshot().index.all {
+				for s := range e.Snapshot().directory.all {
 					require.False(t, s.linear())
 				}
 			}
@@ -309,7 +309,7 @@ func TestCellsForAllLengths(t *testing.T) {
 func TestPilotsForAllPairs(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
-	rec := appendRecord(nil, strings.Repeat("k", 33), entries("10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24"))
+	rec := appendRecord(nil, strings.Repeat("k", 33), []ixEntry{{Prefix: prefix("10.0.0.0/24")}, {Prefix: prefix("10.0.1.0/24")}, {Prefix: prefix("10.0.2.0/24")}})
 	var b shardBuilder
 	for i := range 5000 {
 		items := make([]item, splitKeys-i%100)

@@ -13,37 +13,37 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Which representation a list gets: a record up to maxSmall entries, a table
+// Which representation a list gets: a record up to ixMaxShort entries, a table
 // from one more.
 func TestRepresentation(t *testing.T) {
 	e := New(&Options{Policy: widest()})
 	for _, c := range []struct {
 		n     int
 		large bool
-	}{{1, false}, {20, false}, {maxSmall - 1, false}, {maxSmall, false}, {maxSmall + 1, true}, {1000, true}} {
+	}{{1, false}, {20, false}, {ixMaxShort - 1, false}, {ixMaxShort, false}, {ixMaxShort + 1, true}, {1000, true}} {
 		list := fromNaive(gen.Distinct(c.n))
 		require.NoError(t, e.Set("k", list))
 		require.Equal(t, c.large, e.Snapshot().isLarge("k"), "%d entries", c.n)
-		require.Equal(t, c.large, Compile(list).large != nil, "%d entries", c.n)
+		require.Equal(t, c.large, Compile(list).table.large != nil, "%d entries", c.n)
 		require.Equal(t, c.n, Compile(list).Len())
 		require.Equal(t, c.n, e.Explain("k", addr("1.2.3.4")).Entries)
 		got, _ := e.Snapshot().Entries("k")
 		require.Equal(t, list, got)
 	}
-	require.LessOrEqual(t, DefaultPolicy().MaxEntries, maxSmall, "what the default policy allows is a record")
+	require.LessOrEqual(t, DefaultPolicy().MaxEntries, ixMaxShort, "what the default policy allows is a record")
 }
 
 // From a record to a table, back, and away: the last list counts, and no
 // table is left behind.
 func TestChangeOfRepresentation(t *testing.T) {
 	e := New(&Options{Policy: widest()})
-	for i, n := range []int{1, maxSmall + 1, maxSmall, maxSmall + 2, 0, maxSmall + 1, 3} {
+	for i, n := range []int{1, ixMaxShort + 1, ixMaxShort, ixMaxShort + 2, 0, ixMaxShort + 1, 3} {
 		require.NoError(t, e.Set("k", fromNaive(gen.Distinct(n))))
 		checkInvariants(e.Snapshot())
 		got, ok := e.Snapshot().Entries("k")
 		require.Equal(t, n > 0, ok, "step %d", i)
 		require.Len(t, got, n)
-		for s := range e.Snapshot().index.all {
+		for s := range e.Snapshot().directory.all {
 			require.True(t, s.more == nil || len(s.more.large) == 1)
 		}
 	}
@@ -52,7 +52,7 @@ func TestChangeOfRepresentation(t *testing.T) {
 // Equal large lists share one table, however many keys have them; their
 // labels stay apart.
 func TestCompileCache(t *testing.T) {
-	list := fromNaive(gen.Distinct(maxSmall + 1))
+	list := fromNaive(gen.Distinct(ixMaxShort + 1))
 	labelled := append([]Entry(nil), list...)
 	labelled[0].Label = "mine"
 	other := append([]Entry(nil), list...)
@@ -117,10 +117,10 @@ func TestLongListsOfManyKeys(t *testing.T) {
 	own6 := func(i int) netip.Addr {
 		return netip.AddrFrom16([16]byte{0x20, 1, 0x0d, 0xb8, 14: byte(i >> 8), 15: byte(i)})
 	}
-	long := fromNaive(gen.Distinct(maxSmall))
+	long := fromNaive(gen.Distinct(ixMaxShort))
 	require.NoError(t, e.Update(func(tx *Tx) error {
 		for i := range keys {
-			list := append(long[:maxSmall:maxSmall], Entry{Prefix: netip.PrefixFrom(own(i), 32)}, Entry{Prefix: netip.PrefixFrom(own6(i), 128)})
+			list := append(long[:ixMaxShort:ixMaxShort], Entry{Prefix: netip.PrefixFrom(own(i), 32)}, Entry{Prefix: netip.PrefixFrom(own6(i), 128)})
 			if err := tx.Set(fmt.Sprintf("a key of some length %04d", i), list); err != nil {
 				return err
 			}
@@ -146,7 +146,7 @@ func TestSnapshotKeepsItsAnswers(t *testing.T) {
 				return err
 			}
 		}
-		return tx.Set("large", append(entries("203.0.113.5/32"), fromNaive(gen.Distinct(maxSmall))...))
+		return tx.Set("large", append(entries("203.0.113.5/32"), fromNaive(gen.Distinct(ixMaxShort))...))
 	}))
 	s := e.Snapshot()
 	rev := s.Revision()
@@ -360,7 +360,7 @@ func TestBlocksAreGivenBack(t *testing.T) {
 	}))
 	full := heap() - empty
 	packed := func() (all, shards int) {
-		for s := range e.Snapshot().index.all {
+		for s := range e.Snapshot().directory.all {
 			if shards++; s.packed {
 				all++
 			}
@@ -370,7 +370,7 @@ func TestBlocksAreGivenBack(t *testing.T) {
 	all, shards := packed()
 	require.Greater(t, shards, 300)
 	require.Equal(t, shards, all)
-	perBlock := nodeSize << (e.Snapshot().index.bits - nodeBits - e.Snapshot().index.root[0].blockDepth)
+	perBlock := nodeSize << (e.Snapshot().directory.bits - nodeBits - e.Snapshot().directory.root[0].blockDepth)
 	require.GreaterOrEqual(t, perBlock, 2*nodeSize, "a block of several nodes")
 	held := e.Snapshot()
 	most := 0
@@ -380,9 +380,9 @@ func TestBlocksAreGivenBack(t *testing.T) {
 			continue
 		}
 		left := map[uint64]int{} // by the first node of a block
-		for p := range uint64(1) << e.Snapshot().index.bits {
-			if s := e.Snapshot().index.at(p); s.packed {
-				first, _ := e.Snapshot().index.sharing(p >> nodeBits)
+		for p := range uint64(1) << e.Snapshot().directory.bits {
+			if s := e.Snapshot().directory.at(p); s.packed {
+				first, _ := e.Snapshot().directory.sharing(p >> nodeBits)
 				left[first]++
 			}
 		}
@@ -420,7 +420,7 @@ func TestLabelsStandApart(t *testing.T) {
 		require.NoError(t, labelled.Set(gen.BulkKey(i), entries("203.0.113.5/32 "+strings.Repeat("a", 100))))
 	}
 	blob := func(e *Engine) (n int) {
-		for s := range e.Snapshot().index.all {
+		for s := range e.Snapshot().directory.all {
 			n += len(s.mem)
 		}
 		return n

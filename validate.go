@@ -96,7 +96,7 @@ func (p Policy) Validate(entries []Entry) error {
 }
 
 // canonical validates entries and appends their canonical forms to dst.
-func (p Policy) canonical(entries []Entry, dst []Entry) ([]Entry, error) {
+func (p Policy) canonical(entries []Entry, dst []ixEntry) ([]ixEntry, error) {
 	c := checker{policy: p, entries: entries}
 	for i := range entries {
 		e := &entries[i]
@@ -108,7 +108,7 @@ func (p Policy) canonical(entries []Entry, dst []Entry) ([]Entry, error) {
 		}
 		c.label(i, "", e.Label)
 		if dst != nil {
-			dst = append(dst, Entry{Prefix: prefix, Label: e.Label})
+			dst = append(dst, ixEntry{Prefix: prefix, Label: e.Label})
 		}
 	}
 	return dst, c.result(len(entries))

@@ -107,7 +107,7 @@ func TestEdgesOfEveryLength(t *testing.T) {
 			far6 := naive.Entry{Prefix: prefix("4000::1/128")}
 			for _, list := range [][]naive.Entry{
 				alone, {{Prefix: gen.Mapped(p)}}, {far, far6, alone[0]}, {alone[0], far6, far},
-				append(gen.Distinct(maxSmall), alone...),
+				append(gen.Distinct(ixMaxShort), alone...),
 			} {
 				l, _ := newListUnderTest(t, list)
 				for _, edge := range gen.Edges(p) {
@@ -136,8 +136,8 @@ func TestSearchOfEveryLength(t *testing.T) {
 		return netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0x0d, 0xb8, 0, byte(9 * i), byte(i % 2 << 7)}), bits)
 	}
 	hits, misses := 0, 0
-	for n4 := range maxSmall + 1 {
-		for n6 := range maxSmall + 1 - n4 {
+	for n4 := range ixMaxShort + 1 {
+		for n6 := range ixMaxShort + 1 - n4 {
 			if n4 > 0 && n6 > 0 && n4%6 != 1 && n6%6 != 1 {
 				continue // each number with some of the other family
 			}
@@ -153,7 +153,7 @@ func TestSearchOfEveryLength(t *testing.T) {
 			if !stored {
 				continue
 			}
-			_, rec := l.engine.Snapshot().find(listKeys[0])
+			_, rec := l.engine.Snapshot().index().find(listKeys[0])
 			require.False(t, isLarge(headerOf(rec)) || headerOf(rec)&flagScan != 0, "%d and %d entries are searched", n4, n6)
 			for _, e := range list {
 				edges := gen.Edges(e.Prefix)
@@ -174,9 +174,9 @@ func TestCheckVsNaive(t *testing.T) {
 		n := r.IntN(25)
 		switch i % 10 {
 		case 0:
-			n = maxSmall - 2 + r.IntN(5)
+			n = ixMaxShort - 2 + r.IntN(5)
 		case 1:
-			n = r.IntN(4 * maxSmall)
+			n = r.IntN(4 * ixMaxShort)
 		}
 		list := gen.RawList(r, n)
 		if i%2 == 0 {
