@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/ipallow/ipallow/internal/canon"
+	"github.com/ipallow/ipallow/internal/index"
 )
 
 // An Allowlist is a compiled list of entries. It is immutable; its methods
@@ -14,7 +15,7 @@ import (
 // is false. That a key without entries is unrestricted is for an [Engine] to
 // say.
 type Allowlist struct {
-	table ixTable
+	table index.Table
 }
 
 // Compile builds the table of a list. It applies no policy: prefixes of any
@@ -27,13 +28,13 @@ type Allowlist struct {
 // for an IPv4 entry and 9 or 18 for an IPv6 one (up to /64, and longer); a
 // longer list is a trie.
 func Compile(entries []Entry) *Allowlist {
-	canonical := make([]ixEntry, 0, len(entries))
+	canonical := make([]index.Entry, 0, len(entries))
 	for _, e := range entries {
 		if p, ok := canon.Prefix(e.Prefix); ok {
-			canonical = append(canonical, ixEntry{Prefix: p, Label: e.Label})
+			canonical = append(canonical, index.Entry{Prefix: p, Label: e.Label})
 		}
 	}
-	return &Allowlist{ixCompile(canonical)}
+	return &Allowlist{index.Compile(canonical)}
 }
 
 // Len returns the number of entries.

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+
+	"github.com/ipallow/ipallow/internal/index"
 )
 
 // An Engine holds the allowlists of many keys and answers for each request.
@@ -27,7 +29,7 @@ type Engine struct {
 	policy atomic.Pointer[Policy]
 
 	mu      sync.Mutex // held by writers; guards what follows
-	scratch ixScratch
+	scratch index.Scratch
 	maxKeys int
 }
 
@@ -70,7 +72,7 @@ func (e *Engine) init(opts *Options) {
 	if e.maxKeys == 0 {
 		e.maxKeys = DefaultMaxKeys
 	}
-	e.snap.Store((*Snapshot)(ixNew(!opts.DenyUntilLoaded)))
+	e.snap.Store((*Snapshot)(index.New(!opts.DenyUntilLoaded)))
 }
 
 // lock takes the writers' mutex and sets up the zero Engine.
@@ -93,7 +95,7 @@ func (e *Engine) Check(key string, addr netip.Addr) Verdict {
 		return Denied
 	}
 	// Not Snapshot.Check, which would be the call too many for the inliner (TestCheckInlines).
-	return Verdict((*ixIndex)(e.snap.Load()).Check(key, addr))
+	return Verdict((*index.Index)(e.snap.Load()).Check(key, addr))
 }
 
 // CheckBatch gives verdicts[i] the verdict on a request made with keys[i]

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ipallow/ipallow/internal/index"
 	"github.com/ipallow/ipallow/internal/naive"
 	"github.com/stretchr/testify/require"
 )
@@ -183,4 +184,4 @@ func (l *listUnderTest) count(t testing.TB, addrs []netip.Addr, hits, misses *in
 	}
 }
 
-func checkInvariants(s *Snapshot) { ixCheckInvariants(s.index()) }
+func checkInvariants(s *Snapshot) { index.CheckInvariants(s.index()) }

@@ -3,6 +3,8 @@ package ipallow
 import (
 	"errors"
 	"fmt"
+
+	"github.com/ipallow/ipallow/internal/index"
 )
 
 // maxReplaceFaults is how many keys' faults Replace reports before it says
@@ -52,8 +54,8 @@ func (e *Engine) ReplaceFunc(fn func(add func(key string, entries []Entry)) erro
 // A loader compiles the lists of a Replace.
 type loader struct {
 	policy Policy
-	lists  ixLoader
-	buf    []ixEntry
+	lists  index.Loader
+	buf    []index.Entry
 	faults []error
 	more   int
 	open   bool
@@ -66,7 +68,7 @@ func (l *loader) add(key string, entries []Entry) {
 	err := checkKey(key)
 	if err == nil {
 		if l.buf == nil {
-			l.buf = make([]ixEntry, 0, max(len(entries), 1))
+			l.buf = make([]index.Entry, 0, max(len(entries), 1))
 		}
 		l.buf, err = l.policy.canonical(entries, l.buf[:0])
 	}
@@ -89,11 +91,11 @@ func (l *loader) result() error {
 
 // publicError is an error of the index in this package's words.
 func publicError(err error) error {
-	var duplicate *ixDuplicateKeyError
+	var duplicate *index.DuplicateKeyError
 	switch {
 	case errors.As(err, &duplicate):
 		return &KeyError{Key: duplicate.Key, Err: ErrDuplicateKey}
-	case errors.Is(err, ixErrFull):
+	case errors.Is(err, index.ErrFull):
 		return ErrTooManyKeys
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/ipallow/ipallow/internal/canon"
+	"github.com/ipallow/ipallow/internal/index"
 )
 
 // A Snapshot is the state of an [Engine] at one revision: all keys and their
@@ -14,16 +15,16 @@ import (
 // change; one that is held keeps alive what only it still has.
 //
 // The nil Snapshot and the zero one hold nothing and deny everything.
-type Snapshot ixIndex // and no struct around one, which would cost Engine.Check a call more
+type Snapshot index.Index // and no struct around one, which would cost Engine.Check a call more
 
-func (s *Snapshot) index() *ixIndex { return (*ixIndex)(s) }
+func (s *Snapshot) index() *index.Index { return (*index.Index)(s) }
 
 // The verdicts and the longest key are those of the index.
 var (
-	_ = [1]int{}[Denied-Verdict(ixDenied)]
-	_ = [1]int{}[Allowed-Verdict(ixAllowed)]
-	_ = [1]int{}[Unrestricted-Verdict(ixUnrestricted)]
-	_ = [1]int{}[MaxKeyLen-ixMaxKeyLen]
+	_ = [1]int{}[Denied-Verdict(index.Denied)]
+	_ = [1]int{}[Allowed-Verdict(index.Allowed)]
+	_ = [1]int{}[Unrestricted-Verdict(index.Unrestricted)]
+	_ = [1]int{}[MaxKeyLen-index.MaxKeyLen]
 )
 
 // Check returns the verdict on a request made with key from addr. See
@@ -38,12 +39,12 @@ func (s *Snapshot) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verd
 	if len(addrs) != len(keys) || len(verdicts) != len(keys) {
 		panic("ipallow: CheckBatch needs an address and a verdict for each key")
 	}
-	for len(keys) >= ixBatchGroup {
-		s.index().Prefetch((*[ixBatchGroup]string)(keys))
-		for i, key := range keys[:ixBatchGroup] {
+	for len(keys) >= index.BatchGroup {
+		s.index().Prefetch((*[index.BatchGroup]string)(keys))
+		for i, key := range keys[:index.BatchGroup] {
 			verdicts[i] = s.Check(key, addrs[i])
 		}
-		keys, addrs, verdicts = keys[ixBatchGroup:], addrs[ixBatchGroup:], verdicts[ixBatchGroup:]
+		keys, addrs, verdicts = keys[index.BatchGroup:], addrs[index.BatchGroup:], verdicts[index.BatchGroup:]
 	}
 	for i, key := range keys {
 		verdicts[i] = s.Check(key, addrs[i])
@@ -57,7 +58,7 @@ func (s *Snapshot) Explain(key string, addr netip.Addr) Explanation {
 	if !s.Loaded() {
 		return x
 	}
-	x.Loaded, x.InvalidKey = true, !ixValidKey(len(key))
+	x.Loaded, x.InvalidKey = true, !index.ValidKey(len(key))
 	if x.InvalidKey {
 		return x
 	}
@@ -85,7 +86,7 @@ func (s *Snapshot) Entries(key string) ([]Entry, bool) {
 }
 
 // storedEntries returns the entries of a list, with room for no more.
-func storedEntries(l *ixList) []Entry {
+func storedEntries(l *index.List) []Entry {
 	entries := make([]Entry, 0, l.Len())
 	for e := range l.Entries {
 		entries = append(entries, Entry(e))

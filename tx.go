@@ -1,15 +1,19 @@
 package ipallow
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/ipallow/ipallow/internal/index"
+)
 
 // A Tx collects the changes of one [Engine.Update]. It belongs to the
 // goroutine that the function runs in and is of no use after the function
 // has returned. The nil Tx and the zero one refuse everything.
 type Tx struct {
 	policy Policy
-	batch  ixBatch
-	buf    []ixEntry // scratch
-	err    error     // the first failure of a Set
+	batch  index.Batch
+	buf    []index.Entry // scratch
+	err    error         // the first failure of a Set
 	open   bool
 }
 
@@ -44,7 +48,7 @@ func (tx *Tx) set(key string, entries []Entry) error {
 		return err
 	}
 	if tx.buf == nil {
-		tx.buf = make([]ixEntry, 0, max(len(entries), 1))
+		tx.buf = make([]index.Entry, 0, max(len(entries), 1))
 	}
 	canonical, err := tx.policy.canonical(entries, tx.buf[:0])
 	if err != nil {
@@ -58,7 +62,7 @@ func (tx *Tx) set(key string, entries []Entry) error {
 func (tx *Tx) close() { tx.open = false }
 
 func checkKey(key string) error {
-	if !ixValidKey(len(key)) {
+	if !index.ValidKey(len(key)) {
 		return fmt.Errorf("%w; this one has %d", ErrKeyLength, len(key))
 	}
 	return nil

@@ -1,4 +1,4 @@
-package ipallow
+package index
 
 import (
 	"cmp"
@@ -151,9 +151,9 @@ func emptyDirectory() *directory {
 
 // release ends the use of the scratch space, which keeps no item alive and
 // does not stay large.
-func (s *ixScratch) release() {
+func (s *Scratch) release() {
 	if cap(s.items) > 4*splitKeys {
-		*s = ixScratch{}
+		*s = Scratch{}
 	}
 	clear(s.items[:cap(s.items)])
 }
@@ -175,22 +175,22 @@ type editor struct {
 	// these are the nodes in written.
 	from    []*node
 	written []uint64
-	*ixScratch
+	*Scratch
 }
 
 // A Scratch is what an editor needs while it works, kept by the engine for
 // the next one. It holds no item between two editors.
-type ixScratch struct {
+type Scratch struct {
 	items []item
 	build shardBuilder
 }
 
 // edit begins an editor that uses s, or scratch space of its own if s is nil.
-func (x *directory) edit(hash *hasher, s *ixScratch) *editor {
+func (x *directory) edit(hash *hasher, s *Scratch) *editor {
 	if s == nil {
-		s = new(ixScratch)
+		s = new(Scratch)
 	}
-	e := &editor{directory: *x, hash: hash, from: x.root, ixScratch: s}
+	e := &editor{directory: *x, hash: hash, from: x.root, Scratch: s}
 	e.root = slices.Clone(x.root)
 	return e
 }

@@ -1,4 +1,4 @@
-package ipallow
+package index
 
 import (
 	"net/netip"
@@ -9,13 +9,13 @@ import (
 )
 
 // A List is the list of one key where it is stored in an index.
-type ixList struct {
+type List struct {
 	shard shard
 	rec   []byte
 }
 
 // Len returns the number of entries.
-func (l *ixList) Len() int {
+func (l *List) Len() int {
 	if it := l.shard.item(0, l.rec); it.large != nil {
 		return len(it.large.prefixes)
 	}
@@ -23,11 +23,11 @@ func (l *ixList) Len() int {
 }
 
 // Entries yields the entries in the order in which they were set.
-func (l *ixList) Entries(yield func(ixEntry) bool) { l.shard.entries(l.rec, yield) }
+func (l *List) Entries(yield func(Entry) bool) { l.shard.entries(l.rec, yield) }
 
 // Lookup returns the most specific entry that contains addr, which is canonical, and its index, or
 // an index of -1. Of equal entries it is the first.
-func (l *ixList) Lookup(addr netip.Addr) (ixEntry, int) {
+func (l *List) Lookup(addr netip.Addr) (Entry, int) {
 	i, prefix := -1, netip.Prefix{}
 	if it := l.shard.item(0, l.rec); it.large == nil {
 		i, prefix = lookupSmall(l.rec, addr)
@@ -35,13 +35,13 @@ func (l *ixList) Lookup(addr netip.Addr) (ixEntry, int) {
 		i, prefix = it.large.lookup(addr)
 	}
 	if i < 0 {
-		return ixEntry{}, i
+		return Entry{}, i
 	}
-	return ixEntry{Prefix: prefix, Label: l.shard.label(l.rec, i)}, i
+	return Entry{Prefix: prefix, Label: l.shard.label(l.rec, i)}, i
 }
 
 // A Table is one list alone. The zero Table is empty; it is immutable.
-type ixTable struct {
+type Table struct {
 	// A short list is rec, a record with an empty key, which recPad bytes
 	// follow, and labels, which is nil if there are none. A long one is large.
 	// None of them is written after Compile.
@@ -51,10 +51,10 @@ type ixTable struct {
 }
 
 // Compile builds the table of canonical entries.
-func ixCompile(entries []ixEntry) (t ixTable) {
+func Compile(entries []Entry) (t Table) {
 	switch {
 	case len(entries) == 0:
-	case len(entries) <= ixMaxShort:
+	case len(entries) <= MaxShort:
 		t.rec = appendRecord(nil, "", entries)
 		t.rec = append(t.rec, make([]byte, recPad)...)
 		t.labels = labelsOf(entries)
@@ -65,7 +65,7 @@ func ixCompile(entries []ixEntry) (t ixTable) {
 }
 
 // Len returns the number of entries.
-func (t *ixTable) Len() int {
+func (t *Table) Len() int {
 	switch {
 	case t.large != nil:
 		return len(t.large.prefixes)
@@ -76,31 +76,31 @@ func (t *ixTable) Len() int {
 }
 
 // Contains reports whether an entry contains addr, in any form. The zero Addr is in no table.
-func (t *ixTable) Contains(addr netip.Addr) bool {
+func (t *Table) Contains(addr netip.Addr) bool {
 	if t.large != nil {
 		return t.large.contains(newQuery(addr))
 	}
-	return t.rec != nil && matchRecord(t.rec, addr) == ixAllowed
+	return t.rec != nil && matchRecord(t.rec, addr) == Allowed
 }
 
 // Lookup returns the most specific entry that contains addr, which is valid and canonical; of equal
 // entries the first.
-func (t *ixTable) Lookup(addr netip.Addr) (ixEntry, bool) {
+func (t *Table) Lookup(addr netip.Addr) (Entry, bool) {
 	if t.large != nil {
 		i, _ := t.large.lookup(addr)
 		if i < 0 {
-			return ixEntry{}, false
+			return Entry{}, false
 		}
 		return t.large.entry(i), true
 	}
 	if t.rec == nil {
-		return ixEntry{}, false
+		return Entry{}, false
 	}
 	i, p := lookupSmall(t.rec, addr)
 	if i < 0 {
-		return ixEntry{}, false
+		return Entry{}, false
 	}
-	e := ixEntry{Prefix: p}
+	e := Entry{Prefix: p}
 	if t.labels != nil {
 		e.Label = t.labels[i]
 	}
@@ -109,7 +109,7 @@ func (t *ixTable) Lookup(addr netip.Addr) (ixEntry, bool) {
 
 // compileLarge is the table of canonical entries, from the cache if there is
 // one.
-func compileLarge(entries []ixEntry, cache *compileCache) *largeList {
+func compileLarge(entries []Entry, cache *compileCache) *largeList {
 	prefixes := make([]netip.Prefix, len(entries))
 	for i, e := range entries {
 		prefixes[i] = e.Prefix
@@ -124,8 +124,8 @@ const labelMemory = 1024
 // no list keeps the file alive that it was cut out of, and a label that comes again soon is stored
 // once. An LRU and not a map of all, which for a list whose labels all differ would be larger than
 // what it saves.
-func labelsOf(entries []ixEntry) []string {
-	first := slices.IndexFunc(entries, func(e ixEntry) bool { return e.Label != "" })
+func labelsOf(entries []Entry) []string {
+	first := slices.IndexFunc(entries, func(e Entry) bool { return e.Label != "" })
 	if first < 0 {
 		return nil
 	}

@@ -1,6 +1,6 @@
 //go:build ipallow_safe || !(amd64 || arm64 || ppc64le)
 
-package ipallow
+package index
 
 import (
 	"encoding/binary"
@@ -27,6 +27,9 @@ func (m hotMem) same(o hotMem) bool {
 	return len(m.mem) == len(o.mem) && (len(m.mem) == 0 || &m.mem[0] == &o.mem[0])
 }
 
+// CopiesLabels says whether a label that Lookup returns is a copy.
+const CopiesLabels = true
+
 func textOf(b []byte) string { return string(b) }
 
 // A hotDir is a directory's root, or nil.
@@ -42,8 +45,8 @@ func (d hotDir) same(root []*node) bool {
 func newQuery(addr netip.Addr) query { return slowQuery(addr) }
 
 // Check returns the verdict on a request made with key from addr.
-func (s *ixIndex) Check(key string, addr netip.Addr) ixVerdict {
-	if s == nil || s.dir.root == nil || !ixValidKey(len(key)) {
+func (s *Index) Check(key string, addr netip.Addr) Verdict {
+	if s == nil || s.dir.root == nil || !ValidKey(len(key)) {
 		return s.checkSlow(key, addr)
 	}
 	h := s.hash.string(key)
@@ -54,7 +57,7 @@ func (s *ixIndex) Check(key string, addr netip.Addr) ixVerdict {
 	base := nd.base[t.base].mem
 	found := (uint32(binary.LittleEndian.Uint16(base[uint64(t.tagsAt)+2*cell:]))^tagOf(h))&tagMask == 0
 	if !found && t.unit != 0 {
-		return ixUnrestricted
+		return Unrestricted
 	}
 	rec := base[uint64(t.offset)+cell*uint64(t.unit):]
 	if !found || string(keyOf(rec)) != key || isLarge(headerOf(rec)) {
@@ -64,11 +67,11 @@ func (s *ixIndex) Check(key string, addr netip.Addr) ixVerdict {
 }
 
 // Prefetch does nothing here.
-func (s *ixIndex) Prefetch(*[ixBatchGroup]string) {}
+func (s *Index) Prefetch(*[BatchGroup]string) {}
 
-// matchRecord returns ixAllowed if addr matches an entry of the small record
+// matchRecord returns Allowed if addr matches an entry of the small record
 // rec, which recPad bytes follow.
-func matchRecord(rec []byte, addr netip.Addr) ixVerdict {
+func matchRecord(rec []byte, addr netip.Addr) Verdict {
 	if headerOf(rec)&flagScan != 0 {
 		return matchScan(rec, addr)
 	}
@@ -78,14 +81,14 @@ func matchRecord(rec []byte, addr netip.Addr) ixVerdict {
 	case 6:
 		return match6(rec, q)
 	}
-	return ixDenied
+	return Denied
 }
 
-func match4(rec []byte, a uint32) ixVerdict {
+func match4(rec []byte, a uint32) Verdict {
 	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
 	n := l.n4
 	if n == 0 {
-		return ixDenied
+		return Denied
 	}
 	starts, shifts := body[l.at4:][:4*n], body[l.shift4:][:n]
 	k := 0
@@ -96,14 +99,14 @@ func match4(rec []byte, a uint32) ixVerdict {
 		n -= half
 	}
 	d := uint64(binary.LittleEndian.Uint32(starts[4*k:])^a) >> shifts[k]
-	return ixVerdict((d - 1) >> 63)
+	return Verdict((d - 1) >> 63)
 }
 
-func match6(rec []byte, q query) ixVerdict {
+func match6(rec []byte, q query) Verdict {
 	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
 	n := l.n6
 	if n == 0 {
-		return ixDenied
+		return Denied
 	}
 	starts, shifts := body[l.at6:][:8*n], body[l.shift6:][:n]
 	k := 0
@@ -118,5 +121,5 @@ func match6(rec []byte, q query) ixVerdict {
 		return matchWide(rec, q)
 	}
 	d >>= shifts[k]
-	return ixVerdict(^(d | -d) >> 63)
+	return Verdict(^(d | -d) >> 63)
 }

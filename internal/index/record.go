@@ -1,4 +1,4 @@
-package ipallow
+package index
 
 import (
 	"encoding/binary"
@@ -72,10 +72,10 @@ const (
 	recPad = 16
 )
 
-// ixMaxShort is the longest list that is kept as a record; a longer one is a
+// MaxShort is the longest list that is kept as a record; a longer one is a
 // bart table. It is the largest multiple of four that a tag has bits for;
 // BenchmarkRepresentation measures it.
-const ixMaxShort = 28
+const MaxShort = 28
 
 // minEntries4 is how many IPv4 entries a record has if it has any, so that
 // a search needs no check of its bounds.
@@ -153,10 +153,10 @@ func layoutOf(hdr uint32) (l layout) {
 }
 
 // appendRecord appends the small record of key and the canonical entries,
-// which are at most ixMaxShort.
-func appendRecord(dst []byte, key string, entries []ixEntry) []byte {
+// which are at most MaxShort.
+func appendRecord(dst []byte, key string, entries []Entry) []byte {
 	hdr := uint32(len(key)) << hdrKeyLen
-	var perm [ixMaxShort]uint8
+	var perm [MaxShort]uint8
 	order := perm[:len(entries)]
 	for i := range order {
 		// An insertion sort: lists are short, and often sorted already.
@@ -230,13 +230,13 @@ func appendRecord(dst []byte, key string, entries []ixEntry) []byte {
 }
 
 // maxBody is the size of the longest body, with an offset of labels.
-const maxBody = 18*ixMaxShort + 5*3 + 9*3 + ixMaxKeyLen + ixMaxShort + 4
+const maxBody = 18*MaxShort + 5*3 + 9*3 + MaxKeyLen + MaxShort + 4
 
 // prefixes decodes the small record rec into dst, in the order in which the
 // prefixes were set.
-func prefixes(dst *[ixMaxShort]netip.Prefix, rec []byte) []netip.Prefix {
+func prefixes(dst *[MaxShort]netip.Prefix, rec []byte) []netip.Prefix {
 	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
-	var perm [ixMaxShort]uint8
+	var perm [MaxShort]uint8
 	order := perm[:l.n]
 	getRank(order, body[l.order:])
 	lo := body[l.lo:]
@@ -263,16 +263,16 @@ func prefixes(dst *[ixMaxShort]netip.Prefix, rec []byte) []netip.Prefix {
 }
 
 // matchScan is the verdict of a record marked flagScan.
-func matchScan(rec []byte, addr netip.Addr) ixVerdict {
+func matchScan(rec []byte, addr netip.Addr) Verdict {
 	if i, _ := lookupSmall(rec, canon.Addr(addr)); i >= 0 {
-		return ixAllowed
+		return Allowed
 	}
-	return ixDenied
+	return Denied
 }
 
-// matchWide returns ixAllowed if a wide entry of the record contains the
+// matchWide returns Allowed if a wide entry of the record contains the
 // address of q.
-func matchWide(rec []byte, q query) ixVerdict {
+func matchWide(rec []byte, q query) Verdict {
 	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
 	lo := body[l.lo:]
 	for k := range l.n6 - l.pad6 {
@@ -281,18 +281,18 @@ func matchWide(rec []byte, q query) ixVerdict {
 		}
 		if binary.LittleEndian.Uint64(body[l.at6+8*k:]) == q.hi &&
 			(binary.LittleEndian.Uint64(lo)^q.lo)>>lo[8] == 0 {
-			return ixAllowed
+			return Allowed
 		}
 		lo = lo[9:]
 	}
-	return ixDenied
+	return Denied
 }
 
 // lookupSmall returns the index and the prefix of the most specific entry
 // that contains addr, which is canonical, or an index of -1. Of equal
 // entries it is the first.
 func lookupSmall(rec []byte, addr netip.Addr) (int, netip.Prefix) {
-	var buf [ixMaxShort]netip.Prefix
+	var buf [MaxShort]netip.Prefix
 	best, index := netip.Prefix{}, -1
 	for i, p := range prefixes(&buf, rec) {
 		if p.Contains(addr) && (index < 0 || p.Bits() > best.Bits()) {

@@ -1,4 +1,4 @@
-package ipallow
+package index
 
 import (
 	"encoding/binary"
@@ -98,8 +98,8 @@ func (l *large) lookup(addr netip.Addr) (int, netip.Prefix) {
 	return int(l.sorted[i]), p
 }
 
-func (l *largeList) entry(i int) ixEntry {
-	e := ixEntry{Prefix: l.prefixes[i]}
+func (l *largeList) entry(i int) Entry {
+	e := Entry{Prefix: l.prefixes[i]}
 	if l.labels != nil {
 		e.Label = l.labels[i]
 	}

@@ -1,4 +1,4 @@
-package ipallow
+package index
 
 import (
 	"encoding/binary"
@@ -250,14 +250,14 @@ func (s *shard) find(h uint64, key string) []byte {
 }
 
 // check is the verdict of a record of s.
-func (s *shard) check(rec []byte, addr netip.Addr) ixVerdict {
+func (s *shard) check(rec []byte, addr netip.Addr) Verdict {
 	if !isLarge(headerOf(rec)) {
 		return matchRecord(rec, addr)
 	}
 	if s.more.large[largeOf(rec)].contains(newQuery(addr)) {
-		return ixAllowed
+		return Allowed
 	}
-	return ixDenied
+	return Denied
 }
 
 // records yields the records in the order in which they stand.
@@ -304,7 +304,7 @@ func (s *shard) items(dst []item, hash func([]byte) uint64) []item {
 }
 
 // entries yields the list of a record of s.
-func (s *shard) entries(rec []byte, yield func(ixEntry) bool) {
+func (s *shard) entries(rec []byte, yield func(Entry) bool) {
 	it := s.item(0, rec)
 	if it.large != nil {
 		for i := range it.large.prefixes {
@@ -314,10 +314,10 @@ func (s *shard) entries(rec []byte, yield func(ixEntry) bool) {
 		}
 		return
 	}
-	var buf [ixMaxShort]netip.Prefix
+	var buf [MaxShort]netip.Prefix
 	cold := it.cold
 	for _, p := range prefixes(&buf, rec) {
-		e := ixEntry{Prefix: p}
+		e := Entry{Prefix: p}
 		if it.cold != nil {
 			n, w := binary.Uvarint(cold)
 			e.Label = string(cold[w : w+int(n)])
@@ -351,10 +351,10 @@ func (s *shard) label(rec []byte, i int) string {
 
 // appendItem compiles canonical entries, at least one, into an item; its
 // record is appended to arena.
-func appendItem(arena []byte, key string, h uint64, entries []ixEntry, cache *compileCache) (item, []byte) {
+func appendItem(arena []byte, key string, h uint64, entries []Entry, cache *compileCache) (item, []byte) {
 	it := item{hash: h}
 	at := len(arena)
-	if len(entries) > ixMaxShort {
+	if len(entries) > MaxShort {
 		it.large = compileLarge(entries, cache)
 		arena = binary.LittleEndian.AppendUint32(arena, hdrLarge|uint32(len(key))<<hdrKeyLen)
 		arena = append(arena, key...)
@@ -372,7 +372,7 @@ func appendItem(arena []byte, key string, h uint64, entries []ixEntry, cache *co
 
 // appendLabels appends the labels of entries to dst, or nothing if all are
 // empty.
-func appendLabels(dst []byte, entries []ixEntry) []byte {
+func appendLabels(dst []byte, entries []Entry) []byte {
 	labelled := false
 	for i := range entries {
 		labelled = labelled || entries[i].Label != ""

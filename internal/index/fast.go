@@ -1,6 +1,6 @@
 //go:build !ipallow_safe && (amd64 || arm64 || ppc64le)
 
-package ipallow
+package index
 
 import (
 	"math/bits"
@@ -27,7 +27,7 @@ import (
 //   - A tag whose lowest bits are those of tagOf is that of a record, which
 //     begins at its cell and has n4 and n6 as the tag says, and a record's
 //     header says how long its other parts are, which shardBuilder wrote and
-//     ixCheckInvariants verifies. recPad bytes behind the last record may be read
+//     CheckInvariants verifies. recPad bytes behind the last record may be read
 //     too.
 //   - The directory has 1<<(64-shift) places in nodes of nodeSize.
 //   - netip.Addr is two words of address and one of family and zone, in that
@@ -48,11 +48,14 @@ func (m hotMem) bytes(offset, size uint32) []byte {
 // same reports whether m and o are the same bytes.
 func (m hotMem) same(o hotMem) bool { return m == o }
 
-// baseOf is the base of the tables t in the node nd. put and ixCheckInvariants
+// baseOf is the base of the tables t in the node nd. put and CheckInvariants
 // see to it that t.base is less than len(node.base).
 func baseOf(nd unsafe.Pointer, t *tables) unsafe.Pointer {
 	return *(*unsafe.Pointer)(unsafe.Add(nd, uintptr(t.base)*unsafe.Sizeof(hotMem{})))
 }
+
+// CopiesLabels says whether a label that Lookup returns is a copy.
+const CopiesLabels = false
 
 // textOf returns b, which is never written again, as a string without copying it.
 func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
@@ -115,7 +118,7 @@ func load16(p unsafe.Pointer, i int) uint16 { return *(*uint16)(unsafe.Add(p, i)
 func load8(p unsafe.Pointer, i int) uint8   { return *(*uint8)(unsafe.Add(p, i)) }
 
 // Check returns the verdict on a request made with key from addr.
-func (s *ixIndex) Check(key string, addr netip.Addr) ixVerdict {
+func (s *Index) Check(key string, addr netip.Addr) Verdict {
 	n := len(key)
 	if s == nil || s.dir.root == nil || uint(n-16) > maxShort-16 {
 		return s.checkOther(key, addr)
@@ -139,7 +142,7 @@ func (s *ixIndex) Check(key string, addr netip.Addr) ixVerdict {
 	tag := uint32(load16(unsafe.Add(base, uint64(load32(line, atTags))+cell*2), 0))
 	if (tag^(uint32(h)|1))&tagMask != 0 {
 		if load16(line, atUnit) != 0 {
-			return ixUnrestricted
+			return Unrestricted
 		}
 		return s.checkSlow(key, addr)
 	}
@@ -174,9 +177,9 @@ func (s *ixIndex) Check(key string, addr netip.Addr) ixVerdict {
 		}
 	} else if n6 != 0 {
 		if !addr.IsValid() {
-			return ixDenied
+			return Denied
 		}
-		var v ixVerdict
+		var v Verdict
 		switch {
 		case n6 > 20:
 			v = most6(unsafe.Add(recEnd, n4), unsafe.Add(recEnd, 5*n4+n6), n6, hi)
@@ -194,7 +197,7 @@ func (s *ixIndex) Check(key string, addr netip.Addr) ixVerdict {
 		return v
 	}
 	if !isLarge(load32(rec, 0)) {
-		return ixDenied
+		return Denied
 	}
 	// From line, so that p is not kept until here for all the others.
 	place := (uintptr(line) - uintptr(nd)) / unsafe.Sizeof(tables{})
@@ -207,9 +210,9 @@ func (s *ixIndex) Check(key string, addr netip.Addr) ixVerdict {
 		return check4(&l.in4, uint32(lo))
 	}
 	if addr.IsValid() && l.contains6(hi, lo) {
-		return ixAllowed
+		return Allowed
 	}
-	return ixDenied
+	return Denied
 }
 
 // Where the tables of a node's first place are in the node.
@@ -229,16 +232,16 @@ const maxShort = 48
 
 // checkOther is Check for keys that are too short or too long for its short
 // way, and where it has none.
-func (s *ixIndex) checkOther(key string, addr netip.Addr) ixVerdict {
+func (s *Index) checkOther(key string, addr netip.Addr) Verdict {
 	n := len(key)
-	if s == nil || s.dir.root == nil || !ixValidKey(n) {
+	if s == nil || s.dir.root == nil || !ValidKey(n) {
 		return s.checkSlow(key, addr)
 	}
 	h := s.hash.string(key)
 	t, tag, rec := s.locate(h)
 	if (uint32(load16(tag, 0))^(uint32(h)|1))&tagMask != 0 {
 		if t.unit != 0 {
-			return ixUnrestricted
+			return Unrestricted
 		}
 		return s.checkSlow(key, addr)
 	}
@@ -250,7 +253,7 @@ func (s *ixIndex) checkOther(key string, addr netip.Addr) ixVerdict {
 
 // locate returns the tables for the hash h, and where the tag of its cell is
 // and a record would begin in that cell.
-func (s *ixIndex) locate(h uint64) (t *tables, tag, rec unsafe.Pointer) {
+func (s *Index) locate(h uint64) (t *tables, tag, rec unsafe.Pointer) {
 	p := h >> (s.shift & 63)
 	nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
 	t = &nd.tables[p%nodeSize]
@@ -261,7 +264,7 @@ func (s *ixIndex) locate(h uint64) (t *tables, tag, rec unsafe.Pointer) {
 
 // check4 is contains for IPv4 addresses, without checks of bounds: root has an
 // element for each part and one more, and spanPad points stand behind the last.
-func check4(s *spans[uint32], a uint32) ixVerdict {
+func check4(s *spans[uint32], a uint32) Verdict {
 	if a-s.first > s.width || a == ^uint32(0) {
 		return s.edge(a)
 	}
@@ -277,19 +280,19 @@ func check4(s *spans[uint32], a uint32) ixVerdict {
 	not := ^int64(a) // a point plus this is negative if it is at or before a
 	before := uint64(int64(load32(points, 0))+not)>>63 + uint64(int64(load32(points, 4))+not)>>63 +
 		uint64(int64(load32(points, 8))+not)>>63 + uint64(int64(load32(points, 12))+not)>>63
-	return ixVerdict((uint64(k) + before) & 1)
+	return Verdict((uint64(k) + before) & 1)
 }
 
 // Prefetch loads the tag of each key and a byte from each line of its cell, so that the
 // processor waits for all of them together and not for one after another in Check.
-func (s *ixIndex) Prefetch(keys *[ixBatchGroup]string) {
+func (s *Index) Prefetch(keys *[BatchGroup]string) {
 	if s == nil || s.dir.root == nil {
 		return
 	}
 	loaded := uint8(0)
 	for _, key := range keys {
 		h := uint64(0) // Check denies what is no key, and looks nowhere
-		if ixValidKey(len(key)) {
+		if ValidKey(len(key)) {
 			h = s.hash.string(key)
 		}
 		t, tag, rec := s.locate(h)
@@ -314,9 +317,9 @@ func (s *ixIndex) Prefetch(keys *[ixBatchGroup]string) {
 // if it is behind a. (That is written out each time: in the place of a call, inlined or not, the
 // compiler has an instruction that does nothing.)
 
-// many4 returns ixAllowed if one of n IPv4 entries contains a; n is 8, 12, 16 or
+// many4 returns Allowed if one of n IPv4 entries contains a; n is 8, 12, 16 or
 // 20, and step is n-4: how many bytes of starts there are from one group to the next.
-func many4(shifts, starts unsafe.Pointer, step int, a uint32) ixVerdict {
+func many4(shifts, starts unsafe.Pointer, step int, a uint32) Verdict {
 	not := ^uint64(a)
 	_, c := bits.Add64(uint64(load32(starts, step)), not, 0)
 	g, _ := bits.Sub64(4, 0, c)
@@ -334,15 +337,15 @@ func many4(shifts, starts unsafe.Pointer, step int, a uint32) ixVerdict {
 	k, _ = bits.Sub64(k, 0, c)
 	_, c = bits.Add64(uint64(load32(starts, 12)), not, 0)
 	k, _ = bits.Sub64(k, 0, c)
-	v := ixDenied
+	v := Denied
 	if uint64(load32(starts, int(4*k))^a)>>(load8(shifts, int(k))&63) == 0 {
-		v = ixAllowed
+		v = Allowed
 	}
 	return v
 }
 
 // most4 is many4 for an n over 20: the first or the last 20 entries decide.
-func most4(shifts, starts unsafe.Pointer, n int, a uint32) ixVerdict {
+func most4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
 	if over := n - 20; load32(starts, 4*over) <= a {
 		shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 4*over)
 	}
@@ -350,7 +353,7 @@ func most4(shifts, starts unsafe.Pointer, n int, a uint32) ixVerdict {
 }
 
 // few4 is many4 for an n of 4 or 5.
-func few4(shifts, starts unsafe.Pointer, n int, a uint32) ixVerdict {
+func few4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
 	not := ^uint64(a)
 	_, c := bits.Add64(uint64(load32(starts, 16)), not, 0)
 	k, fifth := uint64(n-1), c&uint64(n-4) // there may be four
@@ -361,9 +364,9 @@ func few4(shifts, starts unsafe.Pointer, n int, a uint32) ixVerdict {
 	_, c = bits.Add64(uint64(load32(starts, 12)), not, 0)
 	k, _ = bits.Sub64(k, 0, c)
 	k -= fifth
-	v := ixDenied
+	v := Denied
 	if uint64(load32(starts, int(4*k))^a)>>(load8(shifts, int(k))&63) == 0 {
-		v = ixAllowed
+		v = Allowed
 	}
 	return v
 }
@@ -386,9 +389,9 @@ var last6 = func() (t [6 << 4]uint8) {
 
 // asWide is what many6 and few6 return for an entry longer than /64: matchWide
 // decides.
-const asWide ixVerdict = 0xff
+const asWide Verdict = 0xff
 
-// many6 returns ixAllowed if one of n IPv6 entries contains an address with the
+// many6 returns Allowed if one of n IPv6 entries contains an address with the
 // upper half hi, or asWide; n is 8, 12, 16 or 20, and step is 2*(n-4): how many
 // bytes of starts there are from one group to the next. The last start is a parameter
 // for no other reason than that the caller loads it: 20 entries end in a line of
@@ -397,7 +400,7 @@ const asWide ixVerdict = 0xff
 // function would have no such load.)
 //
 //go:noinline
-func many6(shifts, starts unsafe.Pointer, step int, hi, _ uint64) ixVerdict {
+func many6(shifts, starts unsafe.Pointer, step int, hi, _ uint64) Verdict {
 	not := ^hi
 	_, c := bits.Add64(load64(starts, step), not, 0)
 	g, _ := bits.Sub64(4, 0, c)
@@ -416,9 +419,9 @@ func many6(shifts, starts unsafe.Pointer, step int, hi, _ uint64) ixVerdict {
 	_, c = bits.Add64(load64(starts, 24), not, 0)
 	k, _ = bits.Sub64(k, 0, c)
 	d, shift := hi^load64(starts, int(8*k)), load8(shifts, int(k))
-	v := ixDenied
+	v := Denied
 	if d>>(shift&63) == 0 {
-		v = ixAllowed
+		v = Allowed
 	}
 	if shift == wide {
 		v = asWide
@@ -427,7 +430,7 @@ func many6(shifts, starts unsafe.Pointer, step int, hi, _ uint64) ixVerdict {
 }
 
 // most6 is many6 for an n over 20.
-func most6(shifts, starts unsafe.Pointer, n int, hi uint64) ixVerdict {
+func most6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	if over := n - 20; load64(starts, 8*over) <= hi {
 		shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 8*over)
 	}
@@ -435,7 +438,7 @@ func most6(shifts, starts unsafe.Pointer, n int, hi uint64) ixVerdict {
 }
 
 // few6 is many6 for an n of 1 to 7.
-func few6(shifts, starts unsafe.Pointer, n int, hi uint64) ixVerdict {
+func few6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	if n > 5 {
 		if over := n - 5; load64(starts, 8*over) <= hi {
 			shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 8*over)
@@ -453,9 +456,9 @@ func few6(shifts, starts unsafe.Pointer, n int, hi uint64) ixVerdict {
 	at, _ = bits.Add64(at, at, c)
 	k := int(load8(unsafe.Pointer(&last6), int(at)))
 	d, shift := hi^load64(starts, 8*k), load8(shifts, k)
-	v := ixDenied
+	v := Denied
 	if d>>(shift&63) == 0 {
-		v = ixAllowed
+		v = Allowed
 	}
 	if shift == wide {
 		v = asWide
@@ -465,13 +468,13 @@ func few6(shifts, starts unsafe.Pointer, n int, hi uint64) ixVerdict {
 
 // match6Wide decides where many6 or few6 returned asWide. The record rec has the
 // rest of such entries.
-func match6Wide(rec unsafe.Pointer, hi, lo uint64) ixVerdict {
+func match6Wide(rec unsafe.Pointer, hi, lo uint64) Verdict {
 	return matchWide(unsafe.Slice((*byte)(rec), recHeader+layoutOf(load32(rec, 0)).size), query{hi: hi, lo: lo, family: 6})
 }
 
-// matchRecord returns ixAllowed if addr matches an entry of the small record
+// matchRecord returns Allowed if addr matches an entry of the small record
 // rec, which recPad bytes follow.
-func matchRecord(rec []byte, addr netip.Addr) ixVerdict {
+func matchRecord(rec []byte, addr netip.Addr) Verdict {
 	if headerOf(rec)&flagScan != 0 {
 		return matchScan(rec, addr)
 	}
@@ -479,7 +482,7 @@ func matchRecord(rec []byte, addr netip.Addr) ixVerdict {
 }
 
 // matchPlain is matchRecord for a record that is not marked flagScan.
-func matchPlain(rec unsafe.Pointer, addr netip.Addr) ixVerdict {
+func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
 	hdr := load32(rec, 0)
 	n4, n6 := count4(hdr), count6(hdr)
 	// As in layoutOf. One function for both costs Contains up to 1.04 of its time
@@ -498,7 +501,7 @@ func matchPlain(rec unsafe.Pointer, addr netip.Addr) ixVerdict {
 		return few4(shifts, starts, n4, uint32(q.lo))
 	case q.family == 6 && n6 > 0:
 		shifts, starts = unsafe.Add(shifts, n4), unsafe.Add(starts, 4*n4)
-		var v ixVerdict
+		var v Verdict
 		switch {
 		case n6 > 20:
 			v = most6(shifts, starts, n6, q.hi)
@@ -512,5 +515,5 @@ func matchPlain(rec unsafe.Pointer, addr netip.Addr) ixVerdict {
 		}
 		return v
 	}
-	return ixDenied
+	return Denied
 }

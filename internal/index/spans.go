@@ -1,4 +1,4 @@
-package ipallow
+package index
 
 import (
 	"encoding/binary"
@@ -113,7 +113,7 @@ func (s *spans[T]) lines() (lines int) {
 // contains reports whether a is in the set.
 func (s *spans[T]) contains(a T) bool {
 	if a-s.first > s.width || a == ^T(0) {
-		return s.edge(a) == ixAllowed
+		return s.edge(a) == Allowed
 	}
 	i := (a - s.first) >> (s.shift & 63)
 	root := s.root[i:][:2]
@@ -131,11 +131,11 @@ func (s *spans[T]) contains(a T) bool {
 
 // edge is contains for the largest number, and for those before the first
 // point or behind the last.
-func (s *spans[T]) edge(a T) ixVerdict {
+func (s *spans[T]) edge(a T) Verdict {
 	if s.top && a == ^T(0) {
-		return ixAllowed
+		return Allowed
 	}
-	return ixDenied
+	return Denied
 }
 
 // after is -1 if b is at or behind a, and 0 otherwise.

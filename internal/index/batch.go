@@ -1,7 +1,7 @@
-package ipallow
+package index
 
 // A Batch collects the changes of one step. It belongs to one goroutine.
-type ixBatch struct {
+type Batch struct {
 	cache *compileCache
 	hash  hasher
 	ops   []op
@@ -10,11 +10,11 @@ type ixBatch struct {
 }
 
 // Batch returns an empty batch for x, or for an index that came from the same New.
-func (x *ixIndex) Batch() ixBatch { return ixBatch{cache: x.cache, hash: x.hash} }
+func (x *Index) Batch() Batch { return Batch{cache: x.cache, hash: x.hash} }
 
 // Set gives key, which is valid, the list of canonical entries in place of the one it has; no
 // entries take it away. The last call for a key counts. The slice is not kept.
-func (b *ixBatch) Set(key string, entries []ixEntry) {
+func (b *Batch) Set(key string, entries []Entry) {
 	o := op{key: key, hash: b.hash.string(key)}
 	if len(entries) > 0 {
 		o.item, b.arena = appendItem(b.arena, key, o.hash, entries, b.cache)
@@ -36,7 +36,7 @@ func (b *ixBatch) Set(key string, entries []ixEntry) {
 
 // Apply returns the index of the next revision, with the changes of b made. After an error b is of
 // no use, and x is as it was. s is scratch space that no other call uses meanwhile.
-func (x *ixIndex) Apply(b *ixBatch, s *ixScratch) (*ixIndex, error) {
+func (x *Index) Apply(b *Batch, s *Scratch) (*Index, error) {
 	next := *x.directory
 	if len(b.ops) > 0 {
 		edit := x.directory.edit(&b.hash, s)
@@ -50,7 +50,7 @@ func (x *ixIndex) Apply(b *ixBatch, s *ixScratch) (*ixIndex, error) {
 }
 
 // A Loader collects the lists of an index that is built anew.
-type ixLoader struct {
+type Loader struct {
 	cache *compileCache
 	hash  hasher
 	items []item
@@ -58,14 +58,14 @@ type ixLoader struct {
 }
 
 // Loader returns an empty loader for x, or for an index that came from the same New.
-func (x *ixIndex) Loader() ixLoader { return ixLoader{cache: x.cache, hash: x.hash} }
+func (x *Index) Loader() Loader { return Loader{cache: x.cache, hash: x.hash} }
 
 // arenaBlock is the size of the blocks that records are collected in: large
 // enough to be few, small enough that none is ever moved.
 const arenaBlock = 1 << 20
 
 // Add adds the list of key, which is valid: canonical entries, at least one. The slice is not kept.
-func (l *ixLoader) Add(key string, entries []ixEntry) {
+func (l *Loader) Add(key string, entries []Entry) {
 	if cap(l.arena)-len(l.arena) < recHeader+maxBody {
 		l.arena = make([]byte, 0, arenaBlock)
 	}
@@ -75,11 +75,11 @@ func (l *ixLoader) Add(key string, entries []ixEntry) {
 }
 
 // Len returns the number of lists that were added.
-func (l *ixLoader) Len() int { return len(l.items) }
+func (l *Loader) Len() int { return len(l.items) }
 
 // Load returns the index of the next revision, which has the lists of l and no others, and is
 // loaded. It fails with a [*DuplicateKeyError] if a key was added twice.
-func (x *ixIndex) Load(l *ixLoader) (*ixIndex, error) {
+func (x *Index) Load(l *Loader) (*Index, error) {
 	d, err := newDirectory(&l.hash, l.items)
 	if err != nil {
 		return nil, err

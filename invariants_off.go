@@ -1,8 +1,0 @@
-//go:build !ipallowcheck
-
-package ipallow
-
-// ixCheckInvariants does nothing unless the build tag ipallowcheck is set.
-func ixCheckInvariants(*ixIndex) {}
-
-func countSlow() {}
