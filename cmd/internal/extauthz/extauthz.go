@@ -120,7 +120,7 @@ func refused(a *gateway.Answer, id string) *authv3.CheckResponse {
 		code = codes.Unavailable
 	}
 	denied := &authv3.DeniedHttpResponse{
-		Status:  &typev3.HttpStatus{Code: typev3.StatusCode(a.Status)}, // #nosec G115 -- 401, 403 or 503
+		Status:  &typev3.HttpStatus{Code: typev3.StatusCode(a.Status)}, // #nosec G115 -- 401, 403, 405 or 503
 		Headers: []*corev3.HeaderValueOption{set("x-request-id", id)},
 		Body:    a.Body,
 	}

@@ -186,6 +186,7 @@ func TestCheck(t *testing.T) {
 		{"the allowlist", outside, "GET", []string{"X-API-Key", w.readerKey}, 403, "IP_NOT_ALLOWED", w.reader.ID, ipallow.Denied},
 		{"a forged header", outside, "GET", []string{"X-API-Key", w.readerKey, "X-Forwarded-For", inside}, 403, "IP_NOT_ALLOWED", w.reader.ID, ipallow.Denied},
 		{"no peer", "", "GET", []string{"X-API-Key", w.readerKey}, 403, "IP_NOT_ALLOWED", w.reader.ID, ipallow.Denied},
+		{"a tunnel", inside, "CONNECT", []string{"X-API-Key", w.fullKey}, 405, "METHOD_NOT_ALLOWED", w.full.ID, ipallow.Allowed},
 		{"served", inside, "GET", []string{"X-API-Key", w.readerKey}, 0, "", w.reader.ID, ipallow.Allowed},
 		{"served, IPv6", "2001:db8:1::7", "GET", []string{"X-API-Key", w.readerKey}, 0, "", w.reader.ID, ipallow.Allowed},
 		{"no list", outside, "DELETE", []string{"Authorization", "bearer " + w.openKey}, 0, "", w.open.ID, ipallow.Unrestricted},
@@ -235,7 +236,8 @@ func TestCheck(t *testing.T) {
 				require.Equal(t, "application/json; charset=utf-8", header["content-type"])
 				require.Equal(t, "no-store", header["cache-control"])
 				require.Equal(t, record.RequestID, header["x-request-id"])
-				require.Equal(t, test.code != "IP_NOT_ALLOWED", strings.HasPrefix(header["www-authenticate"], "Bearer"))
+				challenged := test.status == 401 || test.code == "INSUFFICIENT_SCOPE"
+				require.Equal(t, challenged, strings.HasPrefix(header["www-authenticate"], "Bearer"))
 				if test.code == "IP_NOT_ALLOWED" {
 					require.Equal(t, deniedBody, denied.GetBody())
 				}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/ipallow/ipallow"
@@ -80,10 +81,14 @@ func (g *Gateway) Admit(c Call) Decision {
 	switch {
 	case !permits(d.Key, &c):
 		d.Refusal = insufficientScope(d.Key, c.Method)
-	case d.Verdict.OK() || g.reportOnly || d.Key.ReportOnly:
-		d.Key.Used(c.Time)
-	default:
+	case !d.Verdict.OK() && !g.reportOnly && !d.Key.ReportOnly:
 		d.Refusal = notAllowed
+	case c.Method == http.MethodConnect || c.Method == http.MethodTrace:
+		// For proxies, and for loops. An API that answers CONNECT as any other method has
+		// the proxy in front open a tunnel to it, for requests about which nobody asks.
+		d.Refusal = methodNotAllowed
+	default:
+		d.Key.Used(c.Time)
 	}
 	return d
 }

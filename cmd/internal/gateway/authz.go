@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -22,6 +23,7 @@ import (
 //	     where the client's address is not known) and X-Request-Id
 //	401  as the gateway would answer; X-Ipallow-Body has the body once more, for
 //	403  proxies that take headers of the answer only
+//	405  CONNECT and TRACE
 //	503
 //
 // The proxy has to set these itself, whatever the client sent:
@@ -39,10 +41,14 @@ const unknown = "(unknown)"
 
 func (g *Gateway) authz(x *exchange, r *http.Request, client clientip.Result) {
 	x.front = ForwardAuth
-	method, ok := agreed(r.Header["X-Forwarded-Method"], r.Header["X-Original-Method"])
+	forwarded, original := r.Header["X-Forwarded-Method"], r.Header["X-Original-Method"]
+	method, ok := agreed(forwarded, original)
 	x.record.Method = method
 	if !ok || !httpguts.ValidHeaderFieldName(method) {
 		method, x.record.Method = "", unknown
+		if slices.Contains(forwarded, http.MethodConnect) || slices.Contains(original, http.MethodConnect) {
+			method = http.MethodConnect // whichever of them is the proxy's word
+		}
 	}
 	x.record.Path = unknown
 	if uri, ok := agreed(r.Header["X-Forwarded-Uri"], r.Header["X-Original-Uri"], r.Header["X-Original-Url"]); ok {

@@ -58,6 +58,11 @@ func TestAuthz(t *testing.T) {
 		{"a method that is no token needs write", inside, w.reader, []string{"X-Forwarded-Method", "GET /x HTTP/1.1"}, 403, "INSUFFICIENT_SCOPE", "(unknown)", ipallow.Allowed},
 		{"a method in lower case needs write", inside, w.reader, []string{"X-Forwarded-Method", "get"}, 403, "INSUFFICIENT_SCOPE", "get", ipallow.Allowed},
 		{"a look-alike is not read", inside, w.reader, []string{"X_Forwarded_Method", "GET"}, 403, "INSUFFICIENT_SCOPE", "(unknown)", ipallow.Allowed},
+		{"a tunnel", inside, w.full, []string{"X-Forwarded-Method", "CONNECT"}, 405, "METHOD_NOT_ALLOWED", "CONNECT", ipallow.Allowed},
+		{"an echo", inside, w.full, []string{"X-Original-Method", "TRACE"}, 405, "METHOD_NOT_ALLOWED", "TRACE", ipallow.Allowed},
+		{"a tunnel that the client denies", inside, w.full, []string{"X-Forwarded-Method", "CONNECT", "X-Original-Method", "GET"}, 405, "METHOD_NOT_ALLOWED", "(unknown)", ipallow.Allowed},
+		{"a tunnel that the client denies, nginx's names", inside, w.full, []string{"X-Forwarded-Method", "POST", "X-Original-Method", "CONNECT"}, 405, "METHOD_NOT_ALLOWED", "(unknown)", ipallow.Allowed},
+		{"a tunnel from elsewhere", outside, w.full, []string{"X-Forwarded-Method", "CONNECT"}, 403, "IP_NOT_ALLOWED", "CONNECT", ipallow.Denied},
 		{"an override needs both scopes", inside, w.reader, append(get, "X-HTTP-Method-Override", "PUT"), 403, "INSUFFICIENT_SCOPE", "GET", ipallow.Allowed},
 	} {
 		t.Run(test.reason, func(t *testing.T) {

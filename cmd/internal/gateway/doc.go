@@ -16,6 +16,7 @@
 //	401 UNAUTHENTICATED     a key that is not valid
 //	403 INSUFFICIENT_SCOPE  GET, HEAD and OPTIONS need read, other methods write
 //	403 IP_NOT_ALLOWED      the answer of package httpallow, byte for byte
+//	405 METHOD_NOT_ALLOWED  CONNECT and TRACE
 //
 // A key that is malformed, unknown, revoked or has a wrong secret gets the same
 // answer. A refused request changes nothing but the usage log: the mark of the

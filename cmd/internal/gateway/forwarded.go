@@ -10,15 +10,19 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
+const forwardedFor = "X-Forwarded-For"
+
 // forwarded is what a trusted proxy says of the request that it received.
 type forwarded struct{ host, proto, port, prefix string }
 
 // forwardedBy reads the X-Forwarded headers of a request from a trusted proxy.
+// Chain has the lines of X-Forwarded-For if the client's address was found there, and
+// is empty otherwise: nobody but the client need have written them then.
 // What is missing, or no single valid value, is empty.
-func forwardedBy(h http.Header, client netip.Addr) forwarded {
+func forwardedBy(h http.Header, chain []string, client netip.Addr) forwarded {
 	f := forwarded{
 		host:   single(h["X-Forwarded-Host"]),
-		proto:  scheme(h["X-Forwarded-Proto"], h["X-Forwarded-For"], client),
+		proto:  scheme(h["X-Forwarded-Proto"], chain, client),
 		port:   single(h["X-Forwarded-Port"]),
 		prefix: single(h["X-Forwarded-Prefix"]),
 	}

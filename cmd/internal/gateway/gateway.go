@@ -135,8 +135,6 @@ func (g *Gateway) serve(x *exchange, r *http.Request) {
 	switch {
 	case d.Refusal != nil:
 		d.Refusal.write(x)
-	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
-		methodNotAllowed.write(x) // for proxies, and for loops
 	case r.URL.Scheme != "" || r.URL.Host != "" || !strings.HasPrefix(r.URL.Path, "/"):
 		badTarget.write(x)
 	case g.proxy == nil:

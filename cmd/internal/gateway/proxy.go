@@ -112,7 +112,11 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 	}
 	var f forwarded
 	if x.gate.trustsPeer(in) {
-		f = forwardedBy(in.Header, x.record.ClientAddr)
+		var chain []string
+		if x.gate.source.Header() == forwardedFor {
+			chain = in.Header[forwardedFor]
+		}
+		f = forwardedBy(in.Header, chain, x.record.ClientAddr)
 	}
 	f.host = cmp.Or(f.host, in.Host)
 	if f.proto == "" {

@@ -5,12 +5,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow/clientip"
 	"github.com/ipallow/ipallow/cmd/internal/claims"
 	"github.com/ipallow/ipallow/cmd/internal/gateway"
 )
@@ -180,6 +182,27 @@ func TestUpstreamHeaderBehindProxy(t *testing.T) {
 	require.Equal(t, []string{"http"}, r.Header["X-Forwarded-Proto"])
 	require.NotContains(t, r.Header, "X-Forwarded-Port")
 	require.NotContains(t, r.Header, "X-Forwarded-Prefix")
+}
+
+// Where the client's address comes from another header, nobody but the client need have
+// written X-Forwarded-For, and it says nothing about which scheme counts.
+func TestSchemeWithoutChain(t *testing.T) {
+	for mode, header := range map[clientip.Mode]string{clientip.Forwarded: "for=" + inside, clientip.SingleHeader: inside} {
+		up := newUpstream(t, nil)
+		source, err := clientip.New(&clientip.Options{
+			Mode: mode, Header: map[clientip.Mode]string{clientip.SingleHeader: "X-Real-Ip"}[mode],
+			TrustedProxies: []netip.Prefix{netip.PrefixFrom(netip.MustParseAddr(trusted), 32)},
+		})
+		require.NoError(t, err)
+		w := up.behind(t, func(o *gateway.Options) { o.Source = source })
+		for _, chain := range []string{inside + ", " + outside, inside, outside + ", " + trusted} {
+			require.Equal(t, 200, w.do(trusted, "GET", "/", "X-API-Key", w.full.token, source.Header(), header,
+				"X-Forwarded-For", chain, "X-Forwarded-Proto", "https, http").status)
+			r := up.last(t)
+			require.Equal(t, []string{"http"}, r.Header["X-Forwarded-Proto"], chain)
+			require.Equal(t, []string{inside}, r.Header["X-Forwarded-For"])
+		}
+	}
 }
 
 func TestPreserveHost(t *testing.T) {

@@ -102,6 +102,7 @@ var attempts = []attempt{
 	{"another request", served, inside, "GET", full + "X-Request-Id: forged\r\n", ""},
 	{"another host and protocol", served, inside, "GET", full + "X-Forwarded-Host: forged\r\nX-Forwarded-Proto: https\r\n", ""},
 	{"another host and protocol with underscores", served, inside, "GET", full + "X_Forwarded_Host: forged\r\nX_Forwarded_Proto: https\r\n", ""},
+	{"another port and path before the API's", served, inside, "GET", full + "X-Forwarded-Port: 666\r\nX-Forwarded-Prefix: /forged\r\n", ""},
 	{"other headers of addresses", served, inside, "GET", full + "Forwarded: for=forged\r\nX-Real-IP: forged\r\n", ""},
 	{"another method, to the owner's harm", served, inside, "GET", reader + "X-Forwarded-Method: POST\r\nX-Original-Method: POST\r\n", ""},
 	{"another path in the log", served, inside, "GET", reader + "X-Forwarded-Uri: /forged\r\nX-Original-URI: /forged\r\nX-Original-URL: /forged\r\n", ""},

@@ -115,7 +115,8 @@ func TestTraefikConfiguration(t *testing.T) {
 	file = traefikFile{}
 	readYAML(t, "traefik-front.yaml", &file)
 	router = file.HTTP.Routers["api"]
-	require.Empty(t, router.Middlewares)
+	require.Equal(t, []string{"clean"}, router.Middlewares)
+	require.Equal(t, map[string]string{"X-Forwarded-Prefix": ""}, file.HTTP.Middlewares["clean"].Headers.CustomRequestHeaders)
 	require.Equal(t, "http://127.0.0.1:8080", file.HTTP.Services[router.Service].LoadBalancer.Servers[0].URL)
 }
 

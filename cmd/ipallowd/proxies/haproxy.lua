@@ -3,21 +3,20 @@
 local url = "http://127.0.0.1:8080/_ipallow/authz"
 local timeout = 5000 -- milliseconds
 
--- Headers of the client's that are not sent along: those of the connection, of
--- the body, and those that this script sets.
-local dropped = {
-	["host"] = true, ["connection"] = true, ["keep-alive"] = true, ["proxy-connection"] = true,
-	["te"] = true, ["trailer"] = true, ["transfer-encoding"] = true, ["upgrade"] = true,
-	["content-length"] = true, ["expect"] = true,
-	["x-original-method"] = true, ["x-original-uri"] = true, ["x-original-url"] = true,
+-- Headers of the client's that ipallowd reads, and how many lines of each it is sent: two are as
+-- ambiguous as twenty. All others stay here, since a question of more than tune.http.maxhdr lines
+-- crashes HAProxy 2.6.
+local read = {
+	"authorization", "x-api-key", "x-http-method", "x-http-method-override", "x-method-override",
 }
+local most = 2
 
 -- refuse answers the client and ends the transaction.
 local function refuse(txn, status, answered, body)
 	local reply = txn:reply({ status = status })
 	reply:add_header("content-type", "application/json; charset=utf-8")
 	reply:add_header("cache-control", "no-store")
-	for _, name in ipairs({ "www-authenticate", "retry-after", "x-request-id" }) do
+	for _, name in ipairs({ "www-authenticate", "allow", "retry-after", "x-request-id" }) do
 		if answered[name] then
 			reply:add_header(name, answered[name][0])
 		end
@@ -26,18 +25,16 @@ local function refuse(txn, status, answered, body)
 	txn:done(reply)
 end
 
-local answers = { [204] = true, [401] = true, [403] = true, [503] = true }
+local answers = { [204] = true, [401] = true, [403] = true, [405] = true, [503] = true }
 
 local function ask(txn)
-	local headers = {}
-	for name, values in pairs(txn.http:req_get_headers()) do
-		if not dropped[name] then
-			local lines = {}
-			for i = 0, #values do
-				lines[i + 1] = values[i]
-			end
-			headers[name] = lines
+	local headers, sent = {}, txn.http:req_get_headers()
+	for _, name in ipairs(read) do
+		local lines = {}
+		for i = 0, sent[name] and math.min(#sent[name], most - 1) or -1 do
+			lines[i + 1] = sent[name][i]
 		end
+		headers[name] = lines
 	end
 	headers["x-forwarded-for"] = { txn.f:src() }
 	headers["x-forwarded-method"] = { txn.f:method() }
@@ -68,6 +65,7 @@ local function ask(txn)
 		end
 	end
 	txn:set_var("txn.ipallow_request", answered["x-request-id"][0])
+	txn:set_var("txn.ipallow_passed", true) -- the last word: haproxy.cfg refuses without it
 end
 
 core.register_action("ipallow", { "http-req" }, ask)

@@ -43,14 +43,7 @@ var setups = []setup{
 			return []string{"run", "--adapter", "caddyfile", "--config", write(t, dir, "Caddyfile", "{\n\tadmin off\n\tauto_https off\n}\n"+text)}
 		})
 	}},
-	{"haproxy", false, func(t *testing.T, w *world) string {
-		return start(t, "haproxy", func(dir, port string) []string {
-			write(t, dir, "haproxy.lua", configuration(t, "haproxy.lua", "127.0.0.1:8080", w.gateway))
-			text := configuration(t, "haproxy.cfg", "bind :80", "bind 127.0.0.1:"+port, "127.0.0.1:3000", w.api,
-				"lua-load haproxy.lua", "lua-load "+filepath.Join(dir, "haproxy.lua"))
-			return []string{"-db", "-f", write(t, dir, "haproxy.cfg", text)}
-		})
-	}},
+	{"haproxy", false, func(t *testing.T, w *world) string { return startHAProxy(t, w, nil, nil) }},
 	{"haproxy-front", true, func(t *testing.T, w *world) string {
 		return start(t, "haproxy", func(dir, port string) []string {
 			text := configuration(t, "haproxy-front.cfg", "bind :80", "bind 127.0.0.1:"+port,
@@ -58,6 +51,17 @@ var setups = []setup{
 			return []string{"-db", "-f", write(t, dir, "haproxy.cfg", text)}
 		})
 	}},
+}
+
+// startHAProxy starts the HAProxy that asks, with words replaced in the script and in the
+// configuration.
+func startHAProxy(t *testing.T, w *world, script, conf []string) string {
+	return start(t, "haproxy", func(dir, port string) []string {
+		write(t, dir, "haproxy.lua", configuration(t, "haproxy.lua", append(script, "127.0.0.1:8080", w.gateway)...))
+		text := configuration(t, "haproxy.cfg", append(conf, "bind :80", "bind 127.0.0.1:"+port, "127.0.0.1:3000", w.api,
+			"lua-load haproxy.lua", "lua-load "+filepath.Join(dir, "haproxy.lua"))...)
+		return []string{"-db", "-f", write(t, dir, "haproxy.cfg", text)}
+	})
 }
 
 func TestProxies(t *testing.T) {
@@ -228,6 +232,7 @@ func told(t *testing.T, w *world, path string, a attempt, what string) {
 	for name, want := range map[string]string{
 		"x-ipallow-key-id": key, "x-ipallow-client": a.from, "x-forwarded-for": a.from, "x-request-id": w.recordsOf(path)[0].RequestID,
 		"x-forwarded-host": "api.example", "x-forwarded-proto": "http", "x-real-ip": a.from, "forwarded": "",
+		"x-forwarded-port": "", "x-forwarded-prefix": "",
 		"authorization": "", "x-api-key": "", "x-http-method-override": "", "x-method-override": "",
 	} {
 		var values []string
