@@ -11,17 +11,19 @@ import (
 // candidates are the blocks that may have records between two times and for a
 // filter, the one with the newest record first, in one transaction.
 type candidates struct {
-	s       *Store
-	terms   []term
-	plan    *plan // nil: blocks are chosen by their rows alone
-	conn    *sql.Conn
-	tx      *sql.Tx
-	rows    *sql.Rows
-	data    *sql.Stmt
-	tally   *sql.Stmt // prepared when it is needed
-	columns *sql.Stmt // likewise
-	open    *sql.Rows // of the column that was read last
-	bloom   sql.RawBytes
+	s     *Store
+	terms []term
+	plan  *plan // nil: blocks are chosen by their rows alone
+	conn  *sql.Conn
+	tx    *sql.Tx
+	rows  *sql.Rows
+	data  *sql.Stmt
+	tally *sql.Stmt // prepared when it is needed
+	bloom sql.RawBytes
+	read  columnReader
+
+	counting bool // for a chart, which reads more columns than a filter
+	chosen   int  // blocks that were chosen among
 
 	// The block that next has found.
 	id             int64
@@ -163,12 +165,7 @@ func (c *candidates) close() {
 	if c.tally != nil {
 		c.tally.Close()
 	}
-	if c.open != nil {
-		c.open.Close()
-	}
-	if c.columns != nil {
-		c.columns.Close()
-	}
+	c.read.close()
 	if c.rows != nil {
 		c.rows.Close()
 	}

@@ -1,10 +1,10 @@
 package logstore
 
 import (
-	"bytes"
 	"cmp"
-	"database/sql"
 	"encoding/binary"
+	"net/netip"
+	"slices"
 
 	"github.com/ipallow/ipallow/usagelog"
 )
@@ -13,7 +13,7 @@ import (
 type plan struct {
 	f       usagelog.Filter
 	kinds   bool // it asks for a method, a status, a verdict or an outcome
-	columns []columnTest
+	columns []*columnTest
 	request term // 0: any
 
 	known map[string]kind // by their values: a log has few
@@ -21,30 +21,30 @@ type plan struct {
 
 // A columnTest chooses among the values of a column.
 type columnTest struct {
-	column int
-	match  func(value []byte) bool
-	prefix []byte // instead, of the column of paths
+	column  int
+	key     []byte       // of the column of keys: the one that it chooses
+	network netip.Prefix // of addresses
+	prefix  []byte       // of paths
+
+	// How many blocks it has looked at, of how many of them it left nothing, and how
+	// many bytes it read.
+	tried, ended, bytes int
 }
 
 func newPlan(f *usagelog.Filter) *plan {
 	p := &plan{f: *f, known: make(map[string]kind)}
 	p.kinds = f.Method != "" || f.Status != 0 || f.StatusClass != 0 || f.Verdict != nil || f.Outcome != usagelog.AnyOutcome
+	if p.kinds {
+		p.columns = append(p.columns, &columnTest{column: kindColumn})
+	}
 	if id := f.KeyID; id != "" {
-		term := binary.LittleEndian.AppendUint64(nil, uint64(keyTerm(id)))
-		p.columns = append(p.columns, columnTest{column: keyColumn, match: func(v []byte) bool { return bytes.Equal(v, term) }})
+		p.columns = append(p.columns, &columnTest{column: keyColumn, key: binary.LittleEndian.AppendUint64(nil, uint64(keyTerm(id)))})
 	}
 	if f.ClientNet.IsValid() {
-		first := f.ClientNet.Masked().Addr().AsSlice()
-		whole, rest := f.ClientNet.Bits()/8, f.ClientNet.Bits()%8
-		if rest != 0 {
-			rest = 8 - rest
-		}
-		p.columns = append(p.columns, columnTest{column: addrColumn, match: func(v []byte) bool {
-			return len(v) == len(first) && bytes.HasPrefix(v, first[:whole]) && (rest == 0 || v[whole]>>rest == first[whole]>>rest)
-		}})
+		p.columns = append(p.columns, &columnTest{column: addrColumn, network: f.ClientNet.Masked()})
 	}
 	if f.PathPrefix != "" {
-		p.columns = append(p.columns, columnTest{column: pathColumn, prefix: []byte(f.PathPrefix)})
+		p.columns = append(p.columns, &columnTest{column: pathColumn, prefix: []byte(f.PathPrefix)})
 	}
 	if f.RequestID != "" {
 		p.request = requestTerm(f.RequestID)
@@ -53,7 +53,16 @@ func newPlan(f *usagelog.Filter) *plan {
 }
 
 // byKind reports whether the plan asks for nothing else.
-func (p *plan) byKind() bool { return len(p.columns) == 0 && p.request == 0 }
+func (p *plan) byKind() bool {
+	return p.request == 0 && (len(p.columns) == 0 || len(p.columns) == 1 && p.kinds)
+}
+
+// reorder puts first what leaves nothing for the fewest bytes. It is called once for
+// every few blocks; a test that comes late is judged by the blocks that came to it.
+func (p *plan) reorder() {
+	cost := func(t *columnTest) float64 { return float64(t.bytes+1) / (float64(t.ended) + 0.01) }
+	slices.SortStableFunc(p.columns, func(a, b *columnTest) int { return cmp.Compare(cost(a), cost(b)) })
+}
 
 // maxKnown bounds what a plan keeps: a client chooses its method.
 const maxKnown = 4096
@@ -77,6 +86,9 @@ type choice struct {
 	marks []byte // 1 or 0 by record; empty: it chooses each, or each of its kinds
 }
 
+// reorderEvery is how many blocks the order of the columns is kept for.
+const reorderEvery = 16
+
 // choose chooses among the records of the present block by its columns.
 func (c *candidates) choose() error {
 	ch := &c.choice
@@ -97,21 +109,16 @@ func (c *candidates) choose() error {
 		kinds = !known || !all
 	}
 	if c.class != classes {
-		ch.known = !kinds && len(p.columns) == 0 && p.request == 0
+		ch.known = !kinds && p.byKind()
 		return nil
 	}
-	if known && p.byKind() {
-		return nil // countChosen looks at the kinds anyway
-	}
-	// The smallest column first: where it leaves nothing, no other is read.
-	if kinds {
-		t := columnTest{column: kindColumn, match: func(v []byte) bool { return p.kind(v).chosen }}
-		if ok, err := c.test(&t); !ok || err != nil {
-			return err
+	kinds = kinds && !(known && p.byKind()) // countChosen looks at them anyway
+	c.wantedFor(kinds)
+	for _, t := range p.columns {
+		if t.column == kindColumn && !kinds {
+			continue
 		}
-	}
-	for i := range p.columns {
-		if ok, err := c.test(&p.columns[i]); !ok || err != nil {
+		if ok, err := c.test(t); !ok || err != nil {
 			return err
 		}
 	}
@@ -127,6 +134,27 @@ func (c *candidates) choose() error {
 	return nil
 }
 
+// wantedFor sets which columns of the present block will be read: those of the tests, and
+// those that a chart counts by. From time to time it brings the tests in another order.
+func (c *candidates) wantedFor(kinds bool) {
+	p := c.plan
+	if c.chosen++; c.chosen%reorderEvery == 0 {
+		p.reorder()
+	}
+	c.read.wanted = c.read.wanted[:0]
+	for _, t := range p.columns {
+		if t.column != kindColumn || kinds {
+			c.read.wanted = append(c.read.wanted, t.column)
+		}
+	}
+	if c.counting {
+		if !kinds {
+			c.read.wanted = append(c.read.wanted, kindColumn)
+		}
+		c.read.wanted = append(c.read.wanted, timeColumn)
+	}
+}
+
 // test leaves of the choice what a column has the right value for. It reports
 // whether more can be left out.
 func (c *candidates) test(t *columnTest) (more bool, err error) {
@@ -135,80 +163,99 @@ func (c *candidates) test(t *columnTest) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	t.tried++
+	t.bytes += len(b)
 	col := &c.coded
-	c.match = c.match[:0]
 	if !col.read(b, c.records) {
 		ch.known = false
 		return false, nil
 	}
-	n := 0
-	note := func(matches bool) {
-		m := byte(0)
-		if matches {
-			m = 1
-			n++
-		}
-		c.match = append(c.match, m)
+	// The values that are chosen are those from lo up to hi, or those that have a 1.
+	lo, hi, n := 0, 0, 0
+	match := c.match[:0]
+	switch t.column {
+	case pathColumn:
+		lo, hi = col.prefixed(t.prefix)
+		n = hi - lo
+	case keyColumn:
+		lo, hi = col.of(t.key)
+		n = hi - lo
+	case addrColumn:
+		match, n = col.within(match, t.network)
+	default:
+		col.each(func(v []byte) {
+			m := byte(0)
+			if c.plan.kind(v).chosen {
+				m = 1
+				n++
+			}
+			match = append(match, m)
+		})
 	}
-	if t.column == pathColumn {
-		col.eachPath(t.prefix, note)
-	} else {
-		col.each(func(v []byte) { note(t.match(v)) })
-	}
-	match := c.match
-	switch {
-	case n == 0:
+	c.match = match
+	switch n {
+	case 0:
+		t.ended++
 		ch.some = false
 		return false, nil
-	case n == len(match):
+	case col.n:
 		return true, nil
 	}
 	if len(ch.marks) == 0 {
-		for range c.records {
-			ch.marks = append(ch.marks, 1)
+		ch.marks = slices.Grow(ch.marks, c.records)[:c.records]
+		for i := range ch.marks {
+			ch.marks[i] = 1
 		}
 	}
-	left := byte(0)
-	marks := ch.marks
-	if col.wide {
-		for i := range marks {
-			marks[i] &= match[uint16(col.codes[2*i])|uint16(col.codes[2*i+1])<<8]
-			left |= marks[i]
-		}
+	if len(match) > 0 {
+		ch.some = col.mark(ch.marks, match)
 	} else {
-		for i := range marks {
-			marks[i] &= match[col.codes[i]]
-			left |= marks[i]
-		}
+		ch.some = col.markRange(ch.marks, lo, hi)
 	}
-	ch.some = left != 0
+	if !ch.some {
+		t.ended++
+	}
 	return ch.some, nil
 }
 
-// column returns a column of the present block, or nil if it is not there. The
-// bytes are good until the next call.
-func (c *candidates) column(column int) ([]byte, error) {
-	if c.columns == nil {
-		var err error
-		if c.columns, err = c.tx.PrepareContext(background, "SELECT data FROM columns WHERE id = ?"); err != nil {
-			return nil, err
+// mark leaves the marks of the records whose values have a 1 in match. It reports
+// whether there are any.
+func (c *coded) mark(marks, match []byte) bool {
+	left := byte(0)
+	if c.wide {
+		codes := c.codes[:2*len(marks)]
+		for i := range marks {
+			marks[i] &= match[uint16(codes[2*i])|uint16(codes[2*i+1])<<8]
+			left |= marks[i]
 		}
+		return left != 0
 	}
-	if c.open != nil {
-		if err := c.open.Close(); err != nil {
-			return nil, err
+	codes := c.codes[:len(marks)]
+	for i := range marks {
+		marks[i] &= match[codes[i]]
+		left |= marks[i]
+	}
+	return left != 0
+}
+
+// markRange is mark for the values from lo up to hi.
+func (c *coded) markRange(marks []byte, lo, hi int) bool {
+	left, first, size := byte(0), uint32(lo), uint32(hi-lo)
+	within := func(code uint32) byte { // without a branch: 1 where code-first < size
+		return byte((uint64(code-first) - uint64(size)) >> 63)
+	}
+	if c.wide {
+		codes := c.codes[:2*len(marks)]
+		for i := range marks {
+			marks[i] &= within(uint32(codes[2*i]) | uint32(codes[2*i+1])<<8)
+			left |= marks[i]
 		}
+		return left != 0
 	}
-	var err error
-	if c.open, err = c.columns.QueryContext(background, columnID(c.id, column)); err != nil {
-		return nil, err
+	codes := c.codes[:len(marks)]
+	for i := range marks {
+		marks[i] &= within(uint32(codes[i]))
+		left |= marks[i]
 	}
-	var b sql.RawBytes
-	if c.open.Next() {
-		err = c.open.Scan(&b)
-	}
-	if err = cmp.Or(err, c.open.Err()); err != nil && isDamage(err) {
-		return nil, nil // the records will tell
-	}
-	return b, err
+	return left != 0
 }

@@ -171,6 +171,7 @@ func (d *dictionary) appendTo(b, tail []byte) []byte {
 // A coded is a dictionary's column as it is read.
 type coded struct {
 	values []byte // as they are stored
+	n      int    // of the values
 	codes  []byte // none where there is one value
 	wide   bool   // codes are of two bytes
 	tail   []byte
@@ -185,7 +186,7 @@ func (c *coded) read(b []byte, records int) (ok bool) {
 	n, w := binary.Uvarint(b)
 	b = b[w:]
 	size, w := binary.Uvarint(b)
-	c.values = b[w : w+int(size)]
+	c.n, c.values = int(n), b[w:w+int(size)]
 	b = b[w+int(size):]
 	length := 0
 	switch c.wide = n > 256; {
@@ -221,23 +222,94 @@ func uvarint(b []byte) (v, n int) {
 	return int(long), n
 }
 
-// eachPath calls f for each value of the column of paths, in order, with whether
-// it begins with the prefix.
-func (c *coded) eachPath(prefix []byte, f func(has bool)) {
+// prefixed returns the codes from lo up to hi, which are the paths that begin with the
+// prefix: the column of paths is in order.
+func (c *coded) prefixed(prefix []byte) (lo, hi int) {
+	found, i := false, 0
 	like := 0 // bytes that the value before has of the prefix
-	for b := c.values; len(b) > 0; {
-		same, w := uvarint(b)
-		size, w2 := uvarint(b[w:])
-		rest := b[w+w2 : w+w2+size]
-		b = b[w+w2+size:]
-		if same <= like { // otherwise it differs where the one before does
-			like = same
-			for like < len(prefix) && like-same < len(rest) && rest[like-same] == prefix[like] {
-				like++
-			}
+	for b := c.values; len(b) > 0; i++ {
+		same, size := int(b[0]), int(b[1])
+		if same|size < 0x80 {
+			b = b[2:]
+		} else {
+			w, w2 := 0, 0
+			same, w = uvarint(b)
+			size, w2 = uvarint(b[w:])
+			b = b[w+w2:]
 		}
-		f(like == len(prefix))
+		rest := b[:size]
+		b = b[size:]
+		if same > like {
+			continue // it differs, or has the whole prefix, where the one before does
+		}
+		like = same
+		for like < len(prefix) && like-same < len(rest) && rest[like-same] == prefix[like] {
+			like++
+		}
+		switch {
+		case like == len(prefix):
+			if !found {
+				found, lo = true, i
+			}
+		case found:
+			return lo, i
+		case like-same < len(rest) && rest[like-same] > prefix[like]:
+			return 0, 0
+		}
 	}
+	if !found {
+		return 0, 0
+	}
+	return lo, i
+}
+
+// of returns the code of a value, and the next; the two are equal if there is none.
+func (c *coded) of(value []byte) (lo, hi int) {
+	i := 0
+	for b := c.values; len(b) > 0; i++ {
+		size := int(b[0]) // no value that is asked for is longer than 127 bytes
+		if size == len(value) && string(b[1:1+size]) == string(value) {
+			return i, i + 1
+		}
+		b = b[1+size:]
+	}
+	return 0, 0
+}
+
+// within notes for each address whether it is in the network, as 1 or 0, in match,
+// whose room it uses, and returns how many are.
+func (c *coded) within(match []byte, network netip.Prefix) (_ []byte, n int) {
+	match = slices.Grow(match[:0], c.n)[:c.n]
+	b := c.values
+	if first := network.Addr(); first.Is4() {
+		a := first.As4()
+		shift := 32 - network.Bits()
+		want := uint64(binary.BigEndian.Uint32(a[:])) >> shift
+		for i := range match {
+			size := int(b[0])
+			m := byte(0)
+			if size == 4 && uint64(binary.BigEndian.Uint32(b[1:5]))>>shift == want {
+				m = 1
+				n++
+			}
+			match[i] = m
+			b = b[1+size:]
+		}
+		return match, n
+	}
+	a := network.Addr().As16()
+	whole, rest := network.Bits()/8, 8-network.Bits()%8
+	for i := range match {
+		size := int(b[0])
+		m := byte(0)
+		if size == 16 && string(b[1:1+whole]) == string(a[:whole]) && (rest == 8 || b[1+whole]>>rest == a[whole]>>rest) {
+			m = 1
+			n++
+		}
+		match[i] = m
+		b = b[1+size:]
+	}
+	return match, n
 }
 
 // code returns the code of a record's value.

@@ -1,7 +1,10 @@
 package logstore
 
 import (
+	"math/rand/v2"
+	"net/netip"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,4 +94,117 @@ func TestKindsAreFew(t *testing.T) {
 	tr.step = time.Millisecond
 	require.NoError(t, s.Append(t.Context(), tr.batch(blockRecords+200)))
 	require.Less(t, count(t, s, "SELECT max(length(kinds)) FROM blocks"), 2500)
+}
+
+// The column that leaves nothing of the blocks is read first, whatever the order of the
+// filter's terms.
+func TestOrderOfColumns(t *testing.T) {
+	t.Parallel()
+	f := usagelog.Filter{ClientNet: netip.MustParsePrefix("203.0.0.0/8"), PathPrefix: "/v9/"}
+	s := mustOpen(t, Options{})
+	tr := newTraffic(1)
+	tr.step = time.Millisecond
+	const blocks = 3 * reorderEvery
+	for range blocks {
+		require.NoError(t, s.Append(t.Context(), tr.batch(blockRecords)))
+	}
+	p := newPlan(&f)
+	require.Equal(t, addrColumn, p.columns[0].column)
+	c, err := s.candidates(t.Context(), s.read, 0, bound{}, nil, p)
+	require.NoError(t, err)
+	defer c.close()
+	for ok := true; ok; {
+		ok, err = c.next(t.Context()) // blocks that are merged are left
+		require.NoError(t, err)
+		require.True(t, !ok || c.class != classes)
+	}
+	require.Equal(t, pathColumn, p.columns[0].column, "no address is outside, no path is inside")
+	require.Less(t, p.columns[1].tried, 2*reorderEvery)
+	require.GreaterOrEqual(t, p.columns[0].ended, blocks-2*reorderEvery)
+}
+
+// TestPrefixed compares the codes of paths with a prefix with what a look at each says.
+func TestPrefixed(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(2, 2))
+	word := func(most int) string {
+		b := make([]byte, rnd.IntN(most+1))
+		for i := range b {
+			b[i] = "/ab"[rnd.IntN(3)]
+		}
+		return string(b)
+	}
+	long := "/" + strings.Repeat("x", 200) // lengths of two bytes
+	inside, outside := 0, 0
+	for i := range 2000 {
+		var values []string
+		prefix := word(4)
+		for range 1 + rnd.IntN(40) {
+			values = append(values, word(6))
+		}
+		if i%10 == 0 {
+			values = append(values, long, long+"y", long+"yz", long+"z")
+			prefix = long + word(1)
+		}
+		var d dictionary
+		d.reset(len(values))
+		for _, v := range values {
+			d.add([]byte(v))
+		}
+		d.sort()
+		var c coded
+		require.True(t, c.read(d.appendTo(nil, nil), len(values)))
+		lo, hi := c.prefixed([]byte(prefix))
+		for i, v := range values {
+			code := c.code(i)
+			has := strings.HasPrefix(v, prefix)
+			require.Equal(t, has, code >= lo && code < hi, "%q of %q with %q", v, values, prefix)
+			if has {
+				inside++
+			} else {
+				outside++
+			}
+		}
+	}
+	require.Greater(t, inside, 1000)
+	require.Greater(t, outside, 1000)
+}
+
+// TestWithin compares networks of every length with netip's own.
+func TestWithin(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 1))
+	var d dictionary
+	var addrs []netip.Addr
+	for range 60 {
+		addrs = append(addrs, netip.AddrFrom4([4]byte{203, byte(rnd.IntN(2)), byte(rnd.IntN(3)), byte(rnd.IntN(256))}),
+			netip.AddrFrom16([16]byte{0x20, 1, 0x0d, 0xb8, byte(rnd.IntN(2)), 15: byte(rnd.IntN(256))}), netip.Addr{})
+	}
+	d.reset(len(addrs))
+	for _, a := range addrs {
+		d.add(appendAddr(nil, a))
+	}
+	var c coded
+	require.True(t, c.read(d.appendTo(nil, nil), len(addrs)))
+	inside, outside := 0, 0
+	for bits := range 129 {
+		for _, a := range addrs[:9] {
+			network, err := a.Prefix(bits)
+			if err != nil || !network.IsValid() {
+				continue
+			}
+			match, n := c.within(nil, network)
+			count := 0
+			for i, a := range addrs {
+				code := c.code(i)
+				require.Equal(t, network.Contains(a), match[code] == 1, "%v in %v", a, network)
+			}
+			for _, m := range match {
+				count += int(m)
+			}
+			require.Equal(t, count, n)
+			inside += n
+			outside += len(match) - n
+		}
+	}
+	require.Positive(t, inside)
+	require.Positive(t, outside)
 }

@@ -79,6 +79,7 @@ func (r *reader) summarize(ctx context.Context, buckets []Bucket, width time.Dur
 		return err
 	}
 	defer c.close()
+	c.counting = true
 	for {
 		ok, err := c.next(ctx)
 		if !ok || err != nil {
@@ -126,6 +127,13 @@ func (r *reader) summarize(ctx context.Context, buckets []Bucket, width time.Dur
 // columns of kinds and, unless all are in one bucket, of times. known is false, and
 // nothing was added, when the records must be read.
 func (c *candidates) countChosen(r *reader, one bool, buckets []Bucket, at func(int64) int) (known bool, err error) {
+	b, err := c.column(kindColumn) // first, as wantedFor has it
+	if err != nil {
+		return false, err
+	}
+	if !c.coded.read(b, c.records) {
+		return false, nil
+	}
 	first, end := 0, c.records
 	if !one {
 		b, err := c.column(timeColumn)
@@ -140,14 +148,7 @@ func (c *candidates) countChosen(r *reader, one bool, buckets []Bucket, at func(
 		}
 		end = sort.Search(end, func(i int) bool { return c.times[i] < r.from })
 	}
-	b, err := c.column(kindColumn)
-	if err != nil {
-		return false, err
-	}
 	c.places = c.places[:0]
-	if !c.coded.read(b, c.records) {
-		return false, nil
-	}
 	c.coded.each(func(v []byte) {
 		k := r.plan.kind(v)
 		if !k.chosen {
