@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -323,4 +325,28 @@ func TestEveryChangeOnAFullDisk(t *testing.T) {
 	}
 	require.Equal(t, 5, n)
 	w.get("/api/v1/keys/"+id+"/allowlist").ok(200, nil)
+}
+
+// A request for another host gets the document's answer at every path. Which hosts are
+// others is the server's to know, and is tried in attacktest.
+func TestEveryRouteOfAnotherHost(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		WrongHost(w, "This server does not answer for the host.")
+	}))
+	defer server.Close()
+	for path, item := range document.Paths.Map() {
+		path = strings.NewReplacer("{id}", "aaaaaaaaaaaaaaaa", "{name}", "gate").Replace(path)
+		for method := range item.Operations() {
+			req, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, nil)
+			require.NoError(t, err)
+			resp, err := server.Client().Do(req)
+			require.NoError(t, err)
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			require.NoError(t, err)
+			require.Equal(t, 421, resp.StatusCode)
+			require.Contains(t, string(body), `"WRONG_HOST"`)
+			judge(t, req, nil, resp, body)
+		}
+	}
 }
