@@ -48,32 +48,25 @@ func (s *Store) Summary(ctx context.Context, f usagelog.Filter, width time.Durat
 	if n > MaxBuckets || span == math.MaxInt64 {
 		return nil, fmt.Errorf("%w: %d buckets of %v from %v to %v: want at most %d", usagelog.ErrQuery, n, width, f.From, f.To, MaxBuckets)
 	}
-	buckets := make([]Bucket, n)
-	for i := range buckets {
-		buckets[i].Start = f.From.Add(time.Duration(i) * width)
+	b := newBins(f.From, width, int(n))
+	if err := s.fill(ctx, f, b); err != nil {
+		return nil, err
 	}
+	return b.buckets(), nil
+}
+
+// fill adds the records for f to the bins.
+func (s *Store) fill(ctx context.Context, f usagelog.Filter, b *bins) error {
 	r := s.newReader(f, nil)
 	if r.plan == nil {
 		r.plan = newPlan(&f) // for times
 	}
-	err := s.heavy.do(ctx, func() error { return r.summarize(ctx, buckets, width) })
-	if err != nil {
-		return nil, s.explain(ctx, err)
-	}
-	return buckets, nil
+	err := s.heavy.do(ctx, func() error { return r.summarize(ctx, b) })
+	return s.explain(ctx, err)
 }
 
-func (b *Bucket) add(c counts) {
-	b.Served += c.served
-	b.Blocked += c.blocked
-	b.Other += c.other
-}
-
-// summarize adds the records for r to the buckets, which begin at the first one's
-// start.
-func (r *reader) summarize(ctx context.Context, buckets []Bucket, width time.Duration) error {
-	first := buckets[0].Start
-	at := func(ns int64) int { return int(time.Unix(0, ns).Sub(first) / width) }
+// summarize adds the records for r to the bins.
+func (r *reader) summarize(ctx context.Context, bins *bins) error {
 	c, err := r.s.candidates(ctx, r.s.read, r.from, r.to, r.terms, r.plan)
 	if err != nil {
 		return err
@@ -85,10 +78,10 @@ func (r *reader) summarize(ctx context.Context, buckets []Bucket, width time.Dur
 		if !ok || err != nil {
 			return err
 		}
-		one := c.within(r) && at(c.oldest) == at(c.newest)
+		one := c.within(r) && bins.together(c.oldest, c.newest)
 		if one && r.plan.byKind() {
 			if !r.plan.kinds {
-				buckets[at(c.newest)].add(c.counts)
+				bins.add(c.newest, c.counts)
 				continue
 			}
 			var sum counts
@@ -98,12 +91,12 @@ func (r *reader) summarize(ctx context.Context, buckets []Bucket, width time.Dur
 				}
 			})
 			if known {
-				buckets[at(c.newest)].add(sum)
+				bins.add(c.newest, sum)
 				continue
 			}
 		}
 		if c.choice.known && c.class == classes {
-			known, err := c.countChosen(r, one, buckets, at)
+			known, err := c.countChosen(r, one, bins)
 			if err != nil {
 				return err
 			}
@@ -118,15 +111,16 @@ func (r *reader) summarize(ctx context.Context, buckets []Bucket, width time.Dur
 		r.eachRecord(b, func(rec binrec.Record) {
 			var one counts
 			one.add(rec)
-			buckets[at(rec.UnixNano())].add(one)
+			bins.reach(rec.UnixNano())
+			bins.add(rec.UnixNano(), one)
 		})
 	}
 }
 
 // countChosen adds the records of the present block that the choice has, by the
-// columns of kinds and, unless all are in one bucket, of times. known is false, and
+// columns of kinds and, unless all are in one bin, of times. known is false, and
 // nothing was added, when the records must be read.
-func (c *candidates) countChosen(r *reader, one bool, buckets []Bucket, at func(int64) int) (known bool, err error) {
+func (c *candidates) countChosen(r *reader, one bool, bins *bins) (known bool, err error) {
 	b, err := c.column(kindColumn) // first, as wantedFor has it
 	if err != nil {
 		return false, err
@@ -158,34 +152,34 @@ func (c *candidates) countChosen(r *reader, one bool, buckets []Bucket, at func(
 	})
 	marks := c.choice.marks
 	chosen := func(i int) bool { return i >= first && i < end && (len(marks) == 0 || marks[i] != 0) }
-	bucket, begins := at(c.newest), int64(math.MaxInt64)
-	var sum counts // in the bucket
+	bin, since := c.newest, int64(math.MaxInt64) // a time of the present bin, and when that begins
+	var sum counts                               // in it
 	for i := first; i < end; i++ {
 		place := c.places[c.coded.code(i)]
 		if place == nowhere || len(marks) > 0 && marks[i] == 0 {
 			continue
 		}
-		if !one && c.times[i] < begins { // they go back in time
+		if !one && c.times[i] < since { // they go back in time
 			if sum != (counts{}) {
-				buckets[bucket].add(sum)
+				bins.add(bin, sum)
 			}
-			sum = counts{}
-			bucket = at(c.times[i])
-			begins = nanos(buckets[bucket].Start)
+			sum, bin = counts{}, c.times[i]
+			bins.reach(bin)
+			since = bins.since(bin)
 		}
 		sum.addTo(place, 1)
 	}
 	if sum != (counts{}) {
-		buckets[bucket].add(sum)
+		bins.add(bin, sum)
 	}
 	c.coded.more(func(i int, more int64) {
 		if i < c.records && chosen(i) && c.places[c.coded.code(i)] != nowhere {
 			if !one {
-				bucket = at(c.times[i])
+				bin = c.times[i]
 			}
 			var sum counts
 			sum.addTo(c.places[c.coded.code(i)], more)
-			buckets[bucket].add(sum)
+			bins.add(bin, sum)
 		}
 	})
 	return true, nil

@@ -16,23 +16,16 @@ const (
 	chartDays = 400
 )
 
-// chartWidths are what a bar can stand for.
-var chartWidths = []struct {
-	d    time.Duration
-	name string
-}{
-	{time.Minute, "minute"},
-	{2 * time.Minute, "2 minutes"},
-	{5 * time.Minute, "5 minutes"},
-	{15 * time.Minute, "15 minutes"},
-	{30 * time.Minute, "30 minutes"},
-	{time.Hour, "hour"},
-	{3 * time.Hour, "3 hours"},
-	{6 * time.Hour, "6 hours"},
-	{12 * time.Hour, "12 hours"},
-	{24 * time.Hour, "day"},
-	{7 * 24 * time.Hour, "7 days"},
-	{30 * 24 * time.Hour, "30 days"},
+// chartScale is what a bar can stand for; chartWidths are the names.
+var chartScale = logstore.Scale{Bars: chartBars, Back: chartDays * 24 * time.Hour, Widths: []time.Duration{
+	time.Minute, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute,
+	time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour, 7 * 24 * time.Hour, 30 * 24 * time.Hour,
+}}
+
+var chartWidths = map[time.Duration]string{
+	time.Minute: "minute", 2 * time.Minute: "2 minutes", 5 * time.Minute: "5 minutes", 15 * time.Minute: "15 minutes",
+	30 * time.Minute: "30 minutes", time.Hour: "hour", 3 * time.Hour: "3 hours", 6 * time.Hour: "6 hours",
+	12 * time.Hour: "12 hours", 24 * time.Hour: "day", 7 * 24 * time.Hour: "7 days", 30 * 24 * time.Hour: "30 days",
 }
 
 // A chart shows served and blocked requests over time, one lane each, both of
@@ -76,63 +69,17 @@ func (p *Page) chart(ctx context.Context, lf *logFilter) (*chart, error) {
 	if f.To.IsZero() {
 		f.To = now.Truncate(time.Second).Add(time.Second)
 	}
-	if f.From.IsZero() {
-		f.From = f.To.Add(-chartDays * 24 * time.Hour).Truncate(24 * time.Hour)
-		days, err := p.Logs.Summary(ctx, f, 24*time.Hour)
-		if err != nil {
-			return nil, err
-		}
-		for _, d := range days {
-			if d.Served+d.Blocked+d.Other > 0 {
-				break
-			}
-			f.From = d.Start.Add(24 * time.Hour)
-		}
-	}
-	if !f.From.Before(f.To) {
-		return nil, nil
-	}
-	width := chartWidths[len(chartWidths)-1]
-	for _, w := range chartWidths {
-		if f.To.Sub(f.From) <= chartBars*w.d {
-			width = w
-			break
-		}
-	}
-	// Bars begin at whole hours or days; the first one may begin before the
-	// time that was asked for and is then not full.
-	begin := f.From.Truncate(width.d)
-	if n := f.To.Sub(begin) / width.d; n >= logstore.MaxBuckets {
-		begin = f.To.Add(-(logstore.MaxBuckets - 1) * width.d).Truncate(width.d)
-	}
-	asked, end := f.From, f.To
-	f.From = begin
-	buckets, err := p.Logs.Summary(ctx, f, width.d)
-	if err != nil {
+	buckets, width, err := p.Logs.Chart(ctx, f, chartScale)
+	if err != nil || len(buckets) == 0 {
 		return nil, err
 	}
-	if begin.Before(asked) && len(buckets) > 0 {
-		// Only what the filter chooses counts in the first bar.
-		f.From, f.To = asked, begin.Add(width.d)
-		if end.Before(f.To) {
-			f.To = end
-		}
-		first, err := p.Logs.Summary(ctx, f, width.d)
-		if err != nil {
-			return nil, err
-		}
-		if len(first) > 0 {
-			first[0].Start = begin
-			buckets[0] = first[0]
-		}
-	}
-	return draw(buckets, width.d, width.name, lf.Between), nil
+	return draw(buckets, width, lf.Between), nil
 }
 
 // draw makes the drawing of the buckets; nil if they count nothing. The link is
 // that of the log between two times, with a status or without.
-func draw(buckets []logstore.Bucket, width time.Duration, per string, link func(from, to time.Time, status string) string) *chart {
-	c := &chart{Per: per, Lanes: []lane{{Name: "Served", Class: "served"}, {Name: "Blocked", Class: "blocked"}}}
+func draw(buckets []logstore.Bucket, width time.Duration, link func(from, to time.Time, status string) string) *chart {
+	c := &chart{Per: chartWidths[width], Lanes: []lane{{Name: "Served", Class: "served"}, {Name: "Blocked", Class: "blocked"}}}
 	for _, b := range buckets {
 		end := b.Start.Add(width)
 		c.Buckets = append(c.Buckets, bucketRow{b, end, link(b.Start, end, "")})

@@ -17,7 +17,7 @@ import (
 type Logs interface {
 	Query(ctx context.Context, q usagelog.Query) (usagelog.Page, error)
 	Stream(ctx context.Context, f usagelog.Filter) iter.Seq2[usagelog.Record, error]
-	Summary(ctx context.Context, f usagelog.Filter, width time.Duration) ([]logstore.Bucket, error)
+	Chart(ctx context.Context, f usagelog.Filter, scale logstore.Scale) ([]logstore.Bucket, time.Duration, error)
 }
 
 // logsPerPage is how many records a page of the log has.
