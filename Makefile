@@ -1,6 +1,13 @@
 # The targets are the same scripts that .ci/run calls.
 
-.PHONY: test check bench compare load fuzz mutants tidy demo serve
+.PHONY: help quick test check bench benchdiff compare load fuzz mutants tidy release-test demo serve
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+quick: ## what a change in the engine breaks first: its tests in short form, without -race
+	go vet . ./internal/...
+	go test -short . ./internal/...
 
 test: ## every module's tests, with the race detector
 	go test -race -timeout 20m work
@@ -10,6 +17,10 @@ check: ## all that CI checks
 
 bench: ## the project's own benchmarks
 	go test -run '^$$' -bench . -count 6 .
+
+BASE ?= origin/main
+benchdiff: ## Check, Set and loads beside those of BASE (origin/main), in turns
+	.ci/benchdiff $(BASE)
 
 compare: ## against other libraries; rewrites docs/performance.md
 	go run ./internal/compare -out docs
@@ -26,6 +37,9 @@ mutants: ## faults made on purpose, which tests must see; MUTANTS=--help says mo
 
 tidy: ## go mod tidy in every module
 	.ci/tidy
+
+release-test: ## releases a copy of the tree and installs the programs from it; RELEASING.md
+	cd tools && GOWORK=off go test -count=1 -run 'TestRefusals|TestRelease' -timeout 20m ./ci -install
 
 demo: ## the README's first command
 	go run ./cmd/ipallow demo

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ipallow/ipallow/internal/index"
 	"github.com/ipallow/ipallow/internal/naive"
 	"github.com/stretchr/testify/require"
 )
@@ -183,5 +182,3 @@ func (l *listUnderTest) count(t testing.TB, addrs []netip.Addr, hits, misses *in
 		}
 	}
 }
-
-func checkInvariants(s *Snapshot) { index.CheckInvariants(s.index()) }

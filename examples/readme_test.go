@@ -61,7 +61,7 @@ func TestProgramInNewModule(t *testing.T) {
 	require.NoError(t, err)
 	for name, text := range map[string]string{
 		"main.go": source,
-		"go.mod":  "module example.com/new\n\ngo 1.25\n\nrequire github.com/ipallow/ipallow v0.1.0\n\nreplace github.com/ipallow/ipallow => " + root + "\n",
+		"go.mod":  "module example.com/new\n\ngo 1.25\n\nrequire github.com/ipallow/ipallow v0.0.0\n\nreplace github.com/ipallow/ipallow => " + root + "\n",
 		"go.sum":  string(sums), // so that the test needs no network
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))

@@ -151,3 +151,20 @@ func TestBytes(t *testing.T) {
 	require.Zero(t, b.Left())
 	require.Zero(t, b.IntN(10), "used up")
 }
+
+// What long lists are asked in another way must be the same workload.
+func TestLongListsAnswerAsShortOnes(t *testing.T) {
+	w := Shape{Keys: 1, Entries: 2000, Family: "mixed", Result: "mixed", Queries: 2000, Seed: 3}.New()
+	ask, hits := longContains(w.Lists[0]), 0
+	for _, q := range w.Queries {
+		if q.Hit {
+			hits++
+		}
+		if want := contains(w.Lists[0], q.Addr); want != q.Hit || ask(q.Addr) != want {
+			t.Fatalf("%v: hit %v, long %v, want %v", q.Addr, q.Hit, ask(q.Addr), want)
+		}
+	}
+	if hits == 0 || hits == len(w.Queries) {
+		t.Fatalf("%d of %d hit", hits, len(w.Queries))
+	}
+}

@@ -1,4 +1,4 @@
-package index
+package ipallow
 
 import (
 	"encoding/binary"
@@ -228,7 +228,7 @@ func (s *shard) size() int {
 }
 
 // find returns the record of key, which has the hash h, or nil. It is the
-// plain form of Index.Check, for everything else.
+// plain form of Snapshot.Check, for everything else.
 func (s *shard) find(h uint64, key string) []byte {
 	if s.linear() {
 		for rec := range s.records() {
@@ -247,17 +247,6 @@ func (s *shard) find(h uint64, key string) []byte {
 		return nil
 	}
 	return rec[:recSize(rec)]
-}
-
-// check is the verdict of a record of s.
-func (s *shard) check(rec []byte, addr netip.Addr) Verdict {
-	if !isLarge(headerOf(rec)) {
-		return matchRecord(rec, addr)
-	}
-	if s.more.large[largeOf(rec)].contains(newQuery(addr)) {
-		return Allowed
-	}
-	return Denied
 }
 
 // records yields the records in the order in which they stand.
@@ -303,30 +292,29 @@ func (s *shard) items(dst []item, hash func([]byte) uint64) []item {
 	return dst
 }
 
-// entries yields the list of a record of s.
-func (s *shard) entries(rec []byte, yield func(Entry) bool) {
+// entries decodes the list of a record of s, with room for no more.
+func (s *shard) entries(rec []byte) []Entry {
 	it := s.item(0, rec)
 	if it.large != nil {
-		for i := range it.large.prefixes {
-			if !yield(it.large.entry(i)) {
-				return
-			}
+		list := make([]Entry, len(it.large.prefixes))
+		for i := range list {
+			list[i] = it.large.entry(i)
 		}
-		return
+		return list
 	}
-	var buf [MaxShort]netip.Prefix
+	var buf [maxSmall]netip.Prefix
+	prefixes := prefixes(&buf, rec)
+	list := make([]Entry, len(prefixes))
 	cold := it.cold
-	for _, p := range prefixes(&buf, rec) {
-		e := Entry{Prefix: p}
+	for i, p := range prefixes {
+		list[i].Prefix = p
 		if it.cold != nil {
 			n, w := binary.Uvarint(cold)
-			e.Label = string(cold[w : w+int(n)])
+			list[i].Label = string(cold[w : w+int(n)])
 			cold = cold[w+int(n):]
 		}
-		if !yield(e) {
-			return
-		}
 	}
+	return list
 }
 
 // label returns the label of entry i of a record of s. It is a part of the shard's
@@ -354,7 +342,7 @@ func (s *shard) label(rec []byte, i int) string {
 func appendItem(arena []byte, key string, h uint64, entries []Entry, cache *compileCache) (item, []byte) {
 	it := item{hash: h}
 	at := len(arena)
-	if len(entries) > MaxShort {
+	if len(entries) > maxSmall {
 		it.large = compileLarge(entries, cache)
 		arena = binary.LittleEndian.AppendUint32(arena, hdrLarge|uint32(len(key))<<hdrKeyLen)
 		arena = append(arena, key...)

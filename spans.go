@@ -1,4 +1,4 @@
-package index
+package ipallow
 
 import (
 	"encoding/binary"
