@@ -85,7 +85,7 @@ func (s *Service) parseEntries(list []ListEntry) ([]ipallow.Entry, error) {
 	for i, e := range list {
 		texts[i] = ipallow.EntryText(e)
 	}
-	return s.engine.Policy().ParseEntries(texts)
+	return s.policy.ParseEntries(texts)
 }
 
 // parseKey checks a new key as a user writes it and returns all its faults.

@@ -17,6 +17,9 @@ func (s *Service) load(ctx context.Context, check func(total uint64) error) erro
 	err := s.engine.ReplaceFunc(func(add func(string, []ipallow.Entry)) error {
 		err := eachActive(ctx, s.db.reader, func(r *row) error {
 			add(r.id, r.list)
+			if len(r.list) > 0 {
+				s.faulty.add(r.id, s.policy.Validate(r.list))
+			}
 			keys = append(keys, r.ringKey())
 			total += digest(r.id, r.crc)
 			return nil
@@ -44,7 +47,7 @@ func (s *Service) load(ctx context.Context, check func(total uint64) error) erro
 	})
 	var fault *ipallow.KeyError
 	if errors.As(err, &fault) {
-		return fmt.Errorf("the policy refuses allowlists that are stored: %w", err)
+		return fmt.Errorf("allowlists that are stored cannot be enforced: %w", err)
 	}
 	if err != nil {
 		return err
@@ -55,3 +58,26 @@ func (s *Service) load(ctx context.Context, check func(total uint64) error) erro
 	s.active, s.total = len(keys), total
 	return nil
 }
+
+// maxFaulty bounds the lists that StoredFaults names.
+const maxFaulty = 10
+
+// StoredFaults are lists in force that could not be saved again, since the policy has
+// become narrower than when they were.
+type StoredFaults struct {
+	Total int
+	Named []*ipallow.KeyError // some of them; Err is a *ipallow.ValidationError
+}
+
+func (f *StoredFaults) add(id string, err error) {
+	if err == nil {
+		return
+	}
+	f.Total++
+	if len(f.Named) < maxFaulty {
+		f.Named = append(f.Named, &ipallow.KeyError{Key: id, Err: err})
+	}
+}
+
+// StoredFaults returns the lists that Open found and that the policy refuses.
+func (s *Service) StoredFaults() StoredFaults { return s.faulty }

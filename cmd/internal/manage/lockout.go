@@ -88,7 +88,7 @@ func (s *Service) isClient(addr netip.Addr) bool {
 		return false
 	}
 	entry := ipallow.Entry{Prefix: netip.PrefixFrom(addr, addr.BitLen())}
-	return s.engine.Policy().Validate([]ipallow.Entry{entry}) == nil
+	return s.policy.Validate([]ipallow.Entry{entry}) == nil
 }
 
 // confirm returns what stands against a change that would lock somebody out,

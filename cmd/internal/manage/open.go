@@ -37,6 +37,10 @@ type Options struct {
 	// is replaced.
 	Engine *ipallow.Engine
 	Ring   *keyring.Ring
+	// Policy is what lists must keep that are saved from now on. Lists that are
+	// stored were accepted once, and stay in force as long as Engine takes them.
+	// Nil: the policy of Engine.
+	Policy *ipallow.Policy
 	// Seen is where keys were used from. Nil: nobody knows, and only the
 	// caller's own address is looked at before a list is saved.
 	Seen SeenLog
@@ -82,6 +86,7 @@ type Service struct {
 	db      *database
 	engine  *ipallow.Engine
 	ring    *keyring.Ring
+	policy  ipallow.Policy // of lists that are saved
 	seen    SeenLog
 	outbox  bool
 	reserve Reserve
@@ -106,6 +111,8 @@ type Service struct {
 	used    map[string]int64 // the times of last use that are stored, of keys used since Open
 	retired []retiredKey     // oldest first
 
+	faulty StoredFaults // never written after Open
+
 	stop chan struct{}
 	done sync.WaitGroup
 }
@@ -123,7 +130,8 @@ var _ Manager = (*Service)(nil)
 // known before its list is.
 //
 // Nothing is passed over: a row that cannot be read, or a list that the
-// engine's policy no longer accepts, is an error that names the key. Besides
+// engine's policy does not accept, is an error that names the key. What only the policy
+// of the options refuses is in force, and StoredFaults names it. Besides
 // ErrLocked, ErrNewer, ErrForeign and ErrDamaged, the error may be one of the
 // file system or a *ipallow.KeyError.
 //
@@ -139,6 +147,11 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		engine: o.Engine, ring: o.Ring, seen: o.Seen, outbox: o.Outbox, reserve: o.Reserve, log: o.Logger, now: o.Now,
 		mu: make(chan struct{}, 1), maxKeys: MaxKeys, chunk: importChunk, used: make(map[string]int64), stop: make(chan struct{}),
 		changed: make(chan struct{}, 1),
+	}
+	if o.Policy != nil {
+		s.policy = *o.Policy
+	} else {
+		s.policy = o.Engine.Policy()
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,11 +83,11 @@ var policyFlags = map[ipallow.Code]string{
 	ipallow.CodeTooBroad:       "--min-bits4 or --min-bits6",
 }
 
-// nameFlags adds to an error about stored lists the flags that accept them.
-func nameFlags(err error) error {
+// flagsFor returns the flags that accept what a policy refuses.
+func flagsFor(err error) string {
 	var invalid *ipallow.ValidationError
 	if !errors.As(err, &invalid) {
-		return err
+		return ""
 	}
 	var flags []string
 	for _, e := range invalid.Entries {
@@ -94,8 +95,21 @@ func nameFlags(err error) error {
 			flags = append(flags, f)
 		}
 	}
-	if len(flags) == 0 {
-		return err
+	return strings.Join(flags, " and ")
+}
+
+// warnStored names the lists in force that the policy refuses: an earlier version
+// accepted them, or the policy was made narrower.
+func (s *Server) warnStored(ctx context.Context) {
+	faults := s.Manager.StoredFaults()
+	for _, f := range faults.Named {
+		attrs := []any{"key", f.Key, "entries", f.Err, "flag", flagsFor(f.Err)}
+		if key, err := s.Manager.Key(ctx, f.Key); err == nil {
+			attrs = append(attrs, "name", key.Name)
+		}
+		s.logger.Warn("the allowlist of a key has entries that the policy refuses. It is in force as it was saved; to save it again, start with the flag or remove the entries", attrs...)
 	}
-	return fmt.Errorf("%w\nstart with %s to accept what is stored, as before", err, strings.Join(flags, " and "))
+	if more := faults.Total - len(faults.Named); more > 0 {
+		s.logger.Warn("more keys have such allowlists", "keys", more)
+	}
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 // TestPolicyIsKept starts on the same data with and without the flags.
 func TestPolicyIsKept(t *testing.T) {
 	dir := t.TempDir()
+	var said bytes.Buffer
 	start := func(change func(*Config), given ...string) (*Server, error) {
 		cfg := Defaults()
 		cfg.Data, cfg.Listen, cfg.AdminListen = dir, "127.0.0.1:0", "127.0.0.1:0"
@@ -28,7 +31,7 @@ func TestPolicyIsKept(t *testing.T) {
 		if change != nil {
 			change(&cfg)
 		}
-		s, err := Start(t.Context(), cfg, slog.New(slog.DiscardHandler))
+		s, err := Start(t.Context(), cfg, slog.New(slog.NewTextHandler(&said, nil)))
 		if err == nil {
 			t.Cleanup(func() { s.Close(t.Context()) })
 		}
@@ -43,19 +46,42 @@ func TestPolicyIsKept(t *testing.T) {
 	require.NoError(t, s.Close(t.Context()))
 
 	// Without flags as it was, and with one of them the others as they were.
+	save := func(n int, entry string) error {
+		list := []manage.ListEntry{{Entry: entry}}
+		for i := 1; i < n; i++ {
+			list = append(list, manage.ListEntry{Entry: fmt.Sprintf("203.0.113.%d", i)})
+		}
+		_, err := s.Manager.Create(t.Context(), manage.Actor{}, manage.NewKey{Name: "b", Scopes: []string{"read"}, Allowlist: list})
+		return err
+	}
 	for _, given := range [][]string{nil, {"min-bits4"}} {
 		s, err = start(nil, given...)
 		require.NoError(t, err)
-		require.True(t, s.Engine.Policy().AllowNonPublic)
-		require.Equal(t, 30, s.Engine.Policy().MaxEntries)
+		require.NoError(t, save(30, "127.0.0.1"))
+		require.Error(t, save(31, "127.0.0.1"))
+		require.Zero(t, s.Manager.StoredFaults().Total)
 		require.NoError(t, s.Close(t.Context()))
 	}
-
-	// Narrowed on purpose, what is stored stands against it, and the flag is named.
-	_, err = start(nil, "allow-non-public")
-	require.ErrorContains(t, err, "start with --allow-non-public")
 	s, err = start(nil)
-	require.NoError(t, err, "a start that failed kept nothing")
+	require.NoError(t, err)
+	for range 9 {
+		require.NoError(t, save(1, "127.0.0.1"))
+	}
+	require.NoError(t, s.Close(t.Context()))
+
+	// Narrowed on purpose, what is stored is enforced and not saved again, and the flags
+	// are named.
+	said.Reset()
+	s, err = start(nil, "allow-non-public", "max-entries")
+	require.NoError(t, err)
+	require.Equal(t, 12, s.Manager.StoredFaults().Total)
+	require.Contains(t, said.String(), "keys=2", "ten are named, the others counted")
+	require.Contains(t, said.String(), "flag=--allow-non-public")
+	require.Contains(t, said.String(), "--max-entries")
+	require.Equal(t, 12, s.Engine.Snapshot().Len())
+	require.Error(t, save(1, "127.0.0.1"))
+	require.Error(t, save(21, "203.0.113.77"))
+	require.NoError(t, save(20, "203.0.113.77"))
 	require.NoError(t, s.Close(t.Context()))
 
 	require.NoError(t, os.WriteFile(filepath.Join(dir, PolicyFile), []byte("{"), 0o600))

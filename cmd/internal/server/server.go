@@ -136,22 +136,25 @@ func (s *Server) openStores(ctx context.Context) error {
 	if err := s.cfg.recallPolicy(); err != nil {
 		return err
 	}
-	policy := s.cfg.policy()
-	s.Engine = ipallow.New(&ipallow.Options{Policy: &policy, DenyUntilLoaded: true})
+	// The engine enforces what is stored, and the policy is asked when a list is saved:
+	// one that an earlier version accepted must keep nobody from starting.
+	policy, enforced := s.cfg.policy(), fleet.NodePolicy()
+	s.Engine = ipallow.New(&ipallow.Options{Policy: &enforced, DenyUntilLoaded: true})
 	s.Ring = new(keyring.Ring)
 	// The keys come first: their lock keeps other processes off the log too, and
 	// nothing asks for the log before it is there.
 	seen := new(laterLog)
 	var err error
 	s.Manager, err = manage.Open(ctx, manage.Options{
-		Path: filepath.Join(s.cfg.Data, "ipallowd.db"), Engine: s.Engine, Ring: s.Ring, Seen: seen, Logger: s.logger,
+		Path: filepath.Join(s.cfg.Data, "ipallowd.db"), Engine: s.Engine, Ring: s.Ring, Policy: &policy, Seen: seen, Logger: s.logger,
 		Reserve: s.disk,
 		Outbox:  s.cfg.Fleet.On(), AcceptOlder: s.cfg.AcceptOlder,
 	})
 	if err != nil {
-		return nameFlags(err)
+		return err
 	}
 	s.onClose(func(context.Context) error { return s.Manager.Close() })
+	s.warnStored(ctx)
 	if err := s.cfg.keepPolicy(); err != nil {
 		return err
 	}
