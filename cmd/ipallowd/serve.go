@@ -66,7 +66,7 @@ IPALLOWD_ADMIN_TOKEN, or is made at the first start into DATA/admin-token.`,
 	policyFlags(f, &cfg)
 	f.StringVar(&cfg.AdminListen, "admin-listen", cfg.AdminListen, "`address` of the settings page and the management API")
 	f.Var((*days)(&cfg.LogRetention), "log-retention", "how long usage records are kept, such as 30d or 12h; 0 keeps them for ever")
-	f.Var((*size)(&cfg.LogMaxBytes), "log-max-bytes", "most of the disk that the usage log takes, such as 500MiB or 20GiB; the oldest records go first. Default: a quarter of the disk, at most 4GiB")
+	f.Var((*size)(&cfg.LogMaxBytes), "log-max-bytes", "most of the disk that the usage log takes, such as 500MiB or 20GiB; the oldest records go first, of the node that has most. Default: a quarter of the disk, at most 4GiB")
 	f.BoolVar(&cfg.AcceptOlder, "accept-older-state", false, "start once with a database that lacks changes which were acknowledged; keys that they revoked are served again")
 	f.BoolVar(&cfg.SecureCookies, "secure-cookies", false, "a proxy before the settings page has TLS: have its cookies sent over TLS only")
 	f.StringSliceVar(&cfg.Fleet.URLs, "nats", nil, "`URLs` of the NATS servers of a fleet, such as nats://10.20.0.5:4222; none by default")

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ipallow/ipallow/cmd/internal/keyring"
+	"github.com/ipallow/ipallow/cmd/internal/logstore"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -67,11 +68,17 @@ type DrainStatus struct {
 	Waiting  uint64 // messages in the stream, as of the last look
 }
 
+// A Log is where the fleet's records go. A *logstore.Store is one: it knows records
+// that it has, and one node's push out no other one's.
+type Log interface {
+	AppendParts(ctx context.Context, parts []logstore.Part) error
+}
+
 // A Drain brings the records of the fleet's stream into the log.
 type Drain struct {
 	link  *Link
 	owner Ownership
-	store usagelog.Store
+	store Log
 	ring  *keyring.Ring
 	dir   string // of messages that cannot be read
 	said  complaints
@@ -85,7 +92,7 @@ type Drain struct {
 // fleet's owner, and until it is not any more, and marks the ring's keys as used.
 // Messages that cannot be read are kept in the directory, which is made when it is
 // needed.
-func NewDrain(link *Link, owner Ownership, store usagelog.Store, ring *keyring.Ring, dir string) *Drain {
+func NewDrain(link *Link, owner Ownership, store Log, ring *keyring.Ring, dir string) *Drain {
 	d := &Drain{link: link, owner: owner, store: store, ring: ring, dir: dir}
 	d.loop = loop{link: link, name: "the usage stream", session: d.session, note: d.note}
 	d.loop.start()
@@ -244,37 +251,56 @@ func (d *Drain) check(ctx context.Context, cons jetstream.Consumer, c *checked) 
 
 // take stores the records of messages and acknowledges them.
 func (d *Drain) take(ctx context.Context, batch []*nats.Msg) error {
-	var records []usagelog.Record
-	var good []*nats.Msg
+	var h haul
 	for i, m := range batch {
-		all, err := unpack(records, m.Data)
+		node := d.link.cfg.originOf(m.Subject)
+		records, err := unpack(nil, m.Data)
 		if err != nil {
 			d.quarantine(m, err)
 			continue
 		}
-		own(d.link.cfg.originOf(m.Subject), all[len(records):], time.Now())
-		records, good = all, append(good, m)
-		if len(records) < drainRecords && i < len(batch)-1 {
+		own(node, records, time.Now())
+		h.add(node, records, m)
+		if h.records < drainRecords && i < len(batch)-1 {
 			continue
 		}
-		if err := d.save(ctx, records, good, batch[i+1:]); err != nil {
+		if err := d.save(ctx, h, batch[i+1:]); err != nil {
 			return err
 		}
-		records, good = nil, nil
+		h = haul{}
 	}
-	if len(records) == 0 {
+	if h.records == 0 {
 		return nil
 	}
-	return d.save(ctx, records, good, nil)
+	return d.save(ctx, h, nil)
+}
+
+// A haul is what is stored in one transaction: the records of some messages, by
+// node.
+type haul struct {
+	parts    []logstore.Part
+	records  int
+	messages []*nats.Msg
+}
+
+func (h *haul) add(node string, records []usagelog.Record, m *nats.Msg) {
+	h.messages, h.records = append(h.messages, m), h.records+len(records)
+	for i := range h.parts {
+		if p := &h.parts[i]; p.Node == node {
+			p.Records = append(p.Records, records...)
+			return
+		}
+	}
+	h.parts = append(h.parts, logstore.Part{Node: node, Records: records})
 }
 
 // save stores records, however long that takes, and acknowledges their
 // messages. The stream is told meanwhile that all is well with these and with
 // those that wait.
-func (d *Drain) save(ctx context.Context, records []usagelog.Record, good, waiting []*nats.Msg) error {
+func (d *Drain) save(ctx context.Context, h haul, waiting []*nats.Msg) error {
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		sctx, cancel := context.WithTimeout(ctx, storeTimeout)
-		err := d.store.Append(sctx, records)
+		err := d.store.AppendParts(sctx, h.parts)
 		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err() // they come again
@@ -283,23 +309,25 @@ func (d *Drain) save(ctx context.Context, records []usagelog.Record, good, waiti
 			break
 		}
 		d.note(fmt.Errorf("usage records cannot be stored and stay in the stream: %w", err))
-		for _, list := range [][]*nats.Msg{good, waiting} {
+		for _, list := range [][]*nats.Msg{h.messages, waiting} {
 			for _, m := range list {
 				_ = m.InProgress() // or it comes again, and is recognised
 			}
 		}
 		sleep(ctx, pause)
 	}
-	d.mark(records)
-	for _, m := range good {
+	for _, p := range h.parts {
+		d.mark(p.Records)
+	}
+	for _, m := range h.messages {
 		if err := m.Ack(); err != nil {
 			return fmt.Errorf("acknowledge: %w", err) // it comes again, and is recognised
 		}
 	}
 	d.with(func(s *DrainStatus) {
 		s.Err = nil
-		s.Messages += uint64(len(good))
-		s.Records += uint64(len(records))
+		s.Messages += uint64(len(h.messages))
+		s.Records += uint64(h.records)
 	})
 	return nil
 }

@@ -18,9 +18,10 @@ func (c *Config) originOf(subject string) string {
 	return strings.TrimPrefix(subject, c.usageSubject()+".")
 }
 
-// maxAhead is how far ahead a gateway's clock may be. What is later would stand
-// first in the log for years.
-const maxAhead = 24 * time.Hour
+// maxAhead is how far ahead a gateway's clock may be. What is later gets the time
+// at which it came: it would stand first in the log until then, and last beyond
+// the retention.
+const maxAhead = 10 * time.Minute
 
 // own gives records of a node the IDs that they have in the log. A RecordID is
 // what a Writer drew and counted, so another node could send the numbers that

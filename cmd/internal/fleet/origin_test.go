@@ -33,11 +33,12 @@ func TestOwn(t *testing.T) {
 		require.EqualValues(t, 8, list[4].ID[15])
 	}
 	// A clock that is ahead by years would have its records stand first for years.
-	late := numbered(1, 0, 2)
-	late[0].Time, late[1].Time = now.Add(5*time.Hour), now.AddDate(100, 0, 0)
+	late := numbered(1, 0, 3)
+	late[0].Time, late[1].Time, late[2].Time = now.Add(5*time.Minute), now.Add(11*time.Minute), now.AddDate(100, 0, 0)
 	own("a", late, now)
-	require.Equal(t, now.Add(5*time.Hour), late[0].Time)
+	require.Equal(t, now.Add(5*time.Minute), late[0].Time)
 	require.Equal(t, now, late[1].Time)
+	require.Equal(t, now, late[2].Time)
 }
 
 func TestFileOf(t *testing.T) {

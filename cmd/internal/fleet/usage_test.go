@@ -56,7 +56,7 @@ func openLogOf(t *testing.T, l *Link, owner Ownership) *log {
 	return g
 }
 
-func (g *log) open(l *Link, store usagelog.Store) {
+func (g *log) open(l *Link, store Log) {
 	g.drain = NewDrain(l, g.owner, store, g.ring, g.dir)
 	g.t.Cleanup(g.drain.Close)
 }
@@ -235,15 +235,15 @@ func TestUsageWhenNATSIsBack(t *testing.T) {
 
 // failing is a store that fails for a while.
 type failing struct {
-	usagelog.Store
+	Log
 	times atomic.Int32
 }
 
-func (f *failing) Append(ctx context.Context, records []usagelog.Record) error {
+func (f *failing) AppendParts(ctx context.Context, parts []logstore.Part) error {
 	if f.times.Add(-1) >= 0 {
 		return fmt.Errorf("no room on the disk")
 	}
-	return f.Store.Append(ctx, records)
+	return f.Log.AppendParts(ctx, parts)
 }
 
 // While the log cannot take records they stay in the stream; a management that
@@ -254,7 +254,7 @@ func TestUsageStoreFails(t *testing.T) {
 	l := link(t, n)
 	g := openLog(t, l)
 	g.drain.Close()
-	f := &failing{Store: g.store}
+	f := &failing{Log: g.store}
 	f.times.Store(1 << 30)
 	g.open(l, f)
 	sink, err := NewSink(link(t, n), "gate")

@@ -59,6 +59,12 @@ type world struct {
 // newWorld starts a fleet with these gateways on so many servers.
 func newWorld(t *testing.T, servers int, gateways ...string) *world {
 	t.Helper()
+	return newWorldOf(t, servers, 0, gateways...)
+}
+
+// newWorldOf is newWorld with a bound of the log, in bytes.
+func newWorldOf(t *testing.T, servers int, logBytes int64, gateways ...string) *world {
+	t.Helper()
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "quarantine")}
 	var s Settings
 	for _, port := range fleettest.FreePorts(t, servers, routePorts) {
@@ -73,7 +79,7 @@ func newWorld(t *testing.T, servers int, gateways ...string) *world {
 	link := w.link("")
 	var ring *keyring.Ring
 	w.svc, _, ring = managetest.Open(t, func(o *manage.Options) { o.Outbox = true })
-	w.store, err = logstore.Open(t.Context(), logstore.Options{Path: filepath.Join(t.TempDir(), "usage.db"), Logger: quiet})
+	w.store, err = logstore.Open(t.Context(), logstore.Options{Path: filepath.Join(t.TempDir(), "usage.db"), MaxBytes: logBytes, Logger: quiet})
 	require.NoError(t, err)
 	t.Cleanup(func() { w.store.Close() })
 	publisher := fleet.NewPublisher(link, w.svc, ipallow.DefaultPolicy())

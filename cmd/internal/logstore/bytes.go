@@ -14,12 +14,14 @@ const (
 	// place of those that went and the file does not grow past it.
 	slack = 16
 
+	// boundBlocks is how many blocks are deleted in one transaction.
+	boundBlocks = 32
+
 	// vacuumPages is how many pages are given back in one transaction: an Append
 	// waits for no more.
 	vacuumPages = 256
 
-	pagesText  = "SELECT page_count, freelist_count, page_size, auto_vacuum FROM pragma_page_count, pragma_freelist_count, pragma_page_size, pragma_auto_vacuum"
-	oldestText = "SELECT id, records FROM blocks INDEXED BY blocks_newest ORDER BY newest LIMIT 8"
+	pagesText = "SELECT page_count, freelist_count, page_size, auto_vacuum FROM pragma_page_count, pragma_freelist_count, pragma_page_size, pragma_auto_vacuum"
 )
 
 // A usage says what of the file is used.
@@ -33,38 +35,54 @@ func (w *writer) usage() (u usage, err error) {
 	return u, err
 }
 
-// bound deletes the oldest blocks while the file has more than it may, but only some
-// of them at once, and reports whether there are more. It is called in a transaction.
+// bound deletes blocks while the file has more than it may, but only some of them at
+// once, and reports whether there are more. It is called in a transaction.
+//
+// They are the oldest of the node that has most, so that a node that invents records
+// pushes out its own, and no other one's that are fewer.
 func (w *writer) bound() (more bool, err error) {
 	most := w.s.opt.MaxBytes
 	if most == 0 {
 		return false, nil
 	}
-	most -= most / slack
-	for range 4 {
+	removed, more, err := w.removeMost(most - most/slack)
+	if err != nil || removed == 0 {
+		return false, err
+	}
+	var oldest sql.NullInt64
+	if err := w.oldest.QueryRowContext(background).Scan(&oldest); err != nil {
+		return false, err
+	}
+	w.s.setOldest(oldest)
+	return more, nil
+}
+
+// removeMost is bound, and returns how many blocks it has deleted.
+func (w *writer) removeMost(most int64) (removed int, more bool, err error) {
+	for removed < boundBlocks {
 		u, err := w.usage()
 		if err != nil || u.used() <= most {
-			return false, err
+			return removed, false, err
 		}
-		rows, err := w.blockRows(w.oldestBlocks)
+		node, _ := w.bytes.largest()
+		rows, err := w.blockRows(w.oldestBlocks, node)
 		if err != nil || len(rows) == 0 {
-			return false, err
+			return removed, false, err
 		}
 		for _, b := range rows {
 			if err := w.removeBlock(b.id); err != nil {
-				return false, err
+				return removed, false, err
 			}
-			if u, err = w.usage(); err != nil || u.used() <= most {
+			removed++
+			if now, _ := w.bytes.largest(); now != node {
 				break
 			}
+			if u, err = w.usage(); err != nil || u.used() <= most {
+				return removed, false, err
+			}
 		}
-		var oldest sql.NullInt64
-		if err := errors.Join(err, w.oldest.QueryRowContext(background).Scan(&oldest)); err != nil {
-			return false, err
-		}
-		w.s.setOldest(oldest)
 	}
-	return true, nil
+	return removed, true, nil
 }
 
 // shrink brings the file down to the bound, and gives the space of what was deleted

@@ -56,9 +56,10 @@ func (w *writer) put(entries []entry, cutoff int64) error {
 	sortEntries(entries)
 	newest := entries[0].ns
 	for len(entries) > 0 {
-		lane := laneOf(newest - entries[0].ns)
+		late := laneOf(newest - entries[0].ns)
+		lane := int(w.node)*nodeLanes + late
 		n := 1
-		for n < len(entries) && n < batchRecords && laneOf(newest-entries[n].ns) == lane {
+		for n < len(entries) && n < batchRecords && laneOf(newest-entries[n].ns) == late {
 			n++
 		}
 		if err := w.putBlock(lane, entries[:n], cutoff); err != nil {
@@ -149,10 +150,11 @@ func (w *writer) takeApart(row blockRow, cutoff int64) error {
 
 // removeBlock deletes a block.
 func (w *writer) removeBlock(id int64) error {
-	var records, bytes int64
-	if err := w.remove.QueryRowContext(background, id).Scan(&records, &bytes); err != nil {
+	var records, bytes, lane int64
+	if err := w.remove.QueryRowContext(background, id).Scan(&records, &bytes, &lane); err != nil {
 		return err
 	}
+	w.bytes.added[lane/nodeLanes] -= bytes
 	w.delta.Blocks--
 	w.delta.Records -= records
 	w.delta.Bytes -= bytes
@@ -209,6 +211,7 @@ func (w *writer) write(lane int, entries []entry) error {
 	w.delta.Blocks++
 	w.delta.Records += int64(len(entries))
 	w.delta.Bytes += int64(len(w.data))
+	w.bytes.added[int64(lane/nodeLanes)] += int64(len(w.data))
 	if t := time.Unix(0, oldest).UTC(); w.delta.Oldest.IsZero() || t.Before(w.delta.Oldest) {
 		w.delta.Oldest = t
 	}

@@ -80,6 +80,7 @@ func TestQueryPlans(t *testing.T) {
 	for query, want := range map[string]string{
 		candidatesText: "SEARCH blocks USING INDEX blocks_newest (newest>?)",
 		classText:      "SEARCH blocks USING COVERING INDEX blocks_class (lane=? AND class=?)",
+		"SELECT id, records, newest FROM blocks INDEXED BY blocks_lane WHERE lane = 8 * ?1 + 2 ORDER BY newest LIMIT 8": "SEARCH blocks USING COVERING INDEX blocks_lane (lane=?)",
 	} {
 		rows, err := s.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, 1, 1)
 		require.NoError(t, err)

@@ -145,8 +145,10 @@ func (w *writer) forgetBefore(cutoff int64) error {
 	if oldest.Valid {
 		cutoff = min(cutoff, oldest.Int64)
 	}
-	_, err := w.forgetOld.ExecContext(background, cutoff)
-	return err
+	if _, err := w.forgetOld.ExecContext(background, cutoff); err != nil {
+		return err
+	}
+	return w.countRuns(background)
 }
 
 // change runs f in a transaction, when the writer's turn has come.

@@ -36,14 +36,33 @@ func (s *Store) Stats() Stats {
 }
 
 // count sets the counts from the file.
-func (s *Store) count(ctx context.Context) error {
+func (s *Store) count(ctx context.Context, w *writer) error {
 	var st Stats
 	var oldest sql.NullInt64
-	err := s.read.QueryRowContext(ctx, "SELECT count(*), coalesce(sum(records), 0), coalesce(sum(bytes), 0), min(oldest) FROM blocks").
-		Scan(&st.Blocks, &st.Records, &st.Bytes, &oldest)
+	rows, err := s.read.QueryContext(ctx, "SELECT lane / 8, count(*), sum(records), sum(bytes), min(oldest) FROM blocks GROUP BY 1")
 	if err != nil {
 		return err
 	}
+	defer rows.Close()
+	for rows.Next() {
+		var of Stats
+		var node, first int64
+		if err := rows.Scan(&node, &of.Blocks, &of.Records, &of.Bytes, &first); err != nil {
+			return err
+		}
+		st.Blocks, st.Records, st.Bytes = st.Blocks+of.Blocks, st.Records+of.Records, st.Bytes+of.Bytes
+		if !oldest.Valid || first < oldest.Int64 {
+			oldest = sql.NullInt64{Int64: first, Valid: true}
+		}
+		w.bytes.stored[node] = of.Bytes
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	if err := w.countRuns(ctx); err != nil {
+		return err
+	}
+	w.runs.end(true)
 	s.mu.Lock()
 	s.stats = st
 	s.mu.Unlock()

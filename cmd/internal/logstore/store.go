@@ -20,6 +20,9 @@
 // once or twice when many do. Larger batches make larger blocks, of up to 4096
 // records.
 //
+// Blocks hold records of one node of a fleet each. Where the file has a bound, the
+// oldest go of the node that has most bytes in it.
+//
 // # Durability
 //
 // Append returns when the records are on the disk (WAL mode, synchronous=FULL).
@@ -65,8 +68,9 @@ type Options struct {
 	// ones are not shown, and are deleted in the background. 0 keeps all.
 	Retention time.Duration
 
-	// MaxBytes bounds the database file. When it is reached, the oldest records go,
-	// and the space that they leave is given back to the disk. SQLite's write-ahead
+	// MaxBytes bounds the database file. When it is reached, the oldest records go of
+	// the node that has most in it ([Part]; Append's are of one node), and the space
+	// that they leave is given back to the disk. SQLite's write-ahead
 	// log comes on top: some megabytes, and at most 64 MiB for long. 0 means no bound.
 	MaxBytes int64
 
@@ -129,7 +133,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	}
 	w, err := newWriter(ctx, s, f.write)
 	if err == nil {
-		err = s.count(ctx)
+		err = s.count(ctx, w)
 	}
 	if err != nil {
 		err = fmt.Errorf("usage log: %s: %w", opt.Path, sqlitefile.SchemaFault(err))

@@ -117,7 +117,11 @@ func (w *writer) takeRun(epoch uint64, r run) (old []run, err error) {
 		if _, err := w.forget.ExecContext(background, int64(epoch), signed(o.first)); err != nil {
 			return nil, err
 		}
+		w.runs.added[w.node]--
 	}
-	_, err = w.take.ExecContext(background, int64(epoch), signed(all.first), signed(all.last), all.newest)
+	if !slices.ContainsFunc(old, func(o run) bool { return o.first == all.first }) {
+		w.runs.added[w.node]++
+	}
+	_, err = w.take.ExecContext(background, int64(epoch), signed(all.first), signed(all.last), all.newest, w.node)
 	return old, err
 }

@@ -27,8 +27,13 @@ type writer struct {
 	remove, removeFrames           *sql.Stmt
 	removeColumns, earlier         *sql.Stmt
 	pages, oldestBlocks            *sql.Stmt
+	findNode, addNode, forgetMost  *sql.Stmt
 
 	delta Stats // what the transaction adds
+	names nodeNames
+	bytes perNode // of blocks
+	runs  perNode // in the table taken
+	node  int64   // whose records are being written
 
 	// Of the batch.
 	buf     []byte
@@ -53,14 +58,16 @@ func newWriter(ctx context.Context, s *Store, db *sql.DB) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{s: s, db: db, conn: conn}
+	w := &writer{
+		s: s, db: db, conn: conn, names: nodeNames{make(map[string]int64), make(map[string]int64)}, bytes: newPerNode(), runs: newPerNode(),
+	}
 	for stmt, text := range map[**sql.Stmt]string{
 		&w.begin:    "BEGIN IMMEDIATE",
 		&w.commit:   "COMMIT",
 		&w.rollback: "ROLLBACK",
 
 		&w.taken:  "SELECT first, last, newest FROM taken WHERE epoch = ? AND first <= ? ORDER BY first DESC",
-		&w.take:   "INSERT OR REPLACE INTO taken (epoch, first, last, newest) VALUES (?, ?, ?, ?)",
+		&w.take:   "INSERT OR REPLACE INTO taken (epoch, first, last, newest, node) VALUES (?, ?, ?, ?, ?)",
 		&w.forget: "DELETE FROM taken WHERE epoch = ? AND first = ?",
 
 		&w.class: classText,
@@ -70,12 +77,15 @@ func newWriter(ctx context.Context, s *Store, db *sql.DB) (*writer, error) {
 		&w.insertColumn: "INSERT INTO columns (id, data) VALUES (?, ?)",
 
 		&w.frames:        "SELECT data FROM frames WHERE id = ?",
-		&w.remove:        "DELETE FROM blocks WHERE id = ? RETURNING records, bytes",
+		&w.remove:        "DELETE FROM blocks WHERE id = ? RETURNING records, bytes, lane",
 		&w.removeFrames:  "DELETE FROM frames WHERE id = ?",
 		&w.removeColumns: "DELETE FROM columns WHERE id BETWEEN 8 * ?1 AND 8 * ?1 + 7",
 		&w.earlier:       earlierText,
 		&w.pages:         pagesText,
 		&w.oldestBlocks:  oldestText,
+		&w.findNode:      findNodeText,
+		&w.addNode:       addNodeText,
+		&w.forgetMost:    forgetMostText,
 		&w.markDamaged:   "UPDATE blocks SET class = -1 WHERE id = ?",
 
 		&w.block:     "SELECT lane, records FROM blocks WHERE id = ? AND class >= 0",
@@ -126,6 +136,9 @@ func (w *writer) transaction(ctx context.Context, f func() error) error {
 	if err == nil {
 		_, err = w.commit.ExecContext(background)
 	}
+	w.names.end(err == nil)
+	w.bytes.end(err == nil)
+	w.runs.end(err == nil)
 	if err != nil {
 		// After some errors SQLite has rolled back by itself.
 		w.rollback.ExecContext(background)
@@ -139,9 +152,17 @@ func (w *writer) transaction(ctx context.Context, f func() error) error {
 // batch of 4096 costs about 1 us of processor time, of a batch of 512 about 2
 // (BenchmarkAppend).
 func (s *Store) Append(ctx context.Context, records []usagelog.Record) error {
-	for i := range records {
-		if records[i].ID.IsZero() {
-			return fmt.Errorf("%w: record %d of the batch has no ID; records come from a Writer", usagelog.ErrRejected, i)
+	return s.AppendParts(ctx, []Part{{Records: records}})
+}
+
+// AppendParts appends the records of several nodes in one transaction. Those of one
+// node become blocks of their own.
+func (s *Store) AppendParts(ctx context.Context, parts []Part) error {
+	for _, p := range parts {
+		for i := range p.Records {
+			if p.Records[i].ID.IsZero() {
+				return fmt.Errorf("%w: record %d of the batch has no ID; records come from a Writer", usagelog.ErrRejected, i)
+			}
 		}
 	}
 	if s.opt.Room != nil {
@@ -154,40 +175,54 @@ func (s *Store) Append(ctx context.Context, records []usagelog.Record) error {
 		return err
 	}
 	defer func() { s.turn <- w }()
-	return s.explain(ctx, w.append(ctx, records))
+	return s.explain(ctx, w.append(ctx, parts))
 }
 
 // keepBytes is how much memory for a batch a writer keeps for the next one.
 const keepBytes = 4 << 20
 
-func (w *writer) append(ctx context.Context, records []usagelog.Record) error {
+func (w *writer) append(ctx context.Context, parts []Part) error {
 	cutoff := w.s.cutoff()
-	w.buf, w.entries = w.buf[:0], w.entries[:0]
-	// Backwards: a batch comes nearly oldest first, and a block is newest first.
-	for i := len(records) - 1; i >= 0; i-- {
-		at := len(w.buf)
-		w.buf = binrec.Append(w.buf, &records[i])
-		rec := binrec.Record(w.buf[at:])
-		if ns := rec.UnixNano(); ns >= cutoff {
-			w.entries = append(w.entries, entry{ns, rec})
-		}
-	}
-	if len(w.entries) == 0 {
-		return ctx.Err()
-	}
 	err := w.transaction(ctx, func() error {
-		entries, err := w.fresh(w.entries)
-		if err != nil || len(entries) == 0 {
-			return err
+		for _, p := range parts {
+			if err := w.appendPart(p, cutoff); err != nil {
+				return err
+			}
 		}
-		if err := w.put(entries, cutoff); err != nil {
-			return err
-		}
-		_, err = w.bound()
+		_, err := w.bound()
 		return err
 	})
 	if cap(w.buf) > keepBytes {
 		w.buf, w.entries, w.byID, w.data = nil, nil, nil, nil
 	}
 	return err
+}
+
+// appendPart writes the records of one node.
+func (w *writer) appendPart(p Part, cutoff int64) error {
+	w.buf, w.entries = w.buf[:0], w.entries[:0]
+	// Backwards: a batch comes nearly oldest first, and a block is newest first.
+	for i := len(p.Records) - 1; i >= 0; i-- {
+		at := len(w.buf)
+		w.buf = binrec.Append(w.buf, &p.Records[i])
+		rec := binrec.Record(w.buf[at:])
+		if ns := rec.UnixNano(); ns >= cutoff {
+			w.entries = append(w.entries, entry{ns, rec})
+		}
+	}
+	if len(w.entries) == 0 {
+		return nil
+	}
+	var err error
+	if w.node, err = w.nodeID(p.Node); err != nil {
+		return err
+	}
+	entries, err := w.fresh(w.entries)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	if err := w.put(entries, cutoff); err != nil {
+		return err
+	}
+	return w.boundRuns()
 }
