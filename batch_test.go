@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/internal/index"
+	"github.com/ipallow/ipallow/internal/index/indextest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -14,8 +16,8 @@ import (
 // ones, in batches that are and are not whole groups, under hashes that
 // collide too.
 func TestCheckBatch(t *testing.T) {
-	for _, d := range degenerate {
-		e := newWithMask(&Options{Policy: benchPolicy()}, d.mask)
+	for _, d := range indextest.Masks {
+		e := newWithMask(&Options{Policy: benchPolicy()}, d.Mask)
 		r := rand.New(rand.NewPCG(7, 7))
 		var keys []string
 		require.NoError(t, e.Update(func(tx *Tx) error {
@@ -25,7 +27,7 @@ func TestCheckBatch(t *testing.T) {
 					key = key[:1+i%5] + key
 				}
 				keys = append(keys, key, key+"?")
-				list := entriesOf(gen.Shape{Keys: 1, Entries: 1 + i%(maxSmall+2), Family: "mixed", Queries: 1, Seed: uint64(i)}.New().Lists[0])
+				list := entriesOf(gen.Shape{Keys: 1, Entries: 1 + i%(index.MaxShort+2), Family: "mixed", Queries: 1, Seed: uint64(i)}.New().Lists[0])
 				if i%11 == 0 {
 					list = append(list, Entry{Prefix: netip.MustParsePrefix("::/0")})
 				}
@@ -59,11 +61,11 @@ func TestCheckBatch(t *testing.T) {
 						want[i] = Allowed
 					}
 				}
-				require.Equal(t, want[i], e.Check(batch[i], addrs[i]), "%s: %q %v", d.name, batch[i], addrs[i])
+				require.Equal(t, want[i], e.Check(batch[i], addrs[i]), "%s: %q %v", d.Name, batch[i], addrs[i])
 			}
 			e.CheckBatch(batch, addrs, verdicts)
 			for i := range n {
-				require.Equal(t, want[i], verdicts[i], "%s: %q %v, in a batch", d.name, batch[i], addrs[i])
+				require.Equal(t, want[i], verdicts[i], "%s: %q %v, in a batch", d.Name, batch[i], addrs[i])
 				seen[verdicts[i]]++
 			}
 		}

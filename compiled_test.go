@@ -26,8 +26,8 @@ func TestCheckInlines(t *testing.T) {
 
 // checkFunc is the function that Engine.Check calls: its package, and its name as a pattern.
 const (
-	checkPackage = "."
-	checkFunc    = `^github.com/ipallow/ipallow\.\(\*Snapshot\)\.Check$`
+	checkPackage = "./internal/index"
+	checkFunc    = `^github.com/ipallow/ipallow/internal/index\.\(\*Index\)\.Check$`
 )
 
 // checkInstructions is how many machine instructions Check has at most, by the version of Go.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/internal/index"
 	"github.com/stretchr/testify/require"
 )
 
@@ -156,7 +157,7 @@ func TestStepsAreAtomic(t *testing.T) {
 // Everything at once, for the race detector and for the count at the end.
 func TestConcurrentUse(t *testing.T) {
 	e := New(&Options{Policy: widest()})
-	small, large := entries("203.0.113.5/32 l"), fromNaive(gen.Distinct(maxSmall+5))
+	small, large := entries("203.0.113.5/32 l"), fromNaive(gen.Distinct(index.MaxShort+5))
 	in := addr("203.0.113.5")
 	require.NoError(t, e.Set("fixed", small))
 	var wrong atomic.Int64

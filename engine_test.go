@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/internal/index"
 	"github.com/stretchr/testify/require"
 )
 
@@ -57,10 +58,15 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// What the default policy allows is stored beside its key, and needs no table.
+func TestDefaultListsAreShort(t *testing.T) {
+	require.LessOrEqual(t, DefaultPolicy().MaxEntries, index.MaxShort)
+}
+
 // IPv6 networks that hold the mapped range hold no IPv4 address.
 func TestMappedRangeInIPv6(t *testing.T) {
 	for _, p := range []string{"::/0", "::/64", "::/80", "::fffe:0:0/95"} {
-		for _, n := range []int{1, maxSmall + 1} {
+		for _, n := range []int{1, index.MaxShort + 1} {
 			list := append(entries(p), fromNaive(gen.Distinct(n-1))...)
 			e := New(&Options{Policy: widest()})
 			for _, key := range listKeys {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/internal/index"
+	"github.com/ipallow/ipallow/internal/index/indextest"
 	"github.com/ipallow/ipallow/internal/naive"
 )
 
@@ -46,13 +48,13 @@ func FuzzCheckVsNaive(f *testing.F) {
 	f.Add(byte(2), []byte{0, 0, 0, 9, 0, 0, 0, 9, 7, 7, 7, 7, 7})        // nested IPv4
 	f.Add(byte(4), []byte{6, 1, 64, 6, 1, 65, 7, 1, 63, 5, 5, 5})        // both sides of the 64th bit
 	f.Add(byte(8), []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13}) // mixed families, so the order is stored
-	f.Add(byte(maxSmall-1), []byte("the longest record but one"))
-	f.Add(byte(maxSmall), []byte("the longest record"))
-	f.Add(byte(maxSmall+1), []byte("the shortest table"))
+	f.Add(byte(index.MaxShort-1), []byte("the longest record but one"))
+	f.Add(byte(index.MaxShort), []byte("the longest record"))
+	f.Add(byte(index.MaxShort+1), []byte("the shortest table"))
 	f.Add(byte(127), []byte("a table with nested and equal prefixes in it"))
-	f.Add(byte(128+3), []byte{8, 255, 255, 1, 3, 3, 3, 3, 3, 9, 9, 9})         // only what an engine stores
-	f.Add(byte(128+maxSmall), []byte{1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4})      // around the switch, in an engine
-	f.Add(byte(128+maxSmall+1), []byte{1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5}) // one more
+	f.Add(byte(128+3), []byte{8, 255, 255, 1, 3, 3, 3, 3, 3, 9, 9, 9})               // only what an engine stores
+	f.Add(byte(128+index.MaxShort), []byte{1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4})      // around the switch, in an engine
+	f.Add(byte(128+index.MaxShort+1), []byte{1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5}) // one more
 	f.Fuzz(func(t *testing.T, n byte, data []byte) {
 		src := gen.FromBytes(data)
 		var list []naive.Entry
@@ -80,7 +82,7 @@ func FuzzCheckVsNaive(f *testing.F) {
 // byte chooses which parts of the hashes collide.
 func FuzzUpdateSequence(f *testing.F) {
 	one := []byte{4, 0, 0, 10, 0, 1, 7} // a list of one prefix without a label
-	for i := range degenerate {
+	for i := range indextest.Masks {
 		f.Add(byte(i), []byte("set a few keys, look, and set them again")) // each kind of hash
 		f.Add(byte(i), steps(
 			[]byte{13, 0, 4, 0}, one, []byte{1}, // 1,025 keys in one Update: shards split
@@ -103,9 +105,9 @@ func FuzzUpdateSequence(f *testing.F) {
 	f.Add(byte(0), append(steps([]byte{0, 2, 5}, one), 0, 2, 5, 1, 0, 1))                 // a faulty list for a key that has one
 	f.Add(byte(0), append(steps([]byte{0, 2, 5}, one), 0, 2, 5, 0))                       // the empty list for a key that has one
 	f.Fuzz(func(t *testing.T, hash byte, data []byte) {
-		d := degenerate[int(hash)%len(degenerate)]
+		d := indextest.Masks[int(hash)%len(indextest.Masks)]
 		src := gen.FromBytes(data)
-		q := newSequence(t, src, d.mask, min(bulkFor(d.slow), 1500))
+		q := newSequence(t, src, d.Mask, min(bulkFor(d.Slow), 1500))
 		// A step reads bytes of its own and leaves the rest to the next.
 		for i := 0; i < 40 && src.Left() > 0; i++ {
 			q.step()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ipallow/ipallow/internal/index"
 	"github.com/ipallow/ipallow/internal/naive"
 	"github.com/stretchr/testify/require"
 )
@@ -182,3 +183,5 @@ func (l *listUnderTest) count(t testing.TB, addrs []netip.Addr, hits, misses *in
 		}
 	}
 }
+
+func checkInvariants(s *Snapshot) { index.CheckInvariants(s.index()) }

@@ -31,9 +31,9 @@ var layers = []map[string]bool{
 
 // owners says which packages may import what is to be in one place only.
 var owners = map[string][]string{
-	"github.com/gaissmai/bart":        {"."},
-	"github.com/hashicorp/golang-lru": {"."},
-	"unsafe":                          {".", "clientip"},
+	"github.com/gaissmai/bart":        {"internal/index"},
+	"github.com/hashicorp/golang-lru": {"internal/index"},
+	"unsafe":                          {"internal/index", "clientip"},
 }
 
 // TestImports holds the direction of imports inside the module, as docs/design.md has it. Tests

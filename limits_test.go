@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/internal/index"
 	"github.com/stretchr/testify/require"
 )
 
@@ -61,8 +62,8 @@ func TestInvalidKeysAreDenied(t *testing.T) {
 					require.Contains(t, x.String(), "longer than 1024 bytes")
 				}
 				// Among others of a batch, in each place of a group and after it.
-				for at := range 2*batchGroup + 1 {
-					keys := slices.Repeat([]string{gen.BulkKey(0)}, 2*batchGroup+1)
+				for at := range 2*index.BatchGroup + 1 {
+					keys := slices.Repeat([]string{gen.BulkKey(0)}, 2*index.BatchGroup+1)
 					keys[at] = key
 					verdicts := slices.Repeat([]Verdict{Unrestricted}, len(keys))
 					e.CheckBatch(keys, slices.Repeat([]netip.Addr{a}, len(keys)), verdicts)

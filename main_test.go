@@ -41,7 +41,7 @@ func foreign() []string {
 		// goroutine that waits for them, are none of those looked for; nor
 		// are those of the runtime, which name no function of these packages.
 		test := strings.Contains(g, "testing.tRunner(") || strings.Contains(g, "testing.(*M).Run(")
-		if i > 0 && !test && (strings.Contains(g, "ipallow.") || strings.Contains(g, "golang-lru")) {
+		if i > 0 && !test && (strings.Contains(g, "ipallow/ipallow") || strings.Contains(g, "golang-lru")) {
 			stacks = append(stacks, g)
 		}
 	}

@@ -3,6 +3,8 @@ package ipallow
 import (
 	"errors"
 	"fmt"
+
+	"github.com/ipallow/ipallow/internal/index"
 )
 
 // maxReplaceFaults is how many keys' faults Replace reports before it says
@@ -29,8 +31,8 @@ func (e *Engine) ReplaceFunc(fn func(add func(key string, entries []Entry)) erro
 	}
 	e.lock()
 	defer e.mu.Unlock()
-	old := e.snap.Load()
-	l := loader{policy: e.Policy(), cache: e.cache, hash: old.hash, open: true}
+	old := e.snap.Load().index()
+	l := loader{policy: e.Policy(), lists: old.Loader(), open: true}
 	defer func() { l.open = false }()
 	if err := fn(l.add); err != nil {
 		return err
@@ -38,33 +40,26 @@ func (e *Engine) ReplaceFunc(fn func(add func(key string, entries []Entry)) erro
 	if err := l.result(); err != nil {
 		return err
 	}
-	if err := e.room(len(l.items)); err != nil {
+	if err := e.room(l.lists.Len()); err != nil {
 		return err
 	}
-	next, err := newIndex(&l.hash, l.items)
+	next, err := old.Load(&l.lists)
 	if err != nil {
-		return err
+		return publicError(err)
 	}
-	e.snap.Store(newSnapshot(next, old.hash, old.rev+1, true))
+	e.snap.Store((*Snapshot)(next))
 	return nil
 }
 
 // A loader compiles the lists of a Replace.
 type loader struct {
 	policy Policy
-	cache  *compileCache
-	hash   hasher
-	items  []item
-	arena  []byte // the current block of records
-	buf    []Entry
+	lists  index.Loader
+	buf    []index.Entry
 	faults []error
 	more   int
 	open   bool
 }
-
-// arenaBlock is the size of the blocks that records are collected in: large
-// enough to be few, small enough that none is ever moved.
-const arenaBlock = 1 << 20
 
 func (l *loader) add(key string, entries []Entry) {
 	if !l.open {
@@ -73,7 +68,7 @@ func (l *loader) add(key string, entries []Entry) {
 	err := checkKey(key)
 	if err == nil {
 		if l.buf == nil {
-			l.buf = make([]Entry, 0, max(len(entries), 1))
+			l.buf = make([]index.Entry, 0, max(len(entries), 1))
 		}
 		l.buf, err = l.policy.canonical(entries, l.buf[:0])
 	}
@@ -83,12 +78,7 @@ func (l *loader) add(key string, entries []Entry) {
 	case err != nil:
 		l.more++
 	case len(l.buf) > 0:
-		if cap(l.arena)-len(l.arena) < recHeader+maxBody {
-			l.arena = make([]byte, 0, arenaBlock)
-		}
-		var it item
-		it, l.arena = appendItem(l.arena, key, l.hash.string(key), l.buf, l.cache)
-		l.items = append(l.items, it)
+		l.lists.Add(key, l.buf)
 	}
 }
 
@@ -97,4 +87,16 @@ func (l *loader) result() error {
 		l.faults = append(l.faults, fmt.Errorf("and the lists of %d more keys are faulty", l.more))
 	}
 	return errors.Join(l.faults...)
+}
+
+// publicError is an error of the index in this package's words.
+func publicError(err error) error {
+	var duplicate *index.DuplicateKeyError
+	switch {
+	case errors.As(err, &duplicate):
+		return &KeyError{Key: duplicate.Key, Err: ErrDuplicateKey}
+	case errors.Is(err, index.ErrFull):
+		return ErrTooManyKeys
+	}
+	return err
 }

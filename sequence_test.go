@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/internal/index"
+	"github.com/ipallow/ipallow/internal/index/indextest"
 	"github.com/ipallow/ipallow/internal/naive"
 )
 
@@ -40,7 +42,7 @@ func newSequence(t testing.TB, src gen.Source, mask uint64, bulk int) *sequence 
 	if src.IntN(2) == 1 {
 		opts.Policy = widest()
 		policy = toNaive(*widest())
-		q.ops.Large = maxSmall + 1
+		q.ops.Large = index.MaxShort + 1
 	}
 	maxKeys := DefaultMaxKeys
 	if src.IntN(4) == 1 {
@@ -239,7 +241,7 @@ func opText(op gen.Op) string {
 // bulkFor is how many keys a step changes at most.
 func bulkFor(slow bool) int {
 	if slow {
-		return 2 * splitKeys
+		return 384 // two full shards
 	}
 	return gen.MaxBulk
 }
@@ -247,15 +249,15 @@ func bulkFor(slow bool) int {
 // Random sequences with full and with degenerate hashes.
 func TestSequences(t *testing.T) {
 	t.Parallel()
-	for _, d := range degenerate {
-		t.Run(d.name, func(t *testing.T) {
+	for _, d := range indextest.Masks {
+		t.Run(d.Name, func(t *testing.T) {
 			seen := tally{}
 			runs, steps := 7, 40
 			if testing.Short() {
 				runs = 5
 			}
 			for seed := range uint64(runs) {
-				q := newSequence(t, rand.New(rand.NewPCG(seed, d.mask)), d.mask, bulkFor(d.slow))
+				q := newSequence(t, rand.New(rand.NewPCG(seed, d.Mask)), d.Mask, bulkFor(d.Slow))
 				for range steps {
 					q.step()
 				}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/internal/index"
 	"github.com/stretchr/testify/require"
 )
 
@@ -192,7 +193,7 @@ func TestReplace(t *testing.T) {
 
 // The caller's slice may be the same for every key.
 func TestReplaceKeepsNoSlice(t *testing.T) {
-	for _, n := range []int{3, maxSmall + 1} {
+	for _, n := range []int{3, index.MaxShort + 1} {
 		e := New(&Options{Policy: widest()})
 		buf := make([]Entry, n)
 		require.NoError(t, e.Replace(func(yield func(string, []Entry) bool) {

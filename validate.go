@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ipallow/ipallow/internal/entrytext"
+	"github.com/ipallow/ipallow/internal/index"
 )
 
 // A Policy is the limits that a list of entries must keep. Begin with
@@ -96,7 +97,7 @@ func (p Policy) Validate(entries []Entry) error {
 }
 
 // canonical validates entries and appends their canonical forms to dst.
-func (p Policy) canonical(entries []Entry, dst []Entry) ([]Entry, error) {
+func (p Policy) canonical(entries []Entry, dst []index.Entry) ([]index.Entry, error) {
 	c := checker{policy: p, entries: entries}
 	for i := range entries {
 		e := &entries[i]
@@ -108,7 +109,7 @@ func (p Policy) canonical(entries []Entry, dst []Entry) ([]Entry, error) {
 		}
 		c.label(i, "", e.Label)
 		if dst != nil {
-			dst = append(dst, Entry{Prefix: prefix, Label: e.Label})
+			dst = append(dst, index.Entry{Prefix: prefix, Label: e.Label})
 		}
 	}
 	return dst, c.result(len(entries))

@@ -32,7 +32,7 @@ applies or does not compile, and if a test fails without any fault.
   make mutants                                       all of them
   make mutants MUTANTS='--match clientip'            those of one list
   make mutants MUTANTS='--match "host bits" -v'      by words, with the tests' output
-  make mutants MUTANTS='--list'                      their names, without a run
+  make mutants MUTANTS='--list'                      their names; checks that all still apply
   make mutants MUTANTS='--sample 10 --seed abc'      ten; the same ten for the same seed
 
 How one is written is in tools/mutants/lists/README.md. Status: 0, 1 if a fault was
@@ -74,10 +74,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	chosen := choose(all, opts)
 	if len(chosen) == 0 {
-		fmt.Fprintf(stderr, "mutants: none of the %d mutations matches %q\n", len(all), opts.match)
+		fmt.Fprintf(stderr, "mutants: none of the %d mutations matches %q\n", len(all), strings.TrimPrefix(opts.match.String(), "(?i)"))
 		return 2
 	}
 	if opts.list {
+		if err := checkAll(opts.root, all); err != nil {
+			fmt.Fprintf(stderr, "mutants: %v\n", err)
+			return 1
+		}
 		for _, m := range chosen {
 			fmt.Fprintf(stdout, "%s: %s\n", m.list, m.text)
 		}
@@ -111,7 +115,7 @@ func parseArgs(args []string, stderr io.Writer) (*options, error) {
 	flags.StringVar(&match, "match", "", "only mutations whose `regexp` is in \"list: sentence\", in any case")
 	flags.IntVar(&opts.sample, "sample", 0, "only so `many`, chosen by the seed; that all apply is checked all the same")
 	flags.StringVar(&opts.seed, "seed", "1", "any `text`, for --sample")
-	flags.BoolVar(&opts.list, "list", false, "print the mutations and run nothing")
+	flags.BoolVar(&opts.list, "list", false, "print the mutations, and run nothing but the check that they apply")
 	flags.BoolVar(&opts.verbose, "v", false, "print what the tests say of each mutation")
 	flags.DurationVar(&opts.timeout, "timeout", time.Minute, "for the tests of one mutation, where its list has no other")
 	flags.StringVar(&opts.root, "root", "", "the `directory` of the tree; default: the one above that has a go.work")

@@ -275,11 +275,17 @@ file: program/main.go
 			status: 1, // 1 + 2*1 is 3 as well, so all three changes were made
 			want:   []string{"SURVIVED: TestProgram passed"},
 		},
-		"nothing matches": {list: noSum, args: []string{"--match", "zebra"}, status: 2, want: []string{"none of the 1 mutations matches"}},
-		"list":            {list: noSum, args: []string{"--list"}, want: []string{"sum: nothing is added\n"}},
-		"help":            {list: noSum, args: []string{"--help"}, want: []string{"make mutants", "-sample many"}},
-		"wrong flag":      {list: noSum, args: []string{"--smaple"}, status: 2, want: []string{"not defined"}},
-		"no expression":   {list: noSum, args: []string{"--match", "("}, status: 2, want: []string{"--match: "}},
+		"nothing matches": {list: noSum, args: []string{"--match", "zebra"}, status: 2, want: []string{`none of the 1 mutations matches "zebra"`}},
+		"a list that does not apply": {
+			list:   head + "mutation: gone\ntests: TestSum\n-	total := 7\n+	total := 8\n",
+			args:   []string{"--list"},
+			status: 1,
+			want:   []string{"1 of 1 mutations do not apply"},
+		},
+		"list":          {list: noSum, args: []string{"--list"}, want: []string{"sum: nothing is added\n"}},
+		"help":          {list: noSum, args: []string{"--help"}, want: []string{"make mutants", "-sample many"}},
+		"wrong flag":    {list: noSum, args: []string{"--smaple"}, status: 2, want: []string{"not defined"}},
+		"no expression": {list: noSum, args: []string{"--match", "("}, status: 2, want: []string{"--match: "}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -1,4 +1,4 @@
-package ipallow
+package index
 
 import (
 	"math/bits"
@@ -12,11 +12,11 @@ import (
 // and for growth before a split.
 const fillKeys = splitKeys * 5 / 6
 
-// newIndex builds the index of many items at once, on all processors. The
+// newDirectory builds the directory of many items at once, on all processors. The
 // items are the lists of different keys; a key that comes twice is an error.
-func newIndex(hash *hasher, items []item) (*index, error) {
+func newDirectory(hash *hasher, items []item) (*directory, error) {
 	depth := uint8(bits.Len(uint(max(len(items)-1, 0) / fillKeys)))
-	e := emptyIndex().edit(hash, nil)
+	e := emptyDirectory().edit(hash, nil)
 	e.keys = len(items)
 	for e.bits < depth {
 		e.double()
@@ -64,8 +64,8 @@ func newIndex(hash *hasher, items []item) (*index, error) {
 	}
 	e.settle()
 	e.together(blockDepth(depth))
-	// Not &e.index, which would keep the editor and all its scratch alive.
-	x := e.index
+	// Not &e.directory, which would keep the editor and all its scratch alive.
+	x := e.directory
 	return &x, nil
 }
 

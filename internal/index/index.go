@@ -1,4 +1,4 @@
-package ipallow
+package index
 
 import (
 	"cmp"
@@ -110,23 +110,23 @@ func (n *node) same(i, j uint64) bool {
 	return a.offset == b.offset && n.base[a.base].same(n.base[b.base])
 }
 
-// An index is a directory. It is immutable; an editor makes the next one.
-type index struct {
+// A directory is immutable; an editor makes the next one.
+type directory struct {
 	root []*node
 	bits uint8 // the directory has 1<<bits places; at least nodeBits
 	keys int
 }
 
 // place returns the place of hash h.
-func (x *index) place(h uint64) uint64 { return h >> (64 - x.bits) }
+func (x *directory) place(h uint64) uint64 { return h >> (64 - x.bits) }
 
-func (x *index) shard(h uint64) shard { return x.at(x.place(h)) }
+func (x *directory) shard(h uint64) shard { return x.at(x.place(h)) }
 
 // at returns the shard in place p.
-func (x *index) at(p uint64) shard { return x.root[p>>nodeBits].shard(p % nodeSize) }
+func (x *directory) at(p uint64) shard { return x.root[p>>nodeBits].shard(p % nodeSize) }
 
 // all yields every shard once, in the order of the directory.
-func (x *index) all(yield func(*shard) bool) {
+func (x *directory) all(yield func(*shard) bool) {
 	for p := uint64(0); p < 1<<x.bits; {
 		s := x.at(p)
 		if !yield(&s) {
@@ -136,8 +136,8 @@ func (x *index) all(yield func(*shard) bool) {
 	}
 }
 
-// emptyIndex has one shard without records in all places.
-func emptyIndex() *index {
+// emptyDirectory has one shard without records in all places.
+func emptyDirectory() *directory {
 	s, err := new(shardBuilder).build(0, nil)
 	if err != nil {
 		panic(err) // nothing cannot be too much
@@ -146,14 +146,14 @@ func emptyIndex() *index {
 	for i := range uint64(nodeSize) {
 		n.put(i, s)
 	}
-	return &index{root: []*node{n}, bits: nodeBits}
+	return &directory{root: []*node{n}, bits: nodeBits}
 }
 
 // release ends the use of the scratch space, which keeps no item alive and
 // does not stay large.
-func (s *scratch) release() {
+func (s *Scratch) release() {
 	if cap(s.items) > 4*splitKeys {
-		*s = scratch{}
+		*s = Scratch{}
 	}
 	clear(s.items[:cap(s.items)])
 }
@@ -165,9 +165,9 @@ type op struct {
 	item item // rec is nil for a deletion
 }
 
-// An editor makes an index from another. The first keeps its answers.
+// An editor makes a directory from another. The first keeps its answers.
 type editor struct {
-	index
+	directory
 	hash *hasher
 
 	// from is the root that the editor began with, or nil if all nodes are
@@ -175,22 +175,22 @@ type editor struct {
 	// these are the nodes in written.
 	from    []*node
 	written []uint64
-	*scratch
+	*Scratch
 }
 
-// A scratch is what an editor needs while it works, kept by the engine for
+// A Scratch is what an editor needs while it works, kept by the engine for
 // the next one. It holds no item between two editors.
-type scratch struct {
+type Scratch struct {
 	items []item
 	build shardBuilder
 }
 
 // edit begins an editor that uses s, or scratch space of its own if s is nil.
-func (x *index) edit(hash *hasher, s *scratch) *editor {
+func (x *directory) edit(hash *hasher, s *Scratch) *editor {
 	if s == nil {
-		s = new(scratch)
+		s = new(Scratch)
 	}
-	e := &editor{index: *x, hash: hash, from: x.root, scratch: s}
+	e := &editor{directory: *x, hash: hash, from: x.root, Scratch: s}
 	e.root = slices.Clone(x.root)
 	return e
 }
@@ -237,7 +237,7 @@ func (e *editor) settle() {
 }
 
 // sharing returns the range of the nodes that the block of node i is for.
-func (x *index) sharing(i uint64) (first, end uint64) {
+func (x *directory) sharing(i uint64) (first, end uint64) {
 	width := uint64(1) << (x.bits - nodeBits - x.root[i].blockDepth)
 	first = i &^ (width - 1)
 	return first, first + width

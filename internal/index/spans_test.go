@@ -1,4 +1,4 @@
-package ipallow
+package index
 
 import (
 	"encoding/binary"
@@ -103,7 +103,7 @@ func TestSpansOfManyPoints(t *testing.T) {
 		}
 	}
 	const key = "a key of which Check has the list" // see check4
-	e := New(&Options{Policy: widest()})
+	e := newEngine()
 	require.NoError(t, e.Set(key, list))
 	table := e.Snapshot().tableOf(key)
 	const parts = rootLines * lineSize / 4

@@ -1,4 +1,4 @@
-package ipallow
+package index
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/internal/index/indextest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -16,17 +17,17 @@ import (
 // the end everything is as it was.
 func TestShardsSplitAndEmpty(t *testing.T) {
 	t.Parallel()
-	for _, d := range degenerate {
-		t.Run(d.name, func(t *testing.T) {
+	for _, d := range indextest.Masks {
+		t.Run(d.Name, func(t *testing.T) {
 			n := 20 * splitKeys
-			if d.slow {
+			if d.Slow {
 				n = splitKeys + splitKeys/4 // a walk over all of them for each step
 			}
-			e := newWithMask(nil, d.mask)
+			e := newWithMask(d.Mask)
 			_, _, bytes := e.Snapshot().shape()
 			list := entries("203.0.113.0/24 label", "2001:db8::/48")
 			set := func(from, to int) {
-				require.NoError(t, e.Update(func(tx *Tx) error {
+				require.NoError(t, e.Update(func(tx *tx) error {
 					for i := from; i < to; i++ {
 						if err := tx.Set(gen.BulkKey(i), list); err != nil {
 							return err
@@ -34,28 +35,28 @@ func TestShardsSplitAndEmpty(t *testing.T) {
 					}
 					return nil
 				}))
-				checkInvariants(e.Snapshot())
+				CheckInvariants(e.Snapshot())
 			}
 			for i := 0; i < n; i += 100 {
 				set(i, min(i+100, n))
 			}
 			full := e.Snapshot()
 			_, shards, _ := full.shape()
-			if d.mask>>56 == 0xff {
+			if d.Mask>>56 == 0xff {
 				require.Greater(t, shards, n/splitKeys, "thousands of keys need more shards than one")
 			}
-			for sh := range full.index.all {
-				require.True(t, d.slow || !sh.linear(), "a shard of %d records has no pilots", sh.n)
+			for sh := range full.directory.all {
+				require.True(t, d.Slow || !sh.linear(), "a shard of %d records has no pilots", sh.n)
 			}
 			order := rand.New(rand.NewPCG(1, 1)).Perm(n)
 			for i, k := range order {
 				if i%3 == 0 { // most in steps of a few, some alone
 					e.Delete(gen.BulkKey(k))
 				} else {
-					require.NoError(t, e.Update(func(tx *Tx) error { tx.Delete(gen.BulkKey(k)); return nil }))
+					require.NoError(t, e.Update(func(tx *tx) error { tx.Delete(gen.BulkKey(k)); return nil }))
 				}
 				if i%97 == 0 {
-					checkInvariants(e.Snapshot())
+					CheckInvariants(e.Snapshot())
 					require.Equal(t, n-i-1, e.Snapshot().Len())
 					for j := range 50 {
 						want := Unrestricted
@@ -84,10 +85,10 @@ func TestShardsSplitAndEmpty(t *testing.T) {
 // when they are gone.
 func TestDirectoryGrowsAndShrinks(t *testing.T) {
 	const keys = 200 * splitKeys
-	e := New(nil)
+	e := newEngine()
 	list := entries("203.0.113.0/24")
 	change := func(from, to int, set bool) {
-		require.NoError(t, e.Update(func(tx *Tx) error {
+		require.NoError(t, e.Update(func(tx *tx) error {
 			for i := from; i < to; i++ {
 				if !set {
 					tx.Delete(gen.BulkKey(i))
@@ -101,7 +102,7 @@ func TestDirectoryGrowsAndShrinks(t *testing.T) {
 	grown := 0
 	for i := 0; i < keys; i += keys / 10 {
 		change(i, i+keys/10, true)
-		checkInvariants(e.Snapshot())
+		CheckInvariants(e.Snapshot())
 		bits, _, _ := e.Snapshot().shape()
 		grown = max(grown, bits)
 	}
@@ -109,12 +110,12 @@ func TestDirectoryGrowsAndShrinks(t *testing.T) {
 	full := e.Snapshot()
 	for i := 0; i < keys; i += keys / 10 {
 		change(i, i+keys/10, false)
-		checkInvariants(e.Snapshot())
+		CheckInvariants(e.Snapshot())
 		require.Equal(t, keys-i-keys/10, e.Snapshot().Len())
 	}
 	bits, shards, _ := e.Snapshot().shape()
 	require.Equal(t, [2]int{nodeBits, 1}, [2]int{bits, shards})
-	checkInvariants(full)
+	CheckInvariants(full)
 	for i := range keys {
 		if full.Check(gen.BulkKey(i), addr("203.0.113.1")) != Allowed || e.Check(gen.BulkKey(i), addr("203.0.113.1")) != Unrestricted {
 			t.Fatal(gen.BulkKey(i))
@@ -126,14 +127,14 @@ func TestDirectoryGrowsAndShrinks(t *testing.T) {
 // keys, whatever their hashes.
 func TestKeysThatDifferInOneByte(t *testing.T) {
 	t.Parallel()
-	for _, d := range degenerate {
-		e := newWithMask(nil, d.mask)
+	for _, d := range indextest.Masks {
+		e := newWithMask(d.Mask)
 		key := func(i int) string {
 			b := []byte(strings.Repeat("x", 300))
 			b[i] ^= 1
 			return string(b)
 		}
-		require.NoError(t, e.Update(func(tx *Tx) error {
+		require.NoError(t, e.Update(func(tx *tx) error {
 			for i := range 300 {
 				if err := tx.Set(key(i), entries(fmt.Sprintf("203.0.%d.%d/32", i/256, i%256))); err != nil {
 					return err
@@ -141,25 +142,25 @@ func TestKeysThatDifferInOneByte(t *testing.T) {
 			}
 			return nil
 		}))
-		checkInvariants(e.Snapshot())
+		CheckInvariants(e.Snapshot())
 		for i := range 300 {
 			a := addr(fmt.Sprintf("203.0.%d.%d", i/256, i%256))
-			require.Equal(t, Allowed, e.Check(key(i), a), "%s, %d", d.name, i)
-			require.Equal(t, Denied, e.Check(key(i), a.Next()), "%s, %d", d.name, i)
+			require.Equal(t, Allowed, e.Check(key(i), a), "%s, %d", d.Name, i)
+			require.Equal(t, Denied, e.Check(key(i), a.Next()), "%s, %d", d.Name, i)
 		}
 		for _, other := range []string{strings.Repeat("x", 300), strings.Repeat("x", 299), strings.Repeat("x", 301), key(0)[:299], key(0) + "x"} {
-			require.Equal(t, Unrestricted, e.Check(other, addr("8.8.8.8")), d.name)
+			require.Equal(t, Unrestricted, e.Check(other, addr("8.8.8.8")), d.Name)
 		}
 		for i := 0; i < 300; i += 2 {
 			e.Delete(key(i))
 		}
-		checkInvariants(e.Snapshot())
+		CheckInvariants(e.Snapshot())
 		for i := range 300 {
 			want := Denied
 			if i%2 == 0 {
 				want = Unrestricted
 			}
-			require.Equal(t, want, e.Check(key(i), addr("8.8.8.8")), "%s, %d", d.name, i)
+			require.Equal(t, want, e.Check(key(i), addr("8.8.8.8")), "%s, %d", d.Name, i)
 		}
 	}
 }
@@ -173,12 +174,12 @@ func TestSameTagAndCell(t *testing.T) {
 	inside := addr("203.0.113.5")
 	for n := 1; n <= 130; n++ {
 		key := strings.Repeat("k", n)
-		e := newWithMask(nil, 0)
+		e := newWithMask(0)
 		require.NoError(t, e.Set(key, list))
-		s := e.Snapshot().index.shard(0)
+		s := e.Snapshot().directory.shard(0)
 		require.False(t, s.linear())
 		require.NotZero(t, s.tags[s.cellOf(0)])
-		keys := make([]string, n, n+2*batchGroup)
+		keys := make([]string, n, n+2*BatchGroup)
 		for i := range n {
 			b := []byte(key)
 			b[i]++
@@ -188,7 +189,7 @@ func TestSameTagAndCell(t *testing.T) {
 		if n > 1 {
 			keys = append(keys, key[1:])
 		}
-		for len(keys)%batchGroup != 0 {
+		for len(keys)%BatchGroup != 0 {
 			keys = append(keys, "l"+key[1:])
 		}
 		verdicts := make([]Verdict, len(keys))
@@ -207,12 +208,12 @@ func TestSameTagAndCell(t *testing.T) {
 func TestLinearShard(t *testing.T) {
 	t.Parallel()
 	for mask, linear := range map[uint64]bool{0: true, 1<<40 - 1: false} {
-		e := newWithMask(nil, mask)
+		e := newWithMask(mask)
 		key := func(i int) string { return gen.BulkKey(i) + strings.Repeat("k", MaxKeyLen-len(gen.BulkKey(i))) }
 		list := entries("203.0.113.0/24", "2001:db8::/48")
 		const n = splitKeys + splitKeys/6 // a kilobyte each
 		check := func(from, to int) {
-			checkInvariants(e.Snapshot())
+			CheckInvariants(e.Snapshot())
 			for i := range n {
 				in, out := Unrestricted, Unrestricted
 				if from <= i && i < to {
@@ -226,7 +227,7 @@ func TestLinearShard(t *testing.T) {
 			e.CheckBatch([]string{key(from)}, []netip.Addr{addr("198.51.100.1")}, verdict[:])
 			require.Equal(t, Denied, verdict[0])
 		}
-		require.NoError(t, e.Update(func(tx *Tx) error {
+		require.NoError(t, e.Update(func(tx *tx) error {
 			for i := range n {
 				if err := tx.Set(key(i), list); err != nil {
 					return err
@@ -234,7 +235,7 @@ func TestLinearShard(t *testing.T) {
 			}
 			return nil
 		}))
-		for s := range e.Snapshot().index.all {
+		for s := range e.Snapshot().directory.all {
 			if s.n > 1 {
 				require.Equal(t, linear, s.linear())
 				require.Greater(t, len(s.mem), splitBytes)
@@ -249,7 +250,7 @@ func TestLinearShard(t *testing.T) {
 			e.Delete(key(i))
 		}
 		check(n-1, n)
-		for s := range e.Snapshot().index.all {
+		for s := range e.Snapshot().directory.all {
 			require.False(t, s.linear(), "one key has a cell of its own")
 		}
 	}
@@ -270,19 +271,19 @@ func TestCellsForAllLengths(t *testing.T) {
 		"mostly short":           func() int { return 20 + r.IntN(10)*r.IntN(10)*r.IntN(10) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := New(nil)
+			e := newEngine()
 			keys := make([]string, 2000)
 			for i := range keys {
 				keys[i] = gen.BulkKey(i)
 				keys[i] += strings.Repeat("k", max(length()-len(keys[i]), 0))
 			}
 			check := func() {
-				checkInvariants(e.Snapshot())
-				for s := range e.Snapshot().index.all {
+				CheckInvariants(e.Snapshot())
+				for s := range e.Snapshot().directory.all {
 					require.False(t, s.linear())
 				}
 			}
-			require.NoError(t, e.Update(func(tx *Tx) error {
+			require.NoError(t, e.Update(func(tx *tx) error {
 				for i, key := range keys {
 					if err := tx.Set(key, fromNaive(gen.Distinct(1+i%20))); err != nil {
 						return err
@@ -297,7 +298,7 @@ func TestCellsForAllLengths(t *testing.T) {
 					check()
 				}
 			}
-			all := e.Snapshot().All()
+			all := e.Snapshot().lists
 			require.NoError(t, e.Replace(all))
 			check()
 		})
@@ -309,7 +310,7 @@ func TestCellsForAllLengths(t *testing.T) {
 func TestPilotsForAllPairs(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
-	rec := appendRecord(nil, strings.Repeat("k", 33), entries("10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24"))
+	rec := appendRecord(nil, strings.Repeat("k", 33), []Entry{{Prefix: prefix("10.0.0.0/24")}, {Prefix: prefix("10.0.1.0/24")}, {Prefix: prefix("10.0.2.0/24")}})
 	var b shardBuilder
 	for i := range 5000 {
 		items := make([]item, splitKeys-i%100)

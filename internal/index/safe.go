@@ -1,6 +1,6 @@
 //go:build ipallow_safe || !(amd64 || arm64 || ppc64le)
 
-package ipallow
+package index
 
 import (
 	"encoding/binary"
@@ -27,6 +27,9 @@ func (m hotMem) same(o hotMem) bool {
 	return len(m.mem) == len(o.mem) && (len(m.mem) == 0 || &m.mem[0] == &o.mem[0])
 }
 
+// CopiesLabels says whether a label that Lookup returns is a copy.
+const CopiesLabels = true
+
 func textOf(b []byte) string { return string(b) }
 
 // A hotDir is a directory's root, or nil.
@@ -41,10 +44,9 @@ func (d hotDir) same(root []*node) bool {
 // newQuery is canon.Addr for matching.
 func newQuery(addr netip.Addr) query { return slowQuery(addr) }
 
-// Check returns the verdict on a request made with key from addr. See
-// [Engine.Check].
-func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
-	if s == nil || s.dir.root == nil || !validKey(len(key)) {
+// Check returns the verdict on a request made with key from addr.
+func (s *Index) Check(key string, addr netip.Addr) Verdict {
+	if s == nil || s.dir.root == nil || !ValidKey(len(key)) {
 		return s.checkSlow(key, addr)
 	}
 	h := s.hash.string(key)
@@ -64,14 +66,8 @@ func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
 	return matchRecord(rec, addr)
 }
 
-// CheckBatch gives verdicts[i] the verdict on a request made with keys[i]
-// from addrs[i]. See [Engine.CheckBatch].
-func (s *Snapshot) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verdict) {
-	checkLengths(keys, addrs, verdicts)
-	for i, key := range keys {
-		verdicts[i] = s.Check(key, addrs[i])
-	}
-}
+// Prefetch does nothing here.
+func (s *Index) Prefetch(*[BatchGroup]string) {}
 
 // matchRecord returns Allowed if addr matches an entry of the small record
 // rec, which recPad bytes follow.

@@ -1,4 +1,4 @@
-package ipallow
+package index
 
 import (
 	"encoding/binary"
@@ -54,7 +54,7 @@ func coldSize(items []item) int {
 func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 	size := itemsSize(items)
 	if size > maxBlob || coldSize(items) > maxCold {
-		return nil, ErrTooManyKeys
+		return nil, ErrFull
 	}
 	s := &shard{tables: new(tables), depth: depth, n: len(items)}
 	if len(items) == 0 {
@@ -75,7 +75,7 @@ func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 	for i := range items {
 		key := string(keyOf(items[i].rec))
 		if seen[key] {
-			return nil, &KeyError{Key: key, Err: ErrDuplicateKey}
+			return nil, &DuplicateKeyError{Key: key}
 		}
 		seen[key] = true
 		s.put(at, &items[i])

@@ -1,6 +1,6 @@
 //go:build ipallowcheck
 
-package ipallow
+package index
 
 import (
 	"encoding/binary"
@@ -12,11 +12,11 @@ import (
 	"github.com/ipallow/ipallow/internal/canon"
 )
 
-// checkInvariants walks the whole index of a snapshot and panics if any of
+// CheckInvariants walks the whole index of a snapshot and panics if any of
 // it is not as the comments of the types say. It is compiled in by the build
 // tag ipallowcheck, for tests: its cost grows with all keys.
-func checkInvariants(s *Snapshot) {
-	if err := verifySnapshot(s); err != nil {
+func CheckInvariants(s *Index) {
+	if err := verifyIndex(s); err != nil {
 		panic(fmt.Sprintf("ipallow: the index of revision %d is broken: %v", s.Revision(), err))
 	}
 }
@@ -26,11 +26,11 @@ var slowChecks atomic.Int64
 
 func countSlow() { slowChecks.Add(1) }
 
-func verifySnapshot(s *Snapshot) error {
-	if s == nil || s.index == nil {
+func verifyIndex(s *Index) error {
+	if s == nil || s.directory == nil {
 		return nil
 	}
-	x := s.index
+	x := s.directory
 	if x.bits < nodeBits || x.bits > maxBits || len(x.root) != 1<<(x.bits-nodeBits) {
 		return fmt.Errorf("a directory of %d bits has %d nodes", x.bits, len(x.root))
 	}
@@ -218,7 +218,7 @@ func (s *shard) verifyRecord(more *moreShard, at int, cold, large *int) (int, er
 	}
 	l := layoutOf(hdr)
 	size = recHeader + l.size
-	if l.n < 1 || l.n > maxSmall || size > len(b) {
+	if l.n < 1 || l.n > MaxShort || size > len(b) {
 		return 0, fmt.Errorf("%d entries, %d bytes in %d", l.n, size, len(b))
 	}
 	if err := l.verify(b[:size]); err != nil {
@@ -257,8 +257,8 @@ func (l *layout) verify(rec []byte) error {
 	if wides != l.nw {
 		return fmt.Errorf("%d entries longer than /64, and the header says %d", wides, l.nw)
 	}
-	var perm [maxSmall]uint8
-	seen := [maxSmall]bool{}
+	var perm [MaxShort]uint8
+	seen := [MaxShort]bool{}
 	getRank(perm[:l.n], body[l.order:])
 	for _, i := range perm[:l.n] {
 		if int(i) >= l.n || seen[i] {
@@ -266,7 +266,7 @@ func (l *layout) verify(rec []byte) error {
 		}
 		seen[i] = true
 	}
-	var buf [maxSmall]netip.Prefix
+	var buf [MaxShort]netip.Prefix
 	entries := make([]Entry, l.n)
 	for i, p := range prefixes(&buf, rec) {
 		if c, ok := canon.Prefix(p); !ok || c != p {
@@ -304,7 +304,7 @@ func verifyLabels(b []byte, n int) (int, error) {
 }
 
 func (l *largeList) verify() error {
-	if l == nil || len(l.prefixes) <= maxSmall || l.labels != nil && len(l.labels) != len(l.prefixes) {
+	if l == nil || len(l.prefixes) <= MaxShort || l.labels != nil && len(l.labels) != len(l.prefixes) {
 		return fmt.Errorf("a table that should be a record, or has labels for other entries")
 	}
 	for i, p := range l.prefixes {

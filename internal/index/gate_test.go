@@ -1,4 +1,4 @@
-package ipallow
+package index
 
 import (
 	"testing"
@@ -26,9 +26,9 @@ func TestBytesPerKey(t *testing.T) {
 		{20, "6", 277},
 	} {
 		w := gen.Shape{Keys: 1e5, Entries: tt.entries, Family: tt.family, Result: "mixed", Queries: 1, Seed: 1}.New()
-		e := New(&Options{Policy: benchPolicy()})
+		e := newEngine()
 		require.NoError(t, e.Replace(listsOf(w)))
-		x := e.Snapshot().index
+		x := e.Snapshot().directory
 		bytes := len(x.root) * int(unsafe.Sizeof(*x.root[0]))
 		for s := range x.all {
 			bytes += s.size()

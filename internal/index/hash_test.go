@@ -1,4 +1,4 @@
-package ipallow
+package index
 
 import (
 	"encoding/binary"
@@ -20,7 +20,7 @@ func TestHashOfLikeKeys(t *testing.T) {
 	list := entries("203.0.113.0/24")
 	r := rand.New(rand.NewPCG(1, 2))
 	size := func(kind string, key func(i int) string) int {
-		e := newWithHasher(nil, func(h *hasher) {
+		e := newWithHasher(func(h *hasher) {
 			for i := range h.seeds {
 				h.seeds[i] = r.Uint64()
 			}
@@ -36,8 +36,8 @@ func TestHashOfLikeKeys(t *testing.T) {
 			}
 		}), kind)
 		require.Len(t, seen, n, "%s: hashes", kind)
-		checkInvariants(e.Snapshot())
-		for sh := range e.Snapshot().index.all {
+		CheckInvariants(e.Snapshot())
+		for sh := range e.Snapshot().directory.all {
 			require.False(t, sh.linear(), "%s: a shard of %d records without cells", kind, sh.n)
 		}
 		_, _, bytes := e.Snapshot().shape()

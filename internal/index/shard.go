@@ -1,4 +1,4 @@
-package ipallow
+package index
 
 import (
 	"encoding/binary"
@@ -228,7 +228,7 @@ func (s *shard) size() int {
 }
 
 // find returns the record of key, which has the hash h, or nil. It is the
-// plain form of Snapshot.Check, for everything else.
+// plain form of Index.Check, for everything else.
 func (s *shard) find(h uint64, key string) []byte {
 	if s.linear() {
 		for rec := range s.records() {
@@ -247,6 +247,17 @@ func (s *shard) find(h uint64, key string) []byte {
 		return nil
 	}
 	return rec[:recSize(rec)]
+}
+
+// check is the verdict of a record of s.
+func (s *shard) check(rec []byte, addr netip.Addr) Verdict {
+	if !isLarge(headerOf(rec)) {
+		return matchRecord(rec, addr)
+	}
+	if s.more.large[largeOf(rec)].contains(newQuery(addr)) {
+		return Allowed
+	}
+	return Denied
 }
 
 // records yields the records in the order in which they stand.
@@ -292,29 +303,30 @@ func (s *shard) items(dst []item, hash func([]byte) uint64) []item {
 	return dst
 }
 
-// entries decodes the list of a record of s, with room for no more.
-func (s *shard) entries(rec []byte) []Entry {
+// entries yields the list of a record of s.
+func (s *shard) entries(rec []byte, yield func(Entry) bool) {
 	it := s.item(0, rec)
 	if it.large != nil {
-		list := make([]Entry, len(it.large.prefixes))
-		for i := range list {
-			list[i] = it.large.entry(i)
+		for i := range it.large.prefixes {
+			if !yield(it.large.entry(i)) {
+				return
+			}
 		}
-		return list
+		return
 	}
-	var buf [maxSmall]netip.Prefix
-	prefixes := prefixes(&buf, rec)
-	list := make([]Entry, len(prefixes))
+	var buf [MaxShort]netip.Prefix
 	cold := it.cold
-	for i, p := range prefixes {
-		list[i].Prefix = p
+	for _, p := range prefixes(&buf, rec) {
+		e := Entry{Prefix: p}
 		if it.cold != nil {
 			n, w := binary.Uvarint(cold)
-			list[i].Label = string(cold[w : w+int(n)])
+			e.Label = string(cold[w : w+int(n)])
 			cold = cold[w+int(n):]
 		}
+		if !yield(e) {
+			return
+		}
 	}
-	return list
 }
 
 // label returns the label of entry i of a record of s. It is a part of the shard's
@@ -342,7 +354,7 @@ func (s *shard) label(rec []byte, i int) string {
 func appendItem(arena []byte, key string, h uint64, entries []Entry, cache *compileCache) (item, []byte) {
 	it := item{hash: h}
 	at := len(arena)
-	if len(entries) > maxSmall {
+	if len(entries) > MaxShort {
 		it.large = compileLarge(entries, cache)
 		arena = binary.LittleEndian.AppendUint32(arena, hdrLarge|uint32(len(key))<<hdrKeyLen)
 		arena = append(arena, key...)

@@ -1,6 +1,6 @@
 //go:build !ipallow_safe && (amd64 || arm64 || ppc64le)
 
-package ipallow
+package index
 
 import (
 	"math/bits"
@@ -27,7 +27,7 @@ import (
 //   - A tag whose lowest bits are those of tagOf is that of a record, which
 //     begins at its cell and has n4 and n6 as the tag says, and a record's
 //     header says how long its other parts are, which shardBuilder wrote and
-//     checkInvariants verifies. recPad bytes behind the last record may be read
+//     CheckInvariants verifies. recPad bytes behind the last record may be read
 //     too.
 //   - The directory has 1<<(64-shift) places in nodes of nodeSize.
 //   - netip.Addr is two words of address and one of family and zone, in that
@@ -48,11 +48,14 @@ func (m hotMem) bytes(offset, size uint32) []byte {
 // same reports whether m and o are the same bytes.
 func (m hotMem) same(o hotMem) bool { return m == o }
 
-// baseOf is the base of the tables t in the node nd. put and checkInvariants
+// baseOf is the base of the tables t in the node nd. put and CheckInvariants
 // see to it that t.base is less than len(node.base).
 func baseOf(nd unsafe.Pointer, t *tables) unsafe.Pointer {
 	return *(*unsafe.Pointer)(unsafe.Add(nd, uintptr(t.base)*unsafe.Sizeof(hotMem{})))
 }
+
+// CopiesLabels says whether a label that Lookup returns is a copy.
+const CopiesLabels = false
 
 // textOf returns b, which is never written again, as a string without copying it.
 func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
@@ -114,9 +117,8 @@ func load32(p unsafe.Pointer, i int) uint32 { return *(*uint32)(unsafe.Add(p, i)
 func load16(p unsafe.Pointer, i int) uint16 { return *(*uint16)(unsafe.Add(p, i)) }
 func load8(p unsafe.Pointer, i int) uint8   { return *(*uint8)(unsafe.Add(p, i)) }
 
-// Check returns the verdict on a request made with key from addr. See
-// [Engine.Check].
-func (s *Snapshot) Check(key string, addr netip.Addr) Verdict {
+// Check returns the verdict on a request made with key from addr.
+func (s *Index) Check(key string, addr netip.Addr) Verdict {
 	n := len(key)
 	if s == nil || s.dir.root == nil || uint(n-16) > maxShort-16 {
 		return s.checkOther(key, addr)
@@ -230,9 +232,9 @@ const maxShort = 48
 
 // checkOther is Check for keys that are too short or too long for its short
 // way, and where it has none.
-func (s *Snapshot) checkOther(key string, addr netip.Addr) Verdict {
+func (s *Index) checkOther(key string, addr netip.Addr) Verdict {
 	n := len(key)
-	if s == nil || s.dir.root == nil || !validKey(n) {
+	if s == nil || s.dir.root == nil || !ValidKey(n) {
 		return s.checkSlow(key, addr)
 	}
 	h := s.hash.string(key)
@@ -251,7 +253,7 @@ func (s *Snapshot) checkOther(key string, addr netip.Addr) Verdict {
 
 // locate returns the tables for the hash h, and where the tag of its cell is
 // and a record would begin in that cell.
-func (s *Snapshot) locate(h uint64) (t *tables, tag, rec unsafe.Pointer) {
+func (s *Index) locate(h uint64) (t *tables, tag, rec unsafe.Pointer) {
 	p := h >> (s.shift & 63)
 	nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
 	t = &nd.tables[p%nodeSize]
@@ -281,26 +283,16 @@ func check4(s *spans[uint32], a uint32) Verdict {
 	return Verdict((uint64(k) + before) & 1)
 }
 
-// CheckBatch gives verdicts[i] the verdict on a request made with keys[i]
-// from addrs[i]. See [Engine.CheckBatch].
-func (s *Snapshot) CheckBatch(keys []string, addrs []netip.Addr, verdicts []Verdict) {
-	checkLengths(keys, addrs, verdicts)
-	for s != nil && s.dir.root != nil && len(keys) >= batchGroup {
-		s.checkGroup((*[batchGroup]string)(keys), (*[batchGroup]netip.Addr)(addrs), (*[batchGroup]Verdict)(verdicts))
-		keys, addrs, verdicts = keys[batchGroup:], addrs[batchGroup:], verdicts[batchGroup:]
+// Prefetch loads the tag of each key and a byte from each line of its cell, so that the
+// processor waits for all of them together and not for one after another in Check.
+func (s *Index) Prefetch(keys *[BatchGroup]string) {
+	if s == nil || s.dir.root == nil {
+		return
 	}
-	for i, key := range keys {
-		verdicts[i] = s.Check(key, addrs[i])
-	}
-}
-
-// checkGroup loads the tag of each key and a byte from each line of its cell, so that the
-// processor waits for all of them together, and then is Check for each.
-func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip.Addr, verdicts *[batchGroup]Verdict) {
 	loaded := uint8(0)
 	for _, key := range keys {
-		h := uint64(0) // others go the long way below
-		if validKey(len(key)) {
+		h := uint64(0) // Check denies what is no key, and looks nowhere
+		if ValidKey(len(key)) {
 			h = s.hash.string(key)
 		}
 		t, tag, rec := s.locate(h)
@@ -310,9 +302,6 @@ func (s *Snapshot) checkGroup(keys *[batchGroup]string, addrs *[batchGroup]netip
 		}
 	}
 	runtime.KeepAlive(loaded) // or the compiler would leave the loads out
-	for i, key := range keys {
-		verdicts[i] = s.Check(key, addrs[i])
-	}
 }
 
 // A search finds the last entry that begins at or before the address. Its
