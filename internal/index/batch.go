@@ -12,6 +12,13 @@ type Batch struct {
 // Batch returns an empty batch for x, or for an index that came from the same New.
 func (x *Index) Batch() Batch { return Batch{cache: x.cache, hash: x.hash} }
 
+// An op is one change of a step: the list of one key, or its end.
+type op struct {
+	key  string
+	hash uint64
+	item item // rec is nil for a deletion
+}
+
 // Set gives key, which is valid, the list of canonical entries in place of the one it has; no
 // entries take it away. The last call for a key counts. The slice is not kept.
 func (b *Batch) Set(key string, entries []Entry) {
@@ -47,42 +54,4 @@ func (x *Index) Apply(b *Batch, s *Scratch) (*Index, error) {
 		next = edit.directory
 	}
 	return x.next(&next, x.loaded), nil
-}
-
-// A Loader collects the lists of an index that is built anew.
-type Loader struct {
-	cache *compileCache
-	hash  hasher
-	items []item
-	arena []byte // the current block of records
-}
-
-// Loader returns an empty loader for x, or for an index that came from the same New.
-func (x *Index) Loader() Loader { return Loader{cache: x.cache, hash: x.hash} }
-
-// arenaBlock is the size of the blocks that records are collected in: large
-// enough to be few, small enough that none is ever moved.
-const arenaBlock = 1 << 20
-
-// Add adds the list of key, which is valid: canonical entries, at least one. The slice is not kept.
-func (l *Loader) Add(key string, entries []Entry) {
-	if cap(l.arena)-len(l.arena) < recHeader+maxBody {
-		l.arena = make([]byte, 0, arenaBlock)
-	}
-	var it item
-	it, l.arena = appendItem(l.arena, key, l.hash.string(key), entries, l.cache)
-	l.items = append(l.items, it)
-}
-
-// Len returns the number of lists that were added.
-func (l *Loader) Len() int { return len(l.items) }
-
-// Load returns the index of the next revision, which has the lists of l and no others, and is
-// loaded. It fails with a [*DuplicateKeyError] if a key was added twice.
-func (x *Index) Load(l *Loader) (*Index, error) {
-	d, err := newDirectory(&l.hash, l.items)
-	if err != nil {
-		return nil, err
-	}
-	return x.next(d, true), nil
 }

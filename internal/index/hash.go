@@ -47,7 +47,7 @@ func fold(a, b uint64) uint64 {
 func word(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 
 // bytes returns the hash of key. Index.Check has the same computation for
-// keys of 16 to 48 bytes in fast.go: the first, the last and, if there are more
+// keys of 16 to 48 bytes in check_fast.go: the first, the last and, if there are more
 // than two, the second block. The blocks between of longer keys are a chain. The
 // length comes last: where it met a word before that was multiplied, another byte
 // in the word could take it away again, whatever the seeds.

@@ -4,9 +4,10 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/gaissmai/bart"
-
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/ipallow/ipallow/internal/canon"
 )
 
@@ -31,13 +32,6 @@ type large struct {
 	sorted []uint32
 }
 
-// A largeList is a large with the labels of one list; labels is nil if there
-// are none.
-type largeList struct {
-	*large
-	labels []string
-}
-
 // newLarge builds the table for canonical prefixes. bart ignores a prefix
 // that is not valid, so the caller has removed those.
 func newLarge(prefixes []netip.Prefix) *large {
@@ -56,6 +50,27 @@ func newLarge(prefixes []netip.Prefix) *large {
 	l.in6.finish()
 	return l
 }
+
+// add adds a canonical prefix that comes no earlier in the order of
+// canon.Compare than those before.
+func (l *large) add(p netip.Prefix) {
+	if p.Addr().Is4() {
+		b := p.Addr().As4()
+		from := binary.BigEndian.Uint32(b[:])
+		l.in4.add(from, from|uint32(uint64(1)<<(32-p.Bits())-1))
+		return
+	}
+	b := p.Addr().As16()
+	from := binary.BigEndian.Uint64(b[:8])
+	if p.Bits() > 64 {
+		l.half[halfAt(from)/64] |= 1 << (halfAt(from) % 64)
+		return
+	}
+	l.in6.add(from, from|(1<<(64-p.Bits())-1))
+}
+
+// halfAt is the bit of large.half for the upper half of an address.
+func halfAt(hi uint64) uint64 { return hi * 0x9e3779b97f4a7c15 >> 54 }
 
 // contains reports whether a prefix contains the address of q.
 func (l *large) contains(q query) bool {
@@ -98,10 +113,53 @@ func (l *large) lookup(addr netip.Addr) (int, netip.Prefix) {
 	return int(l.sorted[i]), p
 }
 
+// A largeList is a large with the labels of one list; labels is nil if there
+// are none.
+type largeList struct {
+	*large
+	labels []string
+}
+
 func (l *largeList) entry(i int) Entry {
 	e := Entry{Prefix: l.prefixes[i]}
 	if l.labels != nil {
 		e.Label = l.labels[i]
 	}
 	return e
+}
+
+// compileLarge is the table of canonical entries, from the cache if there is
+// one.
+func compileLarge(entries []Entry, cache *compileCache) *largeList {
+	prefixes := make([]netip.Prefix, len(entries))
+	for i, e := range entries {
+		prefixes[i] = e.Prefix
+	}
+	return &largeList{large: cache.get(prefixes), labels: labelsOf(entries)}
+}
+
+// labelMemory is how many labels of a list are remembered while it is compiled.
+const labelMemory = 1024
+
+// labelsOf returns the labels of the entries, or nil if all are empty. They are copies, so that
+// no list keeps the file alive that it was cut out of, and a label that comes again soon is stored
+// once. An LRU and not a map of all, which for a list whose labels all differ would be larger than
+// what it saves.
+func labelsOf(entries []Entry) []string {
+	first := slices.IndexFunc(entries, func(e Entry) bool { return e.Label != "" })
+	if first < 0 {
+		return nil
+	}
+	// The size is positive, which is all that can be wrong with it.
+	stored, _ := simplelru.NewLRU[string, string](labelMemory, nil)
+	labels := make([]string, len(entries))
+	for i := first; i < len(entries); i++ {
+		label, ok := stored.Get(entries[i].Label)
+		if !ok {
+			label = strings.Clone(entries[i].Label)
+			stored.Add(label, label)
+		}
+		labels[i] = label
+	}
+	return labels
 }

@@ -18,7 +18,7 @@ import (
 //	                    the prefix is longer than /64
 //	        lo[nw]      9 bytes each, for the wide ones: the lower half of the
 //	                    address, and 128 less the prefix length
-//	        order       the order in which the entries were set (see rank.go)
+//	        order       the order in which the entries were set (see order.go)
 //	        labels      4 bytes, if flagLabels: an offset into shard.cold
 //
 // or, for a long list, behind the key stand 4 bytes, an index into
@@ -89,12 +89,6 @@ const (
 	grouped6 = 8
 )
 
-// A query is a client address as the records want it.
-type query struct {
-	hi, lo uint64
-	family uint8 // 0 (no address, matches nothing), 4 or 6
-}
-
 // A layout is where the parts of a small record's body begin, from the
 // body's first byte. Only the slow paths make one.
 type layout struct {
@@ -150,6 +144,38 @@ func layoutOf(hdr uint32) (l layout) {
 	l.order = l.lo + 9*l.nw
 	l.size = l.order + rankSize(l.n)
 	return l
+}
+
+func headerOf(rec []byte) uint32 { return binary.LittleEndian.Uint32(rec) }
+
+func keyOf(rec []byte) []byte {
+	return rec[recHeader:][:keyLen(headerOf(rec))]
+}
+
+func bodyOf(rec []byte) []byte { return rec[recHeader:] }
+
+// largeOf is the index of the list of a record of a long one.
+func largeOf(rec []byte) uint32 {
+	return binary.LittleEndian.Uint32(rec[recHeader+keyLen(headerOf(rec)):])
+}
+
+// recEntries is the number of entries of a small record.
+func recEntries(rec []byte) int {
+	hdr := headerOf(rec)
+	return layoutOf(hdr).n
+}
+
+// recSize is the size of the record that begins at b[0].
+func recSize(b []byte) int {
+	hdr := headerOf(b)
+	if isLarge(hdr) {
+		return recHeader + keyLen(hdr) + 4
+	}
+	size := recHeader + layoutOf(hdr).size
+	if hdr&flagLabels != 0 {
+		size += 4
+	}
+	return size
 }
 
 // appendRecord appends the small record of key and the canonical entries,
@@ -260,62 +286,4 @@ func prefixes(dst *[MaxShort]netip.Prefix, rec []byte) []netip.Prefix {
 		dst[i] = netip.PrefixFrom(netip.AddrFrom16(a), bits)
 	}
 	return dst[:l.n]
-}
-
-// matchScan is the verdict of a record marked flagScan.
-func matchScan(rec []byte, addr netip.Addr) Verdict {
-	if i, _ := lookupSmall(rec, canon.Addr(addr)); i >= 0 {
-		return Allowed
-	}
-	return Denied
-}
-
-// matchWide returns Allowed if a wide entry of the record contains the
-// address of q.
-func matchWide(rec []byte, q query) Verdict {
-	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
-	lo := body[l.lo:]
-	for k := range l.n6 - l.pad6 {
-		if body[l.shift6+k] != wide {
-			continue
-		}
-		if binary.LittleEndian.Uint64(body[l.at6+8*k:]) == q.hi &&
-			(binary.LittleEndian.Uint64(lo)^q.lo)>>lo[8] == 0 {
-			return Allowed
-		}
-		lo = lo[9:]
-	}
-	return Denied
-}
-
-// lookupSmall returns the index and the prefix of the most specific entry
-// that contains addr, which is canonical, or an index of -1. Of equal
-// entries it is the first.
-func lookupSmall(rec []byte, addr netip.Addr) (int, netip.Prefix) {
-	var buf [MaxShort]netip.Prefix
-	best, index := netip.Prefix{}, -1
-	for i, p := range prefixes(&buf, rec) {
-		if p.Contains(addr) && (index < 0 || p.Bits() > best.Bits()) {
-			best, index = p, i
-		}
-	}
-	return index, best
-}
-
-// queryOf is the query for an address of two halves, in IPv4-mapped form if
-// it is IPv4: one comparison decides the family of all three forms.
-func queryOf(hi, lo uint64) query {
-	if hi == 0 && lo>>32 == 0xffff {
-		return query{lo: lo & 0xffffffff, family: 4}
-	}
-	return query{hi: hi, lo: lo, family: 6}
-}
-
-// slowQuery is newQuery without knowing how a netip.Addr is laid out.
-func slowQuery(addr netip.Addr) query {
-	if !addr.IsValid() {
-		return query{}
-	}
-	b := addr.As16()
-	return queryOf(binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]))
 }

@@ -70,6 +70,22 @@ func (s *shard) setTag(cell uint64, tag uint16) { binary.LittleEndian.PutUint16(
 // tagsSize is the size of the tags of so many cells.
 func tagsSize(cells int) int { return 2 * max(cells, 1) }
 
+// wholeLines is n, rounded up to whole cache lines: the records of each shard
+// begin in a line of their own.
+func wholeLines(n int) int { return (n + lineSize - 1) &^ (lineSize - 1) }
+
+const (
+	lineSize = 64
+
+	// ahead is how many bytes of a line stand before the first record. What
+	// stands in its header before the key's length Check does not read, and what
+	// Check reads begins with a line. (Allocations of this size begin with one.)
+	ahead = lineSize - hdrKeyLen/8
+)
+
+// zeros is the bytes ahead of a shard's records.
+var zeros [ahead]byte
+
 // hold makes buf, which is large enough for n bytes of records and the tags of
 // so many cells, or zeros if it is nil, the bytes of s.
 func (s *shard) hold(buf []byte, n, cells int) {
@@ -120,38 +136,6 @@ const (
 	maxCold = 1 << 30 // its offsets have 32 bits
 )
 
-// The parts of a hash: the directory takes bits from the top, at most 24;
-// bits 0 to 31 choose the pilot, all bits the cell, and bits 1
-// to 5 are the tag. A part that is equal for all keys costs only time.
-
-// pilotAt is the place of the pilot for hash h. The factor makes all of the lower half
-// have a part in it: hashes of keys that differ in one word only may have a pattern in their
-// upper bits, and too many the same pilot. That shardPilots is a multiple of 16 spares Check a shift.
-func pilotAt(h uint64) uint64 { return uint64(uint32(h)*0x9e3779b1) * (shardPilots >> 4) >> 28 }
-
-// cellAt is the cell for hash h with the given pilot.
-func cellAt(h uint64, pilot uint8, cells uint16) uint64 {
-	return h * factors[pilot] >> 32 * uint64(cells) >> 32
-}
-
-// factors are odd and have nothing else in common. With factors that do, such
-// as a series, two keys whose bits have certain differences have the same cell
-// under every pilot: one shard in some hundred has such a pair. All bits of the
-// hash have a part in the cell, so that only keys of equal hashes have no
-// pilot.
-var factors = func() (f [256]uint64) {
-	x := uint64(1)
-	for i := range f {
-		// splitmix64 (Steele, Lea, Flood 2014)
-		x += 0x9e3779b97f4a7c15
-		y := x
-		y = (y ^ y>>30) * 0xbf58476d1ce4e5b9
-		y = (y ^ y>>27) * 0x94d049bb133111eb
-		f[i] = y ^ y>>31 | 1
-	}
-	return f
-}()
-
 // tagOf is the part of the hash that stands in a tag. One bit of it is always
 // set, so that it is never that of a cell where no record begins.
 func tagOf(h uint64) uint32 { return uint32(h)&tagMask | 1 }
@@ -168,6 +152,18 @@ func (s *shard) cellOf(h uint64) uint64 { return cellAt(h, s.pilots[pilotAt(h)],
 // cellsFor is how many cells a record of size bytes takes.
 func (t *tables) cellsFor(size int) int { return (size + int(t.unit) - 1) / int(t.unit) }
 
+// fits reports whether the items have room in as many cells as t has, and do
+// not leave too many of them free.
+func (t *tables) fits(items []item) bool {
+	need, size := 0, 0
+	for i := range items {
+		size += len(items[i].rec)
+		need += t.cellsFor(len(items[i].rec))
+	}
+	cells := int(t.cells)
+	return need <= cells-cells/32 && cells*int(t.unit) <= size+size/2
+}
+
 // unpack gives s bytes and tables of its own.
 func (s *shard) unpack() {
 	t := *s.tables
@@ -177,46 +173,6 @@ func (s *shard) unpack() {
 
 // linear reports whether the records of s have no cells.
 func (s *shard) linear() bool { return s.unit == 0 }
-
-// An item is one record on its way into a shard.
-type item struct {
-	hash  uint64
-	rec   []byte     // with key; the last 4 bytes of a flagged one are stale
-	cold  []byte     // the labels, without their total length
-	large *largeList // or nil
-}
-
-func headerOf(rec []byte) uint32 { return binary.LittleEndian.Uint32(rec) }
-
-func keyOf(rec []byte) []byte {
-	return rec[recHeader:][:keyLen(headerOf(rec))]
-}
-
-func bodyOf(rec []byte) []byte { return rec[recHeader:] }
-
-// largeOf is the index of the list of a record of a long one.
-func largeOf(rec []byte) uint32 {
-	return binary.LittleEndian.Uint32(rec[recHeader+keyLen(headerOf(rec)):])
-}
-
-// recEntries is the number of entries of a small record.
-func recEntries(rec []byte) int {
-	hdr := headerOf(rec)
-	return layoutOf(hdr).n
-}
-
-// recSize is the size of the record that begins at b[0].
-func recSize(b []byte) int {
-	hdr := headerOf(b)
-	if isLarge(hdr) {
-		return recHeader + keyLen(hdr) + 4
-	}
-	size := recHeader + layoutOf(hdr).size
-	if hdr&flagLabels != 0 {
-		size += 4
-	}
-	return size
-}
 
 // size is the number of its bytes, without long lists.
 func (s *shard) size() int {
@@ -349,40 +305,23 @@ func (s *shard) label(rec []byte, i int) string {
 	}
 }
 
-// appendItem compiles canonical entries, at least one, into an item; its
-// record is appended to arena.
-func appendItem(arena []byte, key string, h uint64, entries []Entry, cache *compileCache) (item, []byte) {
-	it := item{hash: h}
-	at := len(arena)
-	if len(entries) > MaxShort {
-		it.large = compileLarge(entries, cache)
-		arena = binary.LittleEndian.AppendUint32(arena, hdrLarge|uint32(len(key))<<hdrKeyLen)
-		arena = append(arena, key...)
-		arena = append(arena, 0, 0, 0, 0)
+// put writes the record of it at offset at.
+func (s *shard) put(at int, it *item) {
+	rec := s.mem[at:][:len(it.rec)]
+	copy(rec, it.rec)
+	if it.large == nil && it.cold == nil {
+		return
+	}
+	if s.more == nil {
+		s.more = new(moreShard)
+	}
+	m := s.more
+	if it.large != nil {
+		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(m.large)))
+		m.large = append(m.large, *it.large)
 	} else {
-		arena = appendRecord(arena, key, entries)
-		if it.cold = appendLabels(nil, entries); it.cold != nil {
-			binary.LittleEndian.PutUint32(arena[at:], headerOf(arena[at:])|flagLabels)
-			arena = append(arena, 0, 0, 0, 0)
-		}
+		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(m.cold)))
+		m.cold = binary.AppendUvarint(m.cold, uint64(len(it.cold)))
+		m.cold = append(m.cold, it.cold...)
 	}
-	it.rec = arena[at:len(arena):len(arena)]
-	return it, arena
-}
-
-// appendLabels appends the labels of entries to dst, or nothing if all are
-// empty.
-func appendLabels(dst []byte, entries []Entry) []byte {
-	labelled := false
-	for i := range entries {
-		labelled = labelled || entries[i].Label != ""
-	}
-	if !labelled {
-		return dst
-	}
-	for i := range entries {
-		dst = binary.AppendUvarint(dst, uint64(len(entries[i].Label)))
-		dst = append(dst, entries[i].Label...)
-	}
-	return dst
 }

@@ -8,7 +8,7 @@ import (
 	"net/netip"
 )
 
-// This is the safe twin of fast.go: the same hot path with slices.
+// This is the hot path of the files *_fast.go with slices and without unsafe.
 
 // A hotMem is a run of bytes, or none.
 type hotMem struct{ mem []byte }

@@ -1,10 +1,6 @@
 package index
 
-import (
-	"encoding/binary"
-	"math/bits"
-	"net/netip"
-)
+import "math/bits"
 
 // A spans is a set of numbers: the addresses of one family that a long list
 // contains, of IPv6 ones the upper half. It answers that and nothing else,
@@ -143,24 +139,3 @@ func after[T uint32 | uint64](a, b T) int {
 	_, less := bits.Sub64(uint64(b), uint64(a), 0)
 	return int(less) - 1
 }
-
-// add adds a canonical prefix that comes no earlier in the order of
-// canon.Compare than those before.
-func (l *large) add(p netip.Prefix) {
-	if p.Addr().Is4() {
-		b := p.Addr().As4()
-		from := binary.BigEndian.Uint32(b[:])
-		l.in4.add(from, from|uint32(uint64(1)<<(32-p.Bits())-1))
-		return
-	}
-	b := p.Addr().As16()
-	from := binary.BigEndian.Uint64(b[:8])
-	if p.Bits() > 64 {
-		l.half[halfAt(from)/64] |= 1 << (halfAt(from) % 64)
-		return
-	}
-	l.in6.add(from, from|(1<<(64-p.Bits())-1))
-}
-
-// halfAt is the bit of large.half for the upper half of an address.
-func halfAt(hi uint64) uint64 { return hi * 0x9e3779b97f4a7c15 >> 54 }

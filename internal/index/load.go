@@ -3,9 +3,46 @@ package index
 import (
 	"math/bits"
 	"runtime"
-	"slices"
 	"sync"
 )
+
+// A Loader collects the lists of an index that is built anew.
+type Loader struct {
+	cache *compileCache
+	hash  hasher
+	items []item
+	arena []byte // the current block of records
+}
+
+// Loader returns an empty loader for x, or for an index that came from the same New.
+func (x *Index) Loader() Loader { return Loader{cache: x.cache, hash: x.hash} }
+
+// arenaBlock is the size of the blocks that records are collected in: large
+// enough to be few, small enough that none is ever moved.
+const arenaBlock = 1 << 20
+
+// Add adds the list of key, which is valid: canonical entries, at least one. The slice is not kept.
+func (l *Loader) Add(key string, entries []Entry) {
+	if cap(l.arena)-len(l.arena) < recHeader+maxBody {
+		l.arena = make([]byte, 0, arenaBlock)
+	}
+	var it item
+	it, l.arena = appendItem(l.arena, key, l.hash.string(key), entries, l.cache)
+	l.items = append(l.items, it)
+}
+
+// Len returns the number of lists that were added.
+func (l *Loader) Len() int { return len(l.items) }
+
+// Load returns the index of the next revision, which has the lists of l and no others, and is
+// loaded. It fails with a [*DuplicateKeyError] if a key was added twice.
+func (x *Index) Load(l *Loader) (*Index, error) {
+	d, err := newDirectory(&l.hash, l.items)
+	if err != nil {
+		return nil, err
+	}
+	return x.next(d, true), nil
+}
 
 // fillKeys is how many records Replace puts into a shard at most, on
 // average; half of it at least. It leaves room for the spread of the hashes
@@ -78,18 +115,6 @@ const blockBits = nodeBits + 3
 // all the same, so that all processors have some to build.
 func blockDepth(depth uint8) uint8 {
 	return depth - min(depth, max(nodeBits, min(blockBits, depth-min(depth, 3))))
-}
-
-// together gives the nodes of each block one array.
-func (e *editor) together(depth uint8) {
-	width := 1 << (e.bits - nodeBits - depth)
-	for nodes := range slices.Chunk(e.root, width) {
-		array := make([]node, len(nodes))
-		for i, n := range nodes {
-			array[i] = *n
-			nodes[i] = &array[i]
-		}
-	}
 }
 
 // packSpace is how many bytes the shards of a block have for each of them,

@@ -1,21 +1,13 @@
 package index
 
-import (
-	"encoding/binary"
-	"math"
-)
+import "math"
 
 // A shardBuilder builds shards one after another and keeps its scratch space
 // between them.
 type shardBuilder struct {
-	need    [shardCells]uint16  // how many cells each item takes
-	begin   [shardCells]uint16  // and the first of them
-	member  [shardCells]uint16  // the items, by pilot
-	ends    [shardPilots]uint16 // where those of each pilot end in member
-	order   [shardPilots]uint8  // the pilots, those of most cells first
-	here    [shardCells]int16   // the item that begins in each cell, or -1
-	classes [maxClasses]uint16  // how many items there are of each size
-	sizes   []uint16            // the sizes that there are, ascending
+	placer
+	classes [maxClasses]uint16 // how many items there are of each size
+	sizes   []uint16           // the sizes that there are, ascending
 
 	// What packing builders build into, before the shards are moved into one
 	// block: see pack. used is how much of it has been taken.
@@ -30,24 +22,6 @@ type shardBuilder struct {
 
 // maxClasses is the number of sizes that a record can have, in unitSteps.
 const maxClasses = (recHeader+maxBody)/unitStep + 2
-
-// itemsSize is the number of bytes of the records of the items.
-func itemsSize(items []item) int {
-	size := 0
-	for i := range items {
-		size += (len(items[i].rec) + linearStep - 1) / linearStep * linearStep
-	}
-	return size
-}
-
-// coldSize is about the size of the labels of the items.
-func coldSize(items []item) int {
-	size := 0
-	for i := range items {
-		size += len(items[i].cold)
-	}
-	return size
-}
 
 // build makes a shard of the items. It fails if two items have the same key,
 // or if they are more than a shard can hold.
@@ -82,27 +56,6 @@ func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 		at += (len(items[i].rec) + linearStep - 1) / linearStep * linearStep
 	}
 	return s, nil
-}
-
-// put writes the record of it at offset at.
-func (s *shard) put(at int, it *item) {
-	rec := s.mem[at:][:len(it.rec)]
-	copy(rec, it.rec)
-	if it.large == nil && it.cold == nil {
-		return
-	}
-	if s.more == nil {
-		s.more = new(moreShard)
-	}
-	m := s.more
-	if it.large != nil {
-		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(m.large)))
-		m.large = append(m.large, *it.large)
-	} else {
-		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(m.cold)))
-		m.cold = binary.AppendUvarint(m.cold, uint64(len(it.cold)))
-		m.cold = append(m.cold, it.cold...)
-	}
 }
 
 // fill writes the records and the tags of a shard for which place has found
@@ -211,34 +164,6 @@ func (b *shardBuilder) pack(depth uint8, shards []*shard) {
 	}
 }
 
-// wholeLines is n, rounded up to whole cache lines: the records of each shard
-// begin in a line of their own.
-func wholeLines(n int) int { return (n + lineSize - 1) &^ (lineSize - 1) }
-
-const (
-	lineSize = 64
-
-	// ahead is how many bytes of a line stand before the first record. What
-	// stands in its header before the key's length Check does not read, and what
-	// Check reads begins with a line. (Allocations of this size begin with one.)
-	ahead = lineSize - hdrKeyLen/8
-)
-
-// zeros is the bytes ahead of a shard's records.
-var zeros [ahead]byte
-
-// fits reports whether the items have room in as many cells as t has, and do
-// not leave too many of them free.
-func (t *tables) fits(items []item) bool {
-	need, size := 0, 0
-	for i := range items {
-		size += len(items[i].rec)
-		need += t.cellsFor(len(items[i].rec))
-	}
-	cells := int(t.cells)
-	return need <= cells-cells/32 && cells*int(t.unit) <= size+size/2
-}
-
 // measure chooses the size of a cell and how many are needed so that the
 // items take little memory: in cells of the size of the longest record each
 // has one, and shorter records waste what they leave free; in smaller ones
@@ -293,121 +218,4 @@ func (b *shardBuilder) measure(items []item) (unit, cells int) {
 		return whole, wholeCells
 	}
 	return unit, cells
-}
-
-// place finds cells and pilots of s for the items, or reports that there are
-// none. If like is not nil, its pilots are tried first.
-func (b *shardBuilder) place(s *shard, items []item, like *[shardPilots]uint8) bool {
-	// Sort the items by pilot.
-	var weight [shardPilots]uint16
-	clear(b.ends[:])
-	for k := range items {
-		p := pilotAt(items[k].hash)
-		b.need[k] = uint16(s.cellsFor(len(items[k].rec)))
-		weight[p] += b.need[k]
-		b.ends[p]++
-	}
-	sum := uint16(0)
-	for p, n := range b.ends {
-		b.ends[p] = sum
-		sum += n
-	}
-	for k := range items {
-		p := pilotAt(items[k].hash)
-		b.member[b.ends[p]] = uint16(k)
-		b.ends[p]++
-	}
-	// And the pilots by how many cells their items need. Beyond maxWeight
-	// they are all the same.
-	const maxWeight = 31
-	var heavier [maxWeight + 2]uint8
-	for _, w := range weight {
-		heavier[min(w, maxWeight)]++
-	}
-	for w := maxWeight; w >= 0; w-- {
-		heavier[w] += heavier[w+1]
-	}
-	for p, w := range weight {
-		i := &heavier[min(w, maxWeight)+1]
-		b.order[*i] = uint8(p)
-		*i++
-	}
-	for i := range b.here[:s.cells] {
-		b.here[i] = -1
-	}
-	var used cellSet
-	for _, p := range b.order {
-		start := uint16(0)
-		if p > 0 {
-			start = b.ends[p-1]
-		}
-		members := b.member[start:b.ends[p]]
-		if len(members) == 0 {
-			break // and so are all that follow
-		}
-		if like != nil && b.try(s, items, members, like[p], &used) {
-			s.pilots[p] = like[p]
-			continue
-		}
-		pilot := 0
-		for !b.try(s, items, members, uint8(pilot), &used) {
-			if pilot++; pilot > math.MaxUint8 {
-				return false
-			}
-		}
-		s.pilots[p] = uint8(pilot)
-	}
-	return true
-}
-
-// A cellSet is a set of cells.
-type cellSet [shardCells / 64]uint64
-
-// try takes the cells for the items of one pilot, if they are free.
-func (b *shardBuilder) try(s *shard, items []item, members []uint16, pilot uint8, used *cellSet) bool {
-	for i, k := range members {
-		cell := uint16(cellAt(items[k].hash, pilot, s.cells))
-		if !used.take(cell, b.need[k], s.cells) {
-			for _, k := range members[:i] {
-				used.free(b.begin[k], b.need[k])
-			}
-			return false
-		}
-		b.begin[k] = cell
-	}
-	for _, k := range members {
-		b.here[b.begin[k]] = int16(k)
-	}
-	return true
-}
-
-// take adds n cells from cell on, if all of them are below limit and none is
-// in the set.
-func (c *cellSet) take(cell, n, limit uint16) bool {
-	if n == 1 {
-		bit := uint64(1) << (cell % 64)
-		word := &c[cell/64]
-		free := *word&bit == 0
-		*word |= bit
-		return free
-	}
-	if cell+n > limit {
-		return false
-	}
-	for i := cell; i < cell+n; i++ {
-		if c[i/64]>>(i%64)&1 != 0 {
-			return false
-		}
-	}
-	for i := cell; i < cell+n; i++ {
-		c[i/64] |= 1 << (i % 64)
-	}
-	return true
-}
-
-// free takes n cells from cell on out of the set.
-func (c *cellSet) free(cell, n uint16) {
-	for i := cell; i < cell+n; i++ {
-		c[i/64] &^= 1 << (i % 64)
-	}
 }
