@@ -4,6 +4,7 @@ package main
 // limits the last.
 var colours = map[string]int{
 	nameIpallow: 0, nameLite: 1, nameFast: 2, nameSlice: 3, nameIPSet: 4, nameCidranger: 5, nameFloor: 6,
+	nameFlat: 7, nameArena: 8,
 	nameBareLite: 1, nameBareFast: 2, nameContains: 3, nameEmpty: 6, nameClone: 1, namePersistent: 2,
 }
 

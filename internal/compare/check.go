@@ -19,6 +19,8 @@ const (
 	wReplace = "Replace"
 	wMemory  = "Memory"
 	wPar     = "Parallel"
+
+	wLongChange = "LongChange"
 )
 
 var outcomes = []string{"hit", "miss", "mixed"}

@@ -3,9 +3,10 @@
 //
 //	go run ./internal/compare -out docs
 //
-// It writes its tables between two marks of DIR/performance.md and its charts
-// to DIR/performance/, or the tables alone to standard output. It ends with 1
-// if a peer answers wrongly or Check allocates, whatever the times are.
+// It writes a summary between two marks of DIR/performance.md, the figures of every cell
+// to DIR/performance-tables.md and the charts to DIR/performance/, or summary and tables
+// to standard output. It ends with 1 if a peer answers wrongly or Check allocates, whatever
+// the times are.
 package main
 
 import (
@@ -26,13 +27,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("compare", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	var (
-		quick = fs.Bool("quick", false, "measure a few small cells once, for the sake of agreement and exact figures")
-		cells = fs.String("cells", "", "measure only the cells whose names match this `regexp`, such as Check/keys=1000/")
-		count = fs.Int("count", 6, "rounds")
-		out   = fs.String("out", "", "write performance.md and performance/*.svg in this `directory`")
-		bgp   = fs.String("bgp", "", "routing table for Large: a `file` with one prefix a line, gzipped or not (default: a generated one)")
-		peer  = fs.Float64("peer-mem", 4, "`GiB` that one peer may hold; one that needs more is left out")
-		all   = fs.Float64("mem", 10, "`GiB` that all peers of a cell may hold together")
+		quick  = fs.Bool("quick", false, "measure a few small cells once, for the sake of agreement and exact figures")
+		cells  = fs.String("cells", "", "measure only the cells whose names match this `regexp`, such as Check/keys=1000/")
+		count  = fs.Int("count", 6, "rounds")
+		out    = fs.String("out", "", "write performance.md, performance-tables.md and performance/*.svg in this `directory`")
+		bgp    = fs.String("bgp", "", "routing table for Large: a `file` with one prefix a line, gzipped or not (default: a generated one)")
+		peer   = fs.Float64("peer-mem", 4, "`GiB` that one peer may hold; one that needs more is left out")
+		allMem = fs.Float64("mem", 10, "`GiB` that all peers of a cell may hold together")
 	)
 	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -49,7 +50,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	opts := options{
 		count: *count, minTime: 20 * time.Millisecond,
-		peerMem: uint64(*peer * (1 << 30)), allMem: uint64(*all * (1 << 30)), bgp: *bgp,
+		peerMem: uint64(*peer * (1 << 30)), allMem: uint64(*allMem * (1 << 30)), bgp: *bgp,
 		keys: []int{1e3, 1e5, 1e6}, prefixes: []int{1e3, 1e5, 1e6},
 		entries: []int{5, 20}, families: []string{"4", "6", "mixed"},
 		memoryKeys: []int{1e5, 1e6}, updateKeys: []int{1e6}, replaceKeys: []int{1e5, 1e6}, alternation: time.Second,
@@ -69,7 +70,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	cs := charts(r.results)
-	text := report(r.results, newEnvironment(args, opts.count), cs)
+	env := newEnvironment(args, opts.count)
+	text, all := report(r.results, env, cs), tables(r.results, env)
 	if len(r.failed) > 0 {
 		// Figures of peers that disagree are worth nothing.
 		fmt.Fprintf(stderr, "compare: %d checks failed; nothing is written\n", len(r.failed))
@@ -79,10 +81,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	if *out == "" {
-		fmt.Fprint(stdout, text)
+		fmt.Fprint(stdout, text, "\n", all)
 		return 0
 	}
-	if err := write(*out, text, cs); err != nil {
+	if err := write(*out, text, all, cs); err != nil {
 		fmt.Fprintln(stderr, "compare:", err)
 		return 1
 	}
@@ -103,6 +105,9 @@ func (r *runner) measure() error {
 
 	defer debug.SetGCPercent(debug.SetGCPercent(300))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(int64(r.opts.allMem + 4<<30)))
+	if err := r.longChange(r.opts.prefixes); err != nil {
+		return err
+	}
 	if err := r.large(r.opts.prefixes); err != nil {
 		return err
 	}
@@ -110,7 +115,7 @@ func (r *runner) measure() error {
 	return nil
 }
 
-func write(dir, text string, cs []chart) error {
+func write(dir, text, tables string, cs []chart) error {
 	name := filepath.Join(dir, "performance.md")
 	doc, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
@@ -131,6 +136,9 @@ func write(dir, text string, cs []chart) error {
 		if err := os.WriteFile(filepath.Join(pictures, c.File), []byte(c.svg()), 0o666); err != nil {
 			return err
 		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, tablesFile), []byte(tables), 0o666); err != nil {
+		return err
 	}
 	return os.WriteFile(name, []byte(next), 0o666)
 }

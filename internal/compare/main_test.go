@@ -31,13 +31,17 @@ func TestQuickRun(t *testing.T) {
 	require.True(t, strings.HasPrefix(text, "# Ours\n\nbefore\n"+beginMark), "what stands before the mark stays")
 	require.True(t, strings.HasSuffix(text, endMark+"\nafter\n"), "and what stands behind it")
 	require.NotContains(t, text, "\nold\n")
-	require.NotContains(t, text, dir, "a directory of the machine is no part of the report")
+	b, err = os.ReadFile(filepath.Join(dir, tablesFile))
+	require.NoError(t, err)
+	all := string(b)
+	require.NotContains(t, text+all, dir, "a directory of the machine is no part of the report")
 	for _, k := range peerKinds {
-		require.Contains(t, text, " "+k.name+" |")
+		require.Contains(t, all, " "+k.name+" |")
 	}
-	for _, w := range []string{wCheck, wLarge, wSet, wUpdates, wReplace, wMemory, wPar} {
-		require.Contains(t, text, "| `"+w+"/", "a cell of every workload")
+	for _, w := range []string{wCheck, wLarge, wSet, wUpdates, wReplace, wMemory, wPar, wLongChange} {
+		require.Contains(t, all, "| `"+w+"/", "a cell of every workload")
 	}
+	require.Contains(t, text, "("+tablesFile+")")
 
 	pictures, err := filepath.Glob(filepath.Join(dir, "performance", "*.svg"))
 	require.NoError(t, err)
@@ -155,4 +159,18 @@ func requireXML(t *testing.T, s string) {
 			require.NoError(t, err, "%s", s)
 		}
 	}
+}
+
+// Keys with equal hashes are one chain of numbers, in which each is found.
+func TestArenasWithEqualHashes(t *testing.T) {
+	group := cell{Workload: wCheck, Keys: 20, Entries: 40, Family: "mixed"}
+	w := shapeOf(group, 2000).New()
+	p := &arenaPeer{hash: func(key string) uint64 { return uint64(len(key)) }}
+	p.Load(w.Keys, w.Lists)
+	require.Len(t, p.m, 20)
+	for _, q := range w.Queries {
+		require.Equal(t, toVerdict(q.Hit), p.Check(q.Key, q.Addr), "%q, %v", q.Key, q.Addr)
+	}
+	require.Equal(t, unrestricted, p.Check("x", w.Queries[0].Addr))
+	require.Equal(t, unrestricted, p.Check("?"+w.Keys[0][1:], w.Queries[0].Addr))
 }

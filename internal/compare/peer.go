@@ -61,17 +61,21 @@ const (
 	nameSlice     = "map of []netip.Prefix"
 	nameIPSet     = "map of *netipx.IPSet"
 	nameCidranger = "map of cidranger.Ranger"
+	nameFlat      = "map over flat ranges"
+	nameArena     = "pointer-free arenas"
 	nameFloor     = "floor"
 	nameLoop      = "loop"
 )
 
-// peerKinds is all peers, ours first.
+// peerKinds is all peers, ours first, and those with a limit last.
 var peerKinds = []peerKind{
 	{nameIpallow, func() Peer { return new(enginePeer) }, 0},
 	{nameLite, func() Peer { return new(litePeer) }, 0},
 	{nameFast, func() Peer { return new(fastPeer) }, 0},
 	{nameSlice, func() Peer { return new(slicePeer) }, 0},
 	{nameIPSet, func() Peer { return new(ipsetPeer) }, 0},
+	{nameFlat, func() Peer { return new(flatPeer) }, 0},
+	{nameArena, func() Peer { return new(arenaPeer) }, 0},
 	{nameCidranger, func() Peer { return new(cidrangerPeer) }, 100_000},
 }
 

@@ -5,27 +5,30 @@ import (
 	"strings"
 )
 
-// report is the generated part of the document, in Markdown.
+// tablesFile has the figures of every cell; performance.md has what they come to.
+const tablesFile = "performance-tables.md"
+
+// report is the generated part of performance.md, in Markdown.
 func report(r *results, env environment, charts []chart) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
 
 	p("Written by `%s` on %s, %d processors, %s. ", env.command, env.cpu, env.procs, env.goVersion)
 	p("Each figure is the median of %d round%s; the peers take turns in each round. ", env.count, plural(env.count))
-	p("Behind a median stands half the distance of its quartiles. ")
-	p("Ratios are medians of the ratios of the rounds.\n\n")
-	p("Check is timed in two ways. Back to back, as a Go benchmark does, the processor begins a query ")
-	p("before the one before it has its answer, so that cache misses overlap. One at a time, a query ")
-	p("begins when the answer before is there: that is what one request waits. Between two queries the ")
-	p("clock is read, for which the processor waits until all before it is done. The loop around ")
-	p("it (%s) is taken off. Verdicts of all peers are compared with those of the generator ", loopTime(r))
+	p("Ratios are medians of the ratios of the rounds. ")
+	p("The figures of every cell are in [%s](%s).\n\n", tablesFile, tablesFile)
+	p("Check is timed in two ways. Back to back, as in a Go benchmark, the processor starts a query ")
+	p("before the previous one has finished, so that cache misses overlap. One at a time, a query ")
+	p("starts after the previous answer: that is the latency of a single request. The clock is read ")
+	p("between two such queries, which the processor does only after everything before it; the cost of ")
+	p("that loop (%s) is subtracted. All peers' verdicts are compared with the generator's ", loopTime(r))
 	p("before anything is timed.\n\n")
 	for _, n := range r.notes {
 		p("- %s\n", n)
 	}
 
-	p("\n### What has to be reached\n\n")
-	p("| figure | must | aim | reached, in the worst cell | worst cell | |\n| --- | --- | --- | --- | --- | --- |\n")
+	p("\n### Goals\n\n")
+	p("| figure | must | aim | reached in the worst cell | worst cell | |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, g := range goals(r) {
 		w, ok := g.worst()
 		value, where := "", ""
@@ -40,7 +43,7 @@ func report(r *results, env environment, charts []chart) string {
 	if ls := losses(r); len(ls) == 0 {
 		p("In no cell that was measured.\n")
 	} else {
-		p("Every cell in which a peer is better, the worst first.\n\n")
+		p("Every cell in which a peer is better, worst first.\n\n")
 		p("| cell | figure | peer | ipallow | peer | times |\n| --- | --- | --- | --- | --- | --- |\n")
 		for _, l := range ls {
 			f := formatOf(l.figure)
@@ -51,7 +54,17 @@ func report(r *results, env environment, charts []chart) string {
 	for _, c := range charts {
 		p("\n![%s](performance/%s)\n", c.Title, c.File)
 	}
+	return b.String()
+}
 
+// tables is a document with the figures of every cell.
+func tables(r *results, env environment) string {
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
+
+	p("# Figures of every cell\n\nWritten by `%s` on %s, %d processors, %s: ", env.command, env.cpu, env.procs, env.goVersion)
+	p("medians of %d round%s, each followed by half the distance between its quartiles. ", env.count, plural(env.count))
+	p("[performance.md](performance.md) has what they come to.\n")
 	table := func(title, workload string, f figure) {
 		cells := r.cells(workload, f)
 		if len(cells) == 0 {
@@ -63,7 +76,7 @@ func report(r *results, env environment, charts []chart) string {
 				peers = append(peers, n)
 			}
 		}
-		p("\n### %s\n\n| cell |", title)
+		p("\n## %s\n\n| cell |", title)
 		for _, n := range peers {
 			p(" %s |", n)
 		}
@@ -92,6 +105,8 @@ func report(r *results, env environment, charts []chart) string {
 	for _, c := range r.cells(wUpdates, figRate) {
 		p("\nSets made a second: %.0f.\n", median(r.get(c, nameUpdates, figRate)))
 	}
+	table("LongChange: one entry of a long list changed", wLongChange, figMedian)
+	table("LongChange: the first Set of that list", wLongChange, figLoad)
 	table("Replace: time until everything is loaded", wReplace, figLoad)
 	table("Parallel: queries a second", wPar, figRate)
 	return b.String()

@@ -32,8 +32,8 @@ type point struct{ X, Y float64 }
 // They are written out for each class, because not every program that shows
 // pictures knows variables in styles.
 var (
-	lightColours = [...]string{"#0058b0", "#b34700", "#00704f", "#9c2f74", "#806000", "#7a3fb0", "#57606a"}
-	darkColours  = [...]string{"#58a6ff", "#ff9a56", "#3fcf9b", "#f08cc4", "#e3c04a", "#c4a0ff", "#a5afb9"}
+	lightColours = [...]string{"#0058b0", "#b34700", "#00704f", "#9c2f74", "#806000", "#7a3fb0", "#57606a", "#b3001b", "#4d6b00"}
+	darkColours  = [...]string{"#58a6ff", "#ff9a56", "#3fcf9b", "#f08cc4", "#e3c04a", "#c4a0ff", "#a5afb9", "#ff8090", "#b5d35c"}
 )
 
 var chartStyle = `
