@@ -28,8 +28,8 @@ func newImportCommand() *cobra.Command {
 	var keysFile string
 	cmd := &cobra.Command{
 		Use:   "import [FILE]",
-		Short: "Load allowlists from a list file, and keys from another server",
-		Long: `Load allowlists from a list file, and keys from another server.
+		Short: "Load allowlists from a list file, and keys from another system",
+		Long: `Load allowlists from a list file, and keys from another system.
 
 FILE is JSON, CSV or text as "ipallowd export" and "ipallow suggest" write it and
 "ipallow validate" reads it; - is the standard input. Its keys are identifiers of
@@ -37,11 +37,19 @@ active keys. Without --apply nothing is changed: what would change is shown,
 with the addresses that would be locked out. Keys that are not in the file keep
 their lists; a key with an empty list in it is served from everywhere.
 
---keys makes keys that exist elsewhere, so that their clients need no new ones:
-a CSV file with the columns id, secret_sha256 (the SHA-256 of the secret, in
-hexadecimal), name and scopes ("read write"), and if wanted description and
-report_only. Their clients go on sending ipk_ID_SECRET. A key gets its list of
-FILE in the same step. This needs a data directory, not --url.
+--keys makes keys that exist elsewhere, so that their clients need no new ones. It
+is a CSV file with the columns name and scopes ("read write"), if wanted
+description and report_only, and one of these:
+
+  token_sha256       for tokens of any form, such as sk_live_...: the SHA-256 of
+                     the whole token, in hexadecimal. The key's identifier is
+                     made of it. The tokens must be random (128 bits or more).
+  id, secret_sha256  for keys of another ipallowd: clients go on sending
+                     ipk_ID_SECRET, and the SHA-256 is that of SECRET.
+
+Clients send the token as Authorization: Bearer TOKEN or X-API-Key: TOKEN. A key
+gets its list of FILE, under its identifier or its name, in the same step. This
+needs a data directory, not --url.
 
 The exit status is 0 if all is well, 1 if something is wrong or nothing was
 changed because of a lock-out, and 2 for wrong usage or files that cannot be
@@ -123,20 +131,32 @@ func readKeys(name string, in io.Reader) ([]manage.KnownKey, error) {
 	r := csv.NewReader(in)
 	header, err := r.Read()
 	if err != nil {
-		return nil, fmt.Errorf("%s: want a header with the columns id, secret_sha256, name and scopes: %w", name, err)
+		return nil, fmt.Errorf("%s: the first line must name the columns; want name, scopes and token_sha256 (or id and secret_sha256): %w", name, err)
 	}
+	const want = "want name, scopes and token_sha256 (or id and secret_sha256), and if wanted description and report_only"
 	column := make(map[string]int)
 	for i, c := range header {
 		c = strings.ToLower(strings.TrimSpace(strings.TrimPrefix(c, "\ufeff")))
-		if _, twice := column[c]; twice || !slices.Contains([]string{"id", "secret_sha256", "name", "scopes", "description", "report_only"}, c) {
-			return nil, fmt.Errorf("%s:1: the column %q is not known or there twice; "+
-				"want id, secret_sha256, name and scopes, and if wanted description and report_only", name, c)
+		if _, twice := column[c]; twice || !slices.Contains([]string{
+			"id", "secret_sha256", "token_sha256", "name", "scopes", "description", "report_only",
+		}, c) {
+			return nil, fmt.Errorf("%s:1: the column %q is unknown or there twice; %s", name, c, want)
 		}
 		column[c] = i
 	}
-	for _, c := range []string{"id", "secret_sha256", "name", "scopes"} {
+	needed, hash := []string{"id", "secret_sha256", "name", "scopes"}, "secret_sha256"
+	_, foreign := column["token_sha256"]
+	if foreign {
+		needed, hash = []string{"name", "scopes"}, "token_sha256"
+		for _, c := range []string{"id", "secret_sha256"} {
+			if _, ok := column[c]; ok {
+				return nil, fmt.Errorf("%s:1: the column %s does not go with token_sha256, of which the identifier is made", name, c)
+			}
+		}
+	}
+	for _, c := range needed {
 		if _, ok := column[c]; !ok {
-			return nil, fmt.Errorf("%s:1: the column %s is missing", name, c)
+			return nil, fmt.Errorf("%s:1: the column %s is missing; %s", name, c, want)
 		}
 	}
 	var keys []manage.KnownKey
@@ -170,17 +190,21 @@ func readKeys(name string, in io.Reader) ([]manage.KnownKey, error) {
 		default:
 			fault("report_only is %q; write true or false", field("report_only"))
 		}
-		sum, err := hex.DecodeString(field("secret_sha256"))
+		sum, err := hex.DecodeString(field(hash))
 		if err != nil || len(sum) != len(k.Hash) {
-			fault("secret_sha256 is no SHA-256 in hexadecimal, which has %d digits", 2*len(k.Hash))
+			fault("%s is not a SHA-256 in hexadecimal, which has %d digits", hash, 2*len(k.Hash))
+			continue
 		}
 		copy(k.Hash[:], sum)
+		if foreign {
+			k.ID = keyring.ForeignID(k.Hash)
+		}
 		if !keyring.ValidID(k.ID) {
 			fault("id %q: an identifier is %d characters of a to z and 2 to 7, the part of a key between %s and the next _",
 				k.ID, keyring.IDLen, keyring.Prefix)
 		}
 		if first, ok := lines[k.ID]; ok {
-			fault("the id %q is in line %d already", k.ID, first)
+			fault("the key %q is in line %d already", k.ID, first)
 		}
 		lines[k.ID] = line
 		keys = append(keys, k)
@@ -225,14 +249,14 @@ func (im *importer) planKeys(ctx context.Context) error {
 	if len(im.known) == 0 {
 		return nil
 	}
-	lists := make(map[string]*listfile.List)
-	for i := range im.lists {
-		lists[im.lists[i].Key] = &im.lists[i]
+	names := make(map[string]int)
+	for _, k := range im.known {
+		names[k.Name]++
 	}
 	for i := range im.known {
 		k := &im.known[i]
 		access := "served from everywhere"
-		if l := lists[k.ID]; l != nil && len(l.Items) > 0 {
+		if l := im.listOf(k, names[k.Name] == 1); l != nil && len(l.Items) > 0 {
 			for _, it := range l.Items {
 				k.Allowlist = append(k.Allowlist, manage.ListEntry(it.EntryText))
 			}
@@ -243,6 +267,18 @@ func (im *importer) planKeys(ctx context.Context) error {
 	return im.b.stored.Manager.ImportKnown(ctx, importActor, im.known, true)
 }
 
+// listOf returns the list of the file for a key that is made, or nil: the one under its
+// identifier, or its name if no other key has that.
+func (im *importer) listOf(k *manage.KnownKey, byName bool) (found *listfile.List) {
+	for i := range im.lists {
+		l := &im.lists[i]
+		if l.Key == k.ID || byName && l.Key == k.Name && found == nil {
+			found = l
+		}
+	}
+	return found
+}
+
 // importActor is who an import is in the audit trail.
 var importActor = manage.Actor{Name: "import"}
 
@@ -250,8 +286,13 @@ var importActor = manage.Actor{Name: "import"}
 // the error.
 func (im *importer) planLists(ctx context.Context) error {
 	made := make(map[string]bool)
+	names := make(map[string]int)
 	for _, k := range im.known {
 		made[k.ID] = true
+		names[k.Name]++
+	}
+	for name, n := range names {
+		made[name] = made[name] || n == 1
 	}
 	var faults []error
 	for i := range im.lists {

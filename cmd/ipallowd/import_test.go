@@ -160,13 +160,13 @@ func TestImportKeys(t *testing.T) {
 	require.Contains(t, errOut, `key "`+a+`": a key with this identifier exists already`)
 
 	for _, bad := range []struct{ text, want string }{
-		{"", "want a header"},
+		{"", "the first line must name the columns"},
 		{head, "the file has no key"},
 		{"id,name,scopes\n", "the column secret_sha256 is missing"},
-		{"id,secret_sha256,name,scopes,secret\n", `the column "secret" is not known`},
-		{head + a + ",abc,x,read,\n", ":2: secret_sha256 is no SHA-256"},
+		{"id,secret_sha256,name,scopes,secret\n", `the column "secret" is unknown`},
+		{head + a + ",abc,x,read,\n", ":2: secret_sha256 is not a SHA-256"},
 		{head + "short," + strings.Repeat("0", 64) + ",x,read,\n", `:2: id "short"`},
-		{head + aRow + ",x,read,\n" + aRow + ",y,read,\n", ":3: the id \"" + a + "\" is in line 2 already"},
+		{head + aRow + ",x,read,\n" + aRow + ",y,read,\n", ":3: the key \"" + a + "\" is in line 2 already"},
 		{head + aRow + ",x,read,maybe\n", ":2: report_only is \"maybe\""},
 	} {
 		code, _, errOut := call(t, "import", "--data", data, "--keys", write(t, "bad.csv", bad.text))
@@ -193,6 +193,77 @@ func TestImportKeys(t *testing.T) {
 	code, _, errOut = call(t, "import", "--url", p.management, "--token-file", write(t, "token", testToken), "--keys", keys)
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, errOut, "--keys needs the data directory")
+}
+
+// Tokens of another system, of whatever form, go on working at the gateway: they are
+// imported by the SHA-256 of the whole token, and their lists by the names of their keys.
+func TestImportForeignKeys(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := start(t, data)
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, p.cmd.Wait())
+
+	tokens := []string{"sk_live_4eC39HqLyjWDarjtT1zdp7dc", "7f9c2ba4e88f827d616045507605853e", "a+b/c.d~e-f_g=="}
+	rows := "name,scopes,token_sha256\n"
+	for i, token := range tokens {
+		rows += fmt.Sprintf("key %d,read,%X\n", i, sha256.Sum256([]byte(token)))
+	}
+	keys := write(t, "keys.csv", rows)
+	id := keyring.ForeignID(sha256.Sum256([]byte(tokens[2])))
+	lists := write(t, "lists.json", fmt.Sprintf(`{"keys": {"key 0": ["203.0.113.9"], "key 1": ["127.0.0.1"], %q: ["127.0.0.0/24"]}}`, id))
+	code, out, errOut := call(t, "import", "--data", data, "--keys", keys, lists)
+	require.Equal(t, exitOK, code, errOut)
+	require.Equal(t, 3, strings.Count(out, ": 1 entry"), out)
+	require.Contains(t, out, "+ key "+id+` "key 2"`)
+	code, _, errOut = call(t, "import", "--data", data, "--keys", keys, "--apply", lists)
+	require.Equal(t, exitOK, code, errOut)
+	code, _, errOut = call(t, "import", "--data", data, "--keys", keys, "--apply")
+	require.Equal(t, exitFailed, code)
+	require.Equal(t, 3, strings.Count(errOut, "exists already"), errOut)
+
+	const head = "name,scopes,token_sha256\n"
+	zero := strings.Repeat("0", 64)
+	for _, bad := range []struct{ text, want string }{
+		{"id," + head, "the column id does not go with token_sha256"},
+		{"secret_sha256," + head, "the column secret_sha256 does not go with token_sha256"},
+		{"name,token_sha256\n", "the column scopes is missing"},
+		{"name,scopes,token\n", `the column "token" is unknown`},
+		{head + "x,read," + tokens[0] + "\n", ":2: token_sha256 is not a SHA-256 in hexadecimal"},
+		{head + "x,read," + zero + "\ny,read," + zero + "\n", "is in line 2 already"},
+	} {
+		code, _, errOut := call(t, "import", "--data", data, "--keys", write(t, "bad.csv", bad.text))
+		require.Equal(t, exitUsage, code, bad.text)
+		require.Contains(t, errOut, bad.want)
+		require.NotContains(t, errOut, tokens[0], "a token that stands where its hash should")
+	}
+
+	p = start(t, data)
+	for i, want := range []int{http.StatusForbidden, http.StatusOK, http.StatusOK} {
+		for _, header := range []string{"Authorization", "X-API-Key"} {
+			req, err := http.NewRequest("GET", p.gateway+"/v1/ping", nil)
+			require.NoError(t, err)
+			req.Header.Set(header, map[string]string{"Authorization": "Bearer ", "X-API-Key": ""}[header]+tokens[i])
+			resp, err := p.client.Do(req)
+			require.NoError(t, err)
+			resp.Body.Close()
+			require.Equal(t, want, resp.StatusCode, tokens[i])
+		}
+		status, _, err := p.ping(tokens[i] + "x")
+		require.NoError(t, err)
+		require.Equal(t, http.StatusUnauthorized, status)
+	}
+	// A new secret is of our own form and takes the place of the old token.
+	var k createdKey
+	status, err := p.api("POST", "/keys/"+id+"/rotate", nil, &k)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status)
+	for token, want := range map[string]int{tokens[2]: http.StatusUnauthorized, k.Secret: http.StatusOK} {
+		status, _, err = p.ping(token)
+		require.NoError(t, err)
+		require.Equal(t, want, status)
+	}
+	require.NotContains(t, p.said(), tokens[2])
 }
 
 // A token goes nowhere but to the server that was named.

@@ -146,16 +146,23 @@ func (r *Ring) All(yield func(*Key) bool) {
 	r.keys.Range(func(_, k any) bool { return yield(k.(*Key)) })
 }
 
-// Authenticate returns the key that the token belongs to, or nil for a token
-// that is malformed, or whose key is unknown or revoked, or whose secret is
-// wrong. The secrets' hashes are compared in constant time.
+// Authenticate returns the key that the token belongs to, or nil for one whose key is
+// unknown or revoked, or whose secret is wrong. The hashes are compared in constant
+// time. A token of a form that is not ours is that of an imported key: all of it is the
+// secret (see ForeignID).
 func (r *Ring) Authenticate(token string) *Key {
-	id, secret, ok := ParseToken(token)
-	if !ok {
+	var hash Hash
+	var k *Key
+	if id, secret, ok := ParseToken(token); ok {
+		hash = HashSecret(secret)
+		k = r.Get(id)
+	} else if hash, ok = parseForeign(token); ok {
+		var id [IDLen]byte
+		idEncoding.Encode(id[:], hash[:IDLen*5/8])
+		k = r.Get(string(id[:]))
+	} else {
 		return nil
 	}
-	hash := HashSecret(secret)
-	k := r.Get(id)
 	if k == nil {
 		// As long as for a known key. (The ID is public, this hides little.)
 		subtle.ConstantTimeCompare(hash[:], hash[:])

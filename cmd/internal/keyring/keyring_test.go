@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -168,6 +169,50 @@ func TestRing(t *testing.T) {
 	require.Nil(t, r.Authenticate(Token(k.ID, secret)))
 }
 
+// A token of another system's form is found by the SHA-256 of all of it, and by nothing
+// less.
+func TestForeignTokens(t *testing.T) {
+	var r Ring
+	for _, token := range []string{
+		"sk_live_4eC39HqLyjWDarjtT1zdp7dc", "0123456789abcdef0123456789abcdef", "a.b-c~d+e/f==",
+		"ipk_of_another_system", strings.Repeat("x", MaxForeignLen), "eyJhbGciOi.J9.sig",
+	} {
+		k := &Key{Hash: sha256.Sum256([]byte(token)), Scopes: Read}
+		k.ID = ForeignID(k.Hash)
+		require.True(t, ValidID(k.ID))
+		require.Nil(t, r.Authenticate(token), "not there yet")
+		r.Put(k)
+		require.Same(t, k, r.Authenticate(token), token)
+		for i := range token {
+			wrong := []byte(token)
+			wrong[i] ^= 1
+			require.Nil(t, r.Authenticate(string(wrong)), "byte %d of %s", i, token)
+		}
+		for _, wrong := range []string{token + "x", " " + token, token + " ", token[1:], k.ID, Token(k.ID, strings.Repeat("A", SecretLen)), strings.ToUpper(token) + "_"} {
+			require.Nil(t, r.Authenticate(wrong), "%q", wrong)
+		}
+
+		// Its identifier alone does not do: the whole hash decides.
+		other := k.Hash
+		other[len(other)-1] ^= 1
+		r.Put(&Key{ID: k.ID, Hash: other})
+		require.Nil(t, r.Authenticate(token))
+
+		// A new secret is of our own form, and the old token is a stranger's.
+		secret, hash := NewSecret()
+		r.Put(&Key{ID: k.ID, Hash: hash})
+		require.NotNil(t, r.Authenticate(Token(k.ID, secret)))
+		require.Nil(t, r.Authenticate(token))
+		require.Nil(t, r.Authenticate(secret), "the secret without its key")
+		r.Remove(k.ID)
+	}
+	for _, bad := range []string{"", " ", "a b", "a\x00", "a\x7f", "é", "a\n", strings.Repeat("x", MaxForeignLen+1)} {
+		hash := Hash(sha256.Sum256([]byte(bad)))
+		r.Put(&Key{ID: ForeignID(hash), Hash: hash})
+		require.Nil(t, r.Authenticate(bad), "%q is no token", bad)
+	}
+}
+
 func TestNoAllocs(t *testing.T) {
 	var r Ring
 	k, token := newKey()
@@ -177,6 +222,11 @@ func TestNoAllocs(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(100, func() { r.Authenticate(token) }), "a right token")
 	require.Zero(t, testing.AllocsPerRun(100, func() { r.Authenticate(unknown) }), "an unknown key")
 	require.Zero(t, testing.AllocsPerRun(100, func() { r.Authenticate(wrong) }), "a wrong secret")
+	foreign := "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
+	hash := Hash(sha256.Sum256([]byte(foreign)))
+	require.Zero(t, testing.AllocsPerRun(100, func() { r.Authenticate(foreign) }), "another system's, unknown")
+	r.Put(&Key{ID: ForeignID(hash), Hash: hash})
+	require.Zero(t, testing.AllocsPerRun(100, func() { r.Authenticate(foreign) }), "another system's")
 	require.Zero(t, testing.AllocsPerRun(100, func() { k.Used(time.Now()) }))
 }
 
@@ -303,6 +353,28 @@ func TestRingConcurrently(t *testing.T) {
 }
 
 func BenchmarkAuthenticate(b *testing.B) {
+	b.Run("form=foreign", func(b *testing.B) {
+		var r Ring
+		token := "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
+		hash := Hash(sha256.Sum256([]byte(token)))
+		r.Put(&Key{ID: ForeignID(hash), Hash: hash})
+		b.ReportAllocs()
+		for b.Loop() {
+			if r.Authenticate(token) == nil {
+				b.Fatal("unknown")
+			}
+		}
+	})
+	b.Run("form=foreign,length=512,unknown", func(b *testing.B) {
+		var r Ring
+		token := strings.Repeat("x", MaxForeignLen)
+		b.ReportAllocs()
+		for b.Loop() {
+			if r.Authenticate(token) != nil {
+				b.Fatal("known")
+			}
+		}
+	})
 	for _, n := range []int{1, 100_000} {
 		b.Run(fmt.Sprintf("keys=%d", n), func(b *testing.B) {
 			var r Ring

@@ -70,3 +70,29 @@ func ParseToken(token string) (id, secret string, ok bool) {
 	}
 	return rest[:IDLen], rest[IDLen+1:], true
 }
+
+// MaxForeignLen is the length of the longest token of another system's form, in bytes.
+const MaxForeignLen = 512
+
+// ForeignID returns the identifier of a key that was made elsewhere, of the SHA-256 of
+// its whole token: the hash's first 80 bits. So the key of a token of any form is found
+// without a second index, and every gateway finds it. Danger: the identifier is public,
+// and whoever knows it can try guesses of the token against it. There must be nothing
+// to guess: 128 random bits, as for a secret.
+func ForeignID(hash Hash) string { return idEncoding.EncodeToString(hash[:IDLen*5/8]) }
+
+// parseForeign returns the hash of a token that Token has not made. It fails for what
+// cannot be one of a header: RFC 6750, section 2.1, has no spaces, and nobody has
+// characters beyond printable ASCII.
+func parseForeign(token string) (hash Hash, ok bool) {
+	if token == "" || len(token) > MaxForeignLen {
+		return hash, false
+	}
+	for i := range len(token) {
+		if c := token[i]; c <= ' ' || c > '~' {
+			return hash, false
+		}
+	}
+	var b [MaxForeignLen]byte
+	return sha256.Sum256(append(b[:0], token...)), true
+}
