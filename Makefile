@@ -22,8 +22,8 @@ BASE ?= origin/main
 benchdiff: ## Check, Set and loads beside those of BASE (origin/main), in turns
 	.ci/benchdiff $(BASE)
 
-compare: ## against other libraries; rewrites docs/performance.md
-	go run ./benchmarks -out docs
+compare: ## against other libraries; rewrites docs/performance.md, its tables and charts
+	go run ./internal/compare -out docs
 
 load: ## what enforcement and logging cost the gateway; needs wrk
 	go run ./cmd/internal/load

@@ -104,7 +104,7 @@ func shapeName(s gen.Shape) string {
 	return fmt.Sprintf("keys=%d/entries=%d/family=%s/result=%s", s.Keys, s.Entries, s.Family, s.Result)
 }
 
-// BenchmarkCheck is the cells of docs/performance.md; with -short those that
+// BenchmarkCheck is the cells of docs/performance-tables.md; with -short those that
 // are quick to build.
 func BenchmarkCheck(b *testing.B) {
 	for s := range shapes {

@@ -28,7 +28,7 @@ const spanPad = 4
 // rootLines is how many cache lines of a root may have points in their parts, unless
 // the parts would then have more than eight points each: 1 MB of them, so that they
 // stay near the processor, and only the points come from memory. The cells Large
-// of benchmarks measure it.
+// of internal/compare measure it.
 const rootLines = 1 << 20 / lineSize
 
 // add adds the numbers from from to to, which do not begin before those

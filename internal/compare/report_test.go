@@ -2,6 +2,9 @@ package main
 
 import (
 	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -144,9 +147,22 @@ func TestInsert(t *testing.T) {
 	}
 }
 
+// The project's own document has the marks, or make compare would end after an hour without
+// writing anything.
+func TestDocumentHasMarks(t *testing.T) {
+	work, err := exec.Command("go", "env", "GOWORK").Output()
+	require.NoError(t, err)
+	docs := filepath.Join(filepath.Dir(strings.TrimSpace(string(work))), "docs")
+	text, err := os.ReadFile(filepath.Join(docs, "performance.md"))
+	require.NoError(t, err)
+	_, err = insert(string(text), "new")
+	require.NoError(t, err)
+	require.FileExists(t, filepath.Join(docs, tablesFile))
+}
+
 func TestEnvironmentHidesDirectories(t *testing.T) {
 	e := newEnvironment([]string{"-out", "docs", "-bgp", "/home/me/table.gz", "-x=/home/me/y"}, 6)
-	require.Equal(t, "go run ./benchmarks -out docs -bgp table.gz -x=y", e.command)
+	require.Equal(t, "go run ./internal/compare -out docs -bgp table.gz -x=y", e.command)
 }
 
 func TestSVG(t *testing.T) {

@@ -1,4 +1,4 @@
-module github.com/ipallow/ipallow/benchmarks
+module github.com/ipallow/ipallow/internal/compare
 
 go 1.26
 
