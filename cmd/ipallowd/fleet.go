@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -63,14 +65,30 @@ added, and settings that are given are changed. "ipallowd fleet add-gateway" and
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&gateways, "gateways", nil, "`names` of the gateways, such as gate-1,gate-2")
-	f.StringSliceVar(&s.Servers, "servers", nil, "`hosts` of the NATS servers, one, or three or five for a cluster; with :PORT if it is not 4222, and 2000 above it for the cluster (127.0.0.1)")
+	f.Var((*list)(&gateways), "gateways", "`names` of the gateways, such as gate-1,gate-2")
+	f.Var((*list)(&s.Servers), "servers", "`hosts` of the NATS servers, one, or three or five for a cluster; with :PORT if it is not 4222, and 2000 above it for the cluster (127.0.0.1)")
 	f.StringVar(&s.Prefix, "nats-prefix", "", "`name` before the names of the fleet's buckets, stream and accounts (ipallow)")
 	f.StringVar(&s.Store, "store-dir", "", "`directory` for the streams on the NATS servers (/var/lib/nats; in DIR if they are on 127.0.0.1)")
 	f.StringVar(&s.TLSCert, "tls-cert", "", "PEM `file` of the servers' certificate, as they find it")
 	f.StringVar(&s.TLSKey, "tls-key", "", "PEM `file` of its key")
 	f.StringVar(&s.TLSCA, "tls-ca", "", "PEM `file` of who signs the clients' certificates; they are demanded then")
 	return cmd
+}
+
+// A list is a flag of words with commas, spaces or line ends between them: a list
+// that a script made of lines would lose all but the first as CSV.
+type list []string
+
+func (l *list) Type() string   { return "list" }
+func (l *list) String() string { return strings.Join(*l, ",") }
+
+func (l *list) Set(text string) error {
+	words := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+	if len(words) == 0 {
+		return errors.New("the list is empty: want names with commas between them, or leave the flag out")
+	}
+	*l = append(*l, words...)
+	return nil
 }
 
 func newFleetAddCommand() *cobra.Command {

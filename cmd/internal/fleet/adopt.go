@@ -32,6 +32,7 @@ type Difference struct {
 // An Adoption is what a fleet has beside what a database would give it.
 type Adoption struct {
 	Owner   Owner // now; the zero Owner if there is none
+	Unknown bool  // there is one that cannot be read
 	Running bool  // it answers
 	Has     manage.Change
 	Gets    manage.Change
@@ -52,7 +53,8 @@ func Review(ctx context.Context, l *Link, src Adoptee) (*Adoption, error) {
 	}
 	a := &Adoption{info: info}
 	own, at, err := l.readOwner(ctx)
-	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+	a.Unknown = errors.Is(err, errNoClaim)
+	if err != nil && !a.Unknown && !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, err
 	}
 	a.Owner = own
@@ -217,7 +219,9 @@ const maxShown = 50
 
 // Print shows an operator what the adoption changes.
 func (a *Adoption) Print(w io.Writer) {
-	if a.Owner.Claim == "" {
+	if a.Unknown {
+		fmt.Fprintf(w, "The bucket of keys does not say in a readable way who the fleet's management node is, and which changes it was given.\n")
+	} else if a.Owner.Claim == "" {
 		fmt.Fprintf(w, "The fleet has no management node.\n")
 	} else {
 		fmt.Fprintf(w, "The fleet's management node is number %d: server %s, since %s.\n", a.Owner.Epoch, a.Owner.server(), stamp(a.Owner.Time))

@@ -71,7 +71,8 @@ func (o *Owner) server() string {
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" }
 
 // readOwner returns what the stream's leader has as owner, and the message's
-// number, or jetstream.ErrMsgNotFound.
+// number, or jetstream.ErrMsgNotFound. With errNoClaim there is a message, of that
+// number, that cannot be read.
 func (l *Link) readOwner(ctx context.Context) (Owner, uint64, error) {
 	var own Owner
 	m, err := l.keysMessage(ctx, map[string]any{"last_by_subj": l.cfg.keysSubject(ownerName)})
@@ -82,12 +83,14 @@ func (l *Link) readOwner(ctx context.Context) (Owner, uint64, error) {
 		return own, 0, jetstream.ErrMsgNotFound
 	}
 	if err := json.Unmarshal(m.Data, &own); err != nil || own.Claim == "" {
-		return own, 0, fmt.Errorf("bucket %s: its owner cannot be read: %w", l.cfg.keysBucket(), errors.Join(err, errNoClaim))
+		return Owner{}, m.Seq, errNoClaim
 	}
 	return own, m.Seq, nil
 }
 
-var errNoClaim = errors.New("it is not what this program writes; a newer version may have written it")
+// errNoClaim says that there is an owner of whom nothing is known. Nobody may go on
+// as if there were none: somebody decides it by an adoption.
+var errNoClaim = fenced("The bucket of keys does not say whose it is: its value =owner is none that this program can read. A newer version may have written it, or somebody by hand.")
 
 // published returns the last change that may be in the bucket. Every message
 // of an owner names one that is not older than what it says, in rising order,
@@ -230,6 +233,8 @@ func (c *claim) once(ctx context.Context, info *jetstream.StreamInfo, force bool
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		own = Owner{Database: info.Config.Metadata[ownerKey]}
+	case force && errors.Is(err, errNoClaim):
+		own = Owner{Epoch: at} // higher than any before
 	case err != nil:
 		return own, err
 	}

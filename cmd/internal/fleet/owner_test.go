@@ -114,6 +114,50 @@ func TestPublishedIsFound(t *testing.T) {
 
 // A message that the owner sent before another one followed it, and that
 // arrives afterwards, is not stored, whatever key it is for.
+// An owner that cannot be read fences every server, at its start and while it runs,
+// until somebody adopts a database.
+func TestUnreadableOwner(t *testing.T) {
+	t.Parallel()
+	for _, value := range []string{"", "x", "{}", `{"claim":""}`, `{"claim":7}`, `[]`, "null"} {
+		n := fleettest.Start(t)
+		l := link(t, n)
+		h := openHome(t, l)
+		a := h.create("203.0.113.1")
+		h.settle()
+		_, err := l.js.Publish(within(t), l.cfg.keysSubject(ownerName), []byte(value))
+		require.NoError(t, err)
+		fleettest.Eventually(t, func() bool { return h.pub.Status(within(t)).Fenced != "" }, h.state)
+		require.Contains(t, h.pub.Status(within(t)).Fenced, "ipallowd fleet adopt", value)
+		require.ErrorIs(t, h.svc.Refused(), manage.ErrRefused, "/readyz says so")
+		_, err = h.svc.Create(within(t), by, manage.NewKey{Name: "k", Scopes: []string{"read"}})
+		require.ErrorIs(t, err, manage.ErrRefused)
+		h.pub.Close()
+
+		// A start finds the same, whatever is noted of the last one.
+		require.NoError(t, h.svc.SetFence(within(t), l.cfg.keysBucket(), ""))
+		again := newLine(l, "another")
+		info, err := l.keysInfo(within(t))
+		require.NoError(t, err)
+		_, err = (&claim{link: l, src: h.svc, line: again}).make(within(t), info, false)
+		require.True(t, isFenced(err), "%q: %v", value, err)
+
+		review, err := Review(within(t), l, h.svc)
+		require.NoError(t, err)
+		require.True(t, review.Unknown)
+		require.Empty(t, review.Returns)
+		var said strings.Builder
+		review.Print(&said)
+		require.Contains(t, said.String(), "does not say")
+		own, err := review.Make(within(t), l, h.svc)
+		require.NoError(t, err)
+		got, _, err := l.readOwner(within(t))
+		require.NoError(t, err)
+		require.Equal(t, own.Claim, got.Claim)
+		require.Greater(t, got.Epoch, uint64(1))
+		require.NotEmpty(t, a.Key.ID)
+	}
+}
+
 func TestNothingIsStoredAfterAnotherOwner(t *testing.T) {
 	t.Parallel()
 	n := fleettest.Start(t)

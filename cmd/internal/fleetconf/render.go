@@ -83,10 +83,26 @@ func (f *Fleet) of(gateway string) []account {
 	}
 }
 
+// denied are subjects that the management node has no use for: what removes streams or
+// takes messages out of them, and what gateways send.
+func (f *Fleet) denied() []string {
+	list := []string{f.Prefix + ".usage.>", "$SYS.>"}
+	for _, what := range []string{
+		"STREAM.PURGE", "STREAM.DELETE", "STREAM.MSG.DELETE", "STREAM.SNAPSHOT", "STREAM.RESTORE", "ACCOUNT.PURGE", "META.LEADER", "SERVER",
+	} {
+		list = append(list, "$JS.API."+what+".>")
+	}
+	return list
+}
+
 // accounts returns the accounts and their users.
 func (f *Fleet) accounts() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%saccounts {\n  %q {\n    jetstream: enabled\n    users: [ { nkey: %s } ]\n    exports: [\n", head, f.managementAccount(), f.Management)
+	fmt.Fprintf(&b, "%saccounts {\n  %q {\n    jetstream: enabled\n    users: [ { nkey: %s, permissions: { publish: { deny: [\n", head, f.managementAccount(), f.Management)
+	for _, subject := range f.denied() {
+		fmt.Fprintf(&b, "      %q\n", subject)
+	}
+	b.WriteString("    ] } } } ]\n    exports: [\n")
 	var all []account
 	for _, name := range f.Names() {
 		all = append(all, f.of(name)...)

@@ -476,6 +476,37 @@ func TestRights(t *testing.T) {
 	})
 }
 
+// TestManagementRights: the management's key removes no stream and sends no usage
+// records, and all else of a fleet works with it, which the other tests show.
+func TestManagementRights(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1, "gate")
+	gate := w.gateway("gate")
+	key := gate.create()
+	var denied atomic.Int64
+	nc := w.conn("", nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		if errors.Is(err, nats.ErrPermissionViolation) {
+			denied.Add(1)
+		}
+	}))
+	before := w.state()
+	sent := int64(0)
+	for _, subject := range []string{
+		"STREAM.PURGE." + keysStream, "STREAM.DELETE." + keysStream, "STREAM.MSG.DELETE." + keysStream, "STREAM.SNAPSHOT." + keysStream, "STREAM.DELETE.ipallow_usage",
+		"STREAM.PURGE.ipallow_usage", "STREAM.RESTORE.more", "ACCOUNT.PURGE.ipallow-management", "SERVER.REMOVE.x", "META.LEADER.STEPDOWN",
+	} {
+		require.NoError(t, nc.PublishRequest("$JS.API."+subject, nc.NewInbox(), []byte(`{"seq":1}`)))
+		sent++
+	}
+	for _, subject := range []string{"ipallow.usage.gate", "$SYS.REQ.SERVER.PING"} {
+		require.NoError(t, nc.Publish(subject, []byte("x")))
+		sent++
+	}
+	fleettest.Eventually(t, func() bool { return denied.Load() == sent }, func() string { return fmt.Sprintf("%d of %d were refused", denied.Load(), sent) })
+	require.Equal(t, before, w.state())
+	gate.revoke(key.Key.ID)
+}
+
 // TestStrangers: without a key there is nothing, and no key is another's.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
