@@ -171,8 +171,8 @@ tests: TestMax
 `,
 			status: 1,
 			want: []string{
-				"[2/2] sum: the largest is the smallest ... FAILED",
-				"sum.txt:11: the largest is the smallest\n    SURVIVED: TestMax passed.",
+				"[2/2] sum: the largest is the smallest ... FAILED\n    SURVIVED: TestMax passed.",
+				"\nFailed:\nsum.txt:11: the largest is the smallest\n",
 				"1 of 2 mutations failed, 1 of them survived",
 			},
 		},

@@ -31,12 +31,12 @@ func runAll(ctx context.Context, opts *options, all, chosen []*mutation, w io.Wr
 			return ctx.Err()
 		}
 		if err != nil {
-			fmt.Fprintf(w, "FAILED\n")
-			r.faults = append(r.faults, fmt.Sprintf("%s: %s\n%s", m.at, m.text, indent(err.Error())))
+			fmt.Fprintf(w, "FAILED\n%s\n", indent(err.Error()))
+			r.faults = append(r.faults, m.at+": "+m.text)
 		}
 	}
-	for _, f := range r.faults {
-		fmt.Fprintf(w, "\n%s\n", f)
+	if len(r.faults) > 0 {
+		fmt.Fprintf(w, "\nFailed:\n%s\n", strings.Join(r.faults, "\n"))
 	}
 	fmt.Fprintf(w, "\n%d of %d mutations were seen by their tests", r.killed, len(chosen))
 	if r.timeouts > 0 {

@@ -21,6 +21,7 @@ func newKey() (*Key, string) {
 
 func TestNewIDAndSecret(t *testing.T) {
 	ids, secrets := make(map[string]bool), make(map[string]bool)
+	var ones, zeros [32]byte // the bits of secrets that were ever set, and clear
 	for range 1000 {
 		id := NewID()
 		require.True(t, ValidID(id), id)
@@ -31,6 +32,13 @@ func TestNewIDAndSecret(t *testing.T) {
 		require.Len(t, raw, 32)
 		require.Equal(t, HashSecret(secret), hash)
 		ids[id], secrets[secret] = true, true
+		for i, b := range raw {
+			ones[i] |= b
+			zeros[i] |= ^b
+		}
+	}
+	for i := range ones {
+		require.Equal(t, []byte{0xff, 0xff}, []byte{ones[i], zeros[i]}, "byte %d is not random", i)
 	}
 	require.Len(t, ids, 1000)
 	require.Len(t, secrets, 1000)
@@ -290,6 +298,13 @@ func TestAuthenticateComparesWhole(t *testing.T) {
 		shared = max(shared, n)
 	}
 	require.LessOrEqual(t, shared, 4, "hashes of near secrets share a long prefix")
+	for i := range hash {
+		var r Ring
+		k := &Key{ID: NewID(), Hash: hash}
+		k.Hash[i] ^= 1
+		r.Put(k)
+		require.Nil(t, r.Authenticate(Token(k.ID, secret)), "byte %d of the hash", i)
+	}
 }
 
 // TestRingConcurrently changes a ring under readers. A key that is never
