@@ -1,6 +1,6 @@
 # The targets are the same scripts that .ci/run calls.
 
-.PHONY: help quick test check bench benchdiff compare load fuzz mutants tidy release-test demo serve
+.PHONY: help quick test check bench benchdiff compare load logload fuzz mutants tidy release-test demo serve
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ compare: ## against other libraries; rewrites docs/performance.md, its tables an
 
 load: ## what enforcement and logging cost the gateway; needs wrk
 	go run ./cmd/internal/load
+
+logload: ## what the usage log's filters take at five million records, and saves beside charts
+	go run ./cmd/internal/logload
 
 FUZZTIME ?= 10m
 fuzz: ## every fuzz target, one after another

@@ -6,17 +6,22 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -172,4 +177,66 @@ func TestExportToNobody(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.NoError(t, s.Close(ctx))
+}
+
+// TestChartsWithoutEnd: twelve clients who ask for charts of filters that choose a part of
+// every block hold back neither a save, which asks the log whom it would lock out, nor a
+// revocation, nor a request.
+func TestChartsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	k := s.key("a") // for 127.0.0.2
+	traffic := logtraffic.New(40_000)
+	traffic.Keys[0], traffic.Now = k.ID, time.Now().Add(-logtraffic.Month)
+	for range 20 {
+		require.NoError(t, s.Logs.Append(t.Context(), traffic.Batch(2000)))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var drawn, refused atomic.Int64
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for i := range 12 {
+		wg.Go(func() {
+			q := url.Values{"path": {"/v1/users/" + strconv.Itoa(i)}, "address": {"203.0.0.0/16"}, "method": {"PATCH"}, "width": {"1d"},
+				"from": {traffic.Now.Add(-logtraffic.Month).UTC().Format(time.RFC3339)}}
+			for ctx.Err() == nil {
+				req, err := http.NewRequestWithContext(ctx, "GET", "http://"+s.manage+"/api/v1/logs/summary?"+q.Encode(), nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				req.Header.Set("Authorization", "Bearer "+adminToken)
+				res, err := http.DefaultClient.Do(req)
+				if err != nil {
+					continue
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+				switch res.StatusCode {
+				case 200:
+					drawn.Add(1)
+				case 503:
+					refused.Add(1)
+				default:
+					t.Errorf("a chart: %s", res.Status)
+					return
+				}
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return drawn.Load() >= 12 }, patience, time.Millisecond, "charts are drawn")
+	list := func(entries, more string) string { return `{"entries":[` + entries + `]` + more + `}` }
+	for i := range 20 {
+		a := s.api("PUT", "/api/v1/keys/"+k.ID+"/allowlist", list(`{"entry":"127.0.0.2"},{"entry":"203.0.0.0/16"},{"entry":"192.0.2.`+strconv.Itoa(i)+`"}`, `,"confirm_lockout":true`))
+		require.Equal(t, 200, a.StatusCode, a.text)
+		a = s.api("PUT", "/api/v1/keys/"+k.ID+"/allowlist", list(`{"entry":"127.0.0.2"}`, ""))
+		require.Equal(t, 409, a.StatusCode, "it locks out 203.0.0.0/16: %s", a.text)
+		require.Equal(t, 200, s.ping(inside, k.Secret).StatusCode)
+	}
+	n := drawn.Load()
+	require.Eventually(t, func() bool { return drawn.Load() > n }, patience, time.Millisecond, "charts are drawn still")
+	require.Equal(t, 200, s.api("DELETE", "/api/v1/keys/"+k.ID, "").StatusCode)
+	require.Equal(t, 401, s.ping(inside, k.Secret).StatusCode)
+	t.Logf("%d charts, %d refused", drawn.Load(), refused.Load())
 }

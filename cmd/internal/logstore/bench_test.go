@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -23,9 +24,9 @@ func BenchmarkAppend(b *testing.B) {
 	for _, c := range []struct{ batch, keys int }{{16, 1000}, {512, 100}, {512, 100_000}, {4096, 100}, {4096, 100_000}} {
 		b.Run(fmt.Sprintf("batch=%d/keys=%d", c.batch, c.keys), func(b *testing.B) {
 			s := mustOpen(b, Options{})
-			g := newGenerator(c.keys)
-			recs := g.batch(32768) // made beforehand, and again and again with new IDs and times
-			length := g.now.Sub(begin)
+			g := logtraffic.NewGenerator(c.keys)
+			recs := g.Batch(32768) // made beforehand, and again and again with new IDs and times
+			length := g.Now.Sub(begin)
 			runtime.GC()
 			at := 0
 			was, start := cpu(b), time.Now()
@@ -60,11 +61,11 @@ func BenchmarkRead(b *testing.B) {
 		total = 20_000
 	}
 	s := mustOpen(b, Options{})
-	g := newGenerator(1000)
+	g := logtraffic.NewGenerator(1000)
 	start := time.Now()
 	rare := 0
 	for n := 0; n < total; n += 4096 {
-		recs := g.batch(4096)
+		recs := g.Batch(4096)
 		if n/500_000 != (n+4096)/500_000 || n == 0 {
 			recs[2000].KeyID, recs[2000].Status = "rare", 418
 			rare++
@@ -73,7 +74,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 	st := s.Stats()
 	b.Logf("%d records in %d blocks, %d MB, made in %v", st.Records, st.Blocks, st.Bytes>>20, time.Since(start).Round(time.Millisecond))
-	middle := usagelog.Position{Time: begin.Add(g.now.Sub(begin) / 2)}.Cursor()
+	middle := usagelog.Position{Time: begin.Add(g.Now.Sub(begin) / 2)}.Cursor()
 	denied := ipallow.Denied
 	for _, c := range []struct {
 		name string
@@ -83,12 +84,12 @@ func BenchmarkRead(b *testing.B) {
 		{"first", usagelog.Query{}, 100},
 		{"first/limit=1000", usagelog.Query{Limit: 1000}, 1000},
 		{"middle", usagelog.Query{Cursor: middle}, 100},
-		{"busykey", usagelog.Query{Filter: usagelog.Filter{KeyID: g.keys[0]}}, 100},
+		{"busykey", usagelog.Query{Filter: usagelog.Filter{KeyID: g.Keys[0]}}, 100},
 		{"rarekey", usagelog.Query{Filter: usagelog.Filter{KeyID: "rare"}}, rare},
 		{"nokey", usagelog.Query{Filter: usagelog.Filter{KeyID: "none"}}, 0},
 		{"rarestatus", usagelog.Query{Filter: usagelog.Filter{Status: 418}}, rare},
 		{"denied/method=POST", usagelog.Query{Filter: usagelog.Filter{Verdict: &denied, Method: "POST"}}, 100},
-		{"busykey/status=418", usagelog.Query{Filter: usagelog.Filter{KeyID: g.keys[0], Status: 418}}, 0},
+		{"busykey/status=418", usagelog.Query{Filter: usagelog.Filter{KeyID: g.Keys[0], Status: 418}}, 0},
 	} {
 		b.Run("page="+c.name, func(b *testing.B) {
 			for b.Loop() {
@@ -120,7 +121,7 @@ func BenchmarkRead(b *testing.B) {
 		}
 		b.ReportMetric(float64(b.N)*float64(st.Records)/time.Since(begun).Seconds(), "rec/s")
 	})
-	for _, key := range []string{g.keys[0], g.keys[900], "rare"} {
+	for _, key := range []string{g.Keys[0], g.Keys[900], "rare"} {
 		b.Run("seen="+key, func(b *testing.B) {
 			for b.Loop() {
 				if list, err := s.Seen(b.Context(), key, begin); err != nil || len(list) == 0 {
@@ -131,14 +132,14 @@ func BenchmarkRead(b *testing.B) {
 	}
 	b.Run("blocked=keys50", func(b *testing.B) {
 		for b.Loop() {
-			if n, err := s.Blocked(b.Context(), g.keys[:50], begin); err != nil || len(n) == 0 {
+			if n, err := s.Blocked(b.Context(), g.Keys[:50], begin); err != nil || len(n) == 0 {
 				b.Fatal(n, err)
 			}
 		}
 	})
-	for _, f := range []usagelog.Filter{{}, {KeyID: g.keys[0]}, {Method: "POST"}} {
+	for _, f := range []usagelog.Filter{{}, {KeyID: g.Keys[0]}, {Method: "POST"}} {
 		b.Run(fmt.Sprintf("summary=%s%s", f.KeyID, f.Method), func(b *testing.B) {
-			f.From, f.To = begin.Add(-time.Second), g.now.Add(time.Second)
+			f.From, f.To = begin.Add(-time.Second), g.Now.Add(time.Second)
 			for b.Loop() {
 				if _, err := s.Summary(b.Context(), f, f.To.Sub(f.From)/100); err != nil {
 					b.Fatal(err)
@@ -161,8 +162,8 @@ func BenchmarkPipeline(b *testing.B) {
 			s := mustOpen(b, Options{})
 			w, err := usagelog.Open(b.TempDir(), s, &usagelog.Options{BatchRecords: c.batch, StoreLinger: c.linger})
 			require.NoError(b, err)
-			g := newGenerator(1000)
-			recs := g.batch(rate)
+			g := logtraffic.NewGenerator(1000)
+			recs := g.Batch(rate)
 			runtime.GC()
 			var used time.Duration
 			for b.Loop() { // a second

@@ -12,13 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow/cmd/internal/binrec"
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
 // someEntries returns n entries in order.
 func someEntries(n int) []entry {
 	var entries []entry
-	for _, r := range newGenerator(10).batch(n) {
+	for _, r := range logtraffic.NewGenerator(10).Batch(n) {
 		entries = append(entries, entry{r.Time.UnixNano(), binrec.Read(binrec.Append(nil, &r))})
 	}
 	sortEntries(entries)
@@ -56,7 +57,7 @@ func TestBlockRoundTrip(t *testing.T) {
 
 // What does not become smaller is kept as it is.
 func TestPlainPiece(t *testing.T) {
-	rec := usagelog.Record{ID: usagelog.RecordID{1}, RequestID: newGenerator(0).hex(64)}
+	rec := usagelog.Record{ID: usagelog.RecordID{1}, RequestID: logtraffic.NewGenerator(0).Hex(64)}
 	rec.ID = usagelog.RecordID([]byte("0123456789abcdef"))
 	b := binrec.Read(binrec.Append(nil, &rec))
 	data, _ := appendData(nil, nil, []entry{{0, b}})

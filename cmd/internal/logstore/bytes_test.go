@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -28,11 +29,11 @@ func fileSize(t testing.TB, s *Store) int64 {
 func TestMaxBytes(t *testing.T) {
 	for _, batch := range []int{90, 4096} {
 		s := mustOpen(t, Options{MaxBytes: MinMaxBytes})
-		g := newGenerator(1000)
+		g := logtraffic.NewGenerator(1000)
 		var last []usagelog.Record
 		total := 0
 		for total < 120_000 {
-			last = g.batch(batch)
+			last = g.Batch(batch)
 			total += len(last)
 			require.NoError(t, s.Append(t.Context(), last))
 			if total%(16*batch) == 0 {
@@ -54,7 +55,7 @@ func TestMaxBytes(t *testing.T) {
 		require.Equal(t, st.Records, s.Stats().Records)
 
 		// What went is not taken again.
-		first := newGenerator(1000).batch(batch)
+		first := logtraffic.NewGenerator(1000).Batch(batch)
 		require.NoError(t, s.Append(t.Context(), first))
 		require.Equal(t, st.Records, s.Stats().Records)
 	}
@@ -65,9 +66,9 @@ func TestFileShrinks(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "usage.db")
 	s, err := Open(t.Context(), Options{Path: path})
 	require.NoError(t, err)
-	g := newGenerator(1000)
+	g := logtraffic.NewGenerator(1000)
 	for range 50 {
-		require.NoError(t, s.Append(t.Context(), g.batch(4096)))
+		require.NoError(t, s.Append(t.Context(), g.Batch(4096)))
 	}
 	large := fileSize(t, s)
 	require.Greater(t, large, int64(2*MinMaxBytes))
@@ -80,7 +81,7 @@ func TestFileShrinks(t *testing.T) {
 	require.NoError(t, s.Close())
 
 	var c clock
-	c.set(g.now.Add(24 * time.Hour))
+	c.set(g.Now.Add(24 * time.Hour))
 	s = mustOpen(t, Options{Path: path, Retention: time.Hour, now: c.now})
 	require.Eventually(t, func() bool { return fileSize(t, s) < large/8 }, 30*time.Second, 10*time.Millisecond, "all are too old")
 	require.Zero(t, s.Stats().Records)
@@ -110,14 +111,14 @@ func TestEarlierFileShrinks(t *testing.T) {
 	require.NoError(t, s.shrink(t.Context()))
 	require.Zero(t, count(t, s, "SELECT auto_vacuum FROM pragma_auto_vacuum"), "not without room")
 	kept := all(t, s, usagelog.Filter{})
-	g := newGenerator(1000)
+	g := logtraffic.NewGenerator(1000)
 	for range 10 {
-		require.NoError(t, s.Append(t.Context(), g.batch(4096)))
+		require.NoError(t, s.Append(t.Context(), g.Batch(4096)))
 	}
 	s.opt.Room = nil
 	require.NoError(t, s.shrink(t.Context()))
 	require.Equal(t, 2, count(t, s, "SELECT auto_vacuum FROM pragma_auto_vacuum"), "written anew")
-	require.NoError(t, s.Append(t.Context(), g.batch(10)))
+	require.NoError(t, s.Append(t.Context(), g.Batch(10)))
 	require.Len(t, all(t, s, usagelog.Filter{}), len(kept)+10*4096+10)
 	large := fileSize(t, s)
 	require.NoError(t, s.Close())
@@ -132,9 +133,9 @@ func TestEarlierFileShrinks(t *testing.T) {
 func TestRoom(t *testing.T) {
 	var full error
 	s := mustOpen(t, Options{Room: func(int64) error { return full }})
-	g := newGenerator(5)
+	g := logtraffic.NewGenerator(5)
 	full = errors.New("the disk is nearly full")
-	recs := g.batch(10)
+	recs := g.Batch(10)
 	err := s.Append(t.Context(), recs)
 	require.ErrorIs(t, err, usagelog.ErrUnavailable)
 	require.ErrorIs(t, err, full)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -69,10 +70,10 @@ func TestChart(t *testing.T) {
 	widths := map[time.Duration]int{}
 	for _, span := range []time.Duration{3 * time.Minute, 50 * time.Minute, 100 * time.Minute, 5 * time.Hour, 3 * day, 60 * day, 500 * day} {
 		s := mustOpen(t, Options{})
-		tr := newTraffic(1)
+		tr := logtraffic.New(1)
 		const n = blockRecords + 600
-		tr.step = span / n
-		recs := tr.batch(n)
+		tr.Step = span / n
+		recs := tr.Batch(n)
 		recs[n/2].More = 99
 		require.NoError(t, s.Append(t.Context(), recs))
 		last := begin.Add(span)

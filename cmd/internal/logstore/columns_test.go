@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -18,10 +19,10 @@ import (
 func TestDamagedColumns(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "usage.db")
 	s := mustOpen(t, Options{Path: path})
-	tr := newTraffic(1)
-	tr.step = 10 * time.Millisecond
+	tr := logtraffic.New(1)
+	tr.Step = 10 * time.Millisecond
 	model := usagelog.NewMemoryStore(0)
-	recs := tr.batch(blockRecords + 200)
+	recs := tr.Batch(blockRecords + 200)
 	recs[7].More = 41
 	require.NoError(t, s.Append(t.Context(), recs))
 	require.NoError(t, model.Append(t.Context(), recs))
@@ -71,7 +72,7 @@ func TestDamagedColumns(t *testing.T) {
 func TestManyKinds(t *testing.T) {
 	s := mustOpen(t, Options{})
 	model := usagelog.NewMemoryStore(0)
-	recs := newGenerator(3).batch(blockRecords)
+	recs := logtraffic.NewGenerator(3).Batch(blockRecords)
 	for i := range recs {
 		recs[i].Method = "M" + string(rune('A'+i%26)) + string(rune('A'+i/26%26))
 	}
@@ -90,9 +91,9 @@ func TestManyKinds(t *testing.T) {
 // Kinds stay a short row: that is what a chart reads of each block.
 func TestKindsAreFew(t *testing.T) {
 	s := mustOpen(t, Options{})
-	tr := newTraffic(1)
-	tr.step = time.Millisecond
-	require.NoError(t, s.Append(t.Context(), tr.batch(blockRecords+200)))
+	tr := logtraffic.New(1)
+	tr.Step = time.Millisecond
+	require.NoError(t, s.Append(t.Context(), tr.Batch(blockRecords+200)))
 	require.Less(t, count(t, s, "SELECT max(length(kinds)) FROM blocks"), 2500)
 }
 
@@ -102,11 +103,11 @@ func TestOrderOfColumns(t *testing.T) {
 	t.Parallel()
 	f := usagelog.Filter{ClientNet: netip.MustParsePrefix("203.0.0.0/8"), PathPrefix: "/v9/"}
 	s := mustOpen(t, Options{})
-	tr := newTraffic(1)
-	tr.step = time.Millisecond
+	tr := logtraffic.New(1)
+	tr.Step = time.Millisecond
 	const blocks = 3 * reorderEvery
 	for range blocks {
-		require.NoError(t, s.Append(t.Context(), tr.batch(blockRecords)))
+		require.NoError(t, s.Append(t.Context(), tr.Batch(blockRecords)))
 	}
 	p := newPlan(&f)
 	require.Equal(t, addrColumn, p.columns[0].column)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow/cmd/internal/binrec"
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -176,10 +177,10 @@ func TestManyBlocks(t *testing.T) {
 // each reaches back to the beginning, or narrow ones.
 func manyBlocks(t *testing.T, s *Store, model usagelog.Store, wide bool) {
 	t.Helper()
-	g := newGenerator(3)
+	g := logtraffic.NewGenerator(3)
 	require.NoError(t, s.change(t.Context(), func(w *writer) error {
 		for n := range 2*pageBlocks + 50 {
-			batch := g.batch(6)
+			batch := g.Batch(6)
 			for i := range batch {
 				batch[i].Time = begin.Add(time.Duration(n) * time.Microsecond) // ties in a block
 				batch[i].Status, batch[i].Method = 200, "GET"

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -58,9 +59,9 @@ func TestDamage(t *testing.T) {
 			var log bytes.Buffer
 			path := filepath.Join(t.TempDir(), "usage.db")
 			s := mustOpen(t, Options{Path: path, Logger: slog.New(slog.NewJSONHandler(&log, nil))})
-			g := newGenerator(20)
+			g := logtraffic.NewGenerator(20)
 			for range 3 {
-				require.NoError(t, s.Append(t.Context(), g.batch(2500)))
+				require.NoError(t, s.Append(t.Context(), g.Batch(2500)))
 			}
 			want := all(t, s, usagelog.Filter{})
 			require.Len(t, want, 7500)
@@ -125,10 +126,10 @@ func TestDamageOfAPlainPiece(t *testing.T) {
 func TestDamagedBlocksAreNotMerged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "usage.db")
 	s := mustOpen(t, Options{Path: path})
-	g := newGenerator(20)
+	g := logtraffic.NewGenerator(20)
 	var recs []usagelog.Record
 	for range 7 {
-		b := g.batch(100)
+		b := g.Batch(100)
 		recs = append(recs, b...)
 		require.NoError(t, s.Append(t.Context(), b))
 	}
@@ -138,7 +139,7 @@ func TestDamagedBlocksAreNotMerged(t *testing.T) {
 	var before []byte
 	damage(t, path, id, func(b []byte) []byte { b[100] ^= 1; before = bytes.Clone(b); return b })
 	for range 40 {
-		b := g.batch(100)
+		b := g.Batch(100)
 		recs = append(recs, b...)
 		require.NoError(t, s.Append(t.Context(), b))
 	}
@@ -161,19 +162,19 @@ func TestDamagedBlocksAreNotMerged(t *testing.T) {
 func TestMissingRows(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "usage.db")
 	s := mustOpen(t, Options{Path: path})
-	g := newGenerator(3)
+	g := logtraffic.NewGenerator(3)
 	for range 2 {
-		require.NoError(t, s.Append(t.Context(), g.batch(2500)))
+		require.NoError(t, s.Append(t.Context(), g.Batch(2500)))
 	}
-	seen, err := s.Seen(t.Context(), g.keys[0], begin)
+	seen, err := s.Seen(t.Context(), g.Keys[0], begin)
 	require.NoError(t, err)
 	db := raw(t, path)
 	execute(t, db, "UPDATE columns SET data = substr(data, 1, 20) || x'ff' || substr(data, 22)")
-	again, err := s.Seen(t.Context(), g.keys[0], begin)
+	again, err := s.Seen(t.Context(), g.Keys[0], begin)
 	require.NoError(t, err)
 	require.ElementsMatch(t, seen, again, "damaged tallies are not used")
 	execute(t, db, "DELETE FROM columns")
-	again, err = s.Seen(t.Context(), g.keys[0], begin)
+	again, err = s.Seen(t.Context(), g.Keys[0], begin)
 	require.NoError(t, err)
 	require.ElementsMatch(t, seen, again)
 	require.Zero(t, s.Stats().DamagedRecords)
@@ -184,7 +185,7 @@ func TestMissingRows(t *testing.T) {
 	execute(t, db, "DELETE FROM frames WHERE id = 1")
 	require.Len(t, all(t, s, usagelog.Filter{}), 2500)
 	require.EqualValues(t, 2500, s.Stats().DamagedRecords)
-	_, err = s.Seen(t.Context(), g.keys[0], begin)
+	_, err = s.Seen(t.Context(), g.Keys[0], begin)
 	require.NoError(t, err)
 }
 
@@ -195,9 +196,9 @@ func TestDamagedFile(t *testing.T) {
 	path := filepath.Join(dir, "usage.db")
 	s, err := Open(t.Context(), Options{Path: path})
 	require.NoError(t, err)
-	g := newGenerator(20)
+	g := logtraffic.NewGenerator(20)
 	for range 2 {
-		require.NoError(t, s.Append(t.Context(), g.batch(1200)))
+		require.NoError(t, s.Append(t.Context(), g.Batch(1200)))
 	}
 	want := all(t, s, usagelog.Filter{})
 	require.NoError(t, s.Close())

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow/cmd/internal/binrec"
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -31,7 +32,7 @@ func execute(t testing.TB, db *sql.DB, query string, args ...any) {
 
 func TestOpenAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a b?c=d#e%20ü.db") // what a URI would take apart
-	recs := newGenerator(10).batch(3000)
+	recs := logtraffic.NewGenerator(10).Batch(3000)
 	s, err := Open(t.Context(), Options{Path: path})
 	require.NoError(t, err)
 	require.NoError(t, s.Append(t.Context(), recs))
@@ -53,7 +54,7 @@ func TestPrivateFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "usage.db")
 	require.NoError(t, os.WriteFile(path, nil, 0o644), "somebody has made it readable")
 	s := mustOpen(t, Options{Path: path})
-	require.NoError(t, s.Append(t.Context(), newGenerator(1).batch(1)))
+	require.NoError(t, s.Append(t.Context(), logtraffic.NewGenerator(1).Batch(1)))
 	names, err := filepath.Glob(path + "*")
 	require.NoError(t, err)
 	require.Len(t, names, 3, "the database, its write-ahead log and the index of that")
@@ -107,7 +108,7 @@ func TestOpenRefuses(t *testing.T) {
 func TestClosed(t *testing.T) {
 	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "usage.db"), Retention: time.Hour})
 	require.NoError(t, err)
-	recs := newGenerator(1).batch(10)
+	recs := logtraffic.NewGenerator(1).Batch(10)
 	for i := range recs {
 		recs[i].Time = time.Now().UTC()
 	}
@@ -134,7 +135,7 @@ func TestClosed(t *testing.T) {
 func TestAppendWaitsForALock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "usage.db")
 	s := mustOpen(t, Options{Path: path})
-	recs := newGenerator(1).batch(10)
+	recs := logtraffic.NewGenerator(1).Batch(10)
 	other, err := raw(t, path).Conn(t.Context())
 	require.NoError(t, err)
 	defer other.Close()
@@ -157,8 +158,8 @@ func TestAppendWaitsForALock(t *testing.T) {
 // A full disk loses nothing: what was confirmed stays, what was not can be given again.
 func TestFullDisk(t *testing.T) {
 	s := mustOpen(t, Options{})
-	g := newGenerator(100)
-	first, second := g.batch(500), g.batch(4000)
+	g := logtraffic.NewGenerator(100)
+	first, second := g.Batch(500), g.Batch(4000)
 	require.NoError(t, s.Append(t.Context(), first))
 	was := s.Stats()
 	limit := func(pages int) {
@@ -182,7 +183,7 @@ func TestFullDisk(t *testing.T) {
 // A transaction that is given up leaves no trace, and the next one is as the first.
 func TestTransactionGivenUp(t *testing.T) {
 	s := mustOpen(t, Options{})
-	recs := newGenerator(5).batch(100)
+	recs := logtraffic.NewGenerator(5).Batch(100)
 	w, err := s.take(t.Context())
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -32,9 +31,9 @@ func trafficLog(b testing.TB, records int) (*Store, time.Time) {
 	b.Cleanup(func() { require.NoError(b, s.Close()) })
 	if err != nil {
 		start := time.Now()
-		t := newTraffic(records)
+		t := logtraffic.New(records)
 		for n := 0; n < records; n += 700 {
-			require.NoError(b, s.Append(b.Context(), t.batch(min(700, records-n))))
+			require.NoError(b, s.Append(b.Context(), t.Batch(min(700, records-n))))
 		}
 		b.Logf("made in %v", time.Since(start).Round(time.Millisecond))
 	}
@@ -47,51 +46,14 @@ func trafficLog(b testing.TB, records int) (*Store, time.Time) {
 
 // trafficFilters are one of each kind, and some combinations.
 func trafficFilters(b testing.TB, s *Store) map[string]usagelog.Filter {
-	denied, allowed := ipallow.Denied, ipallow.Allowed
-	keys := newGenerator(1000).keys
 	middle, err := s.Query(b.Context(), usagelog.Query{Filter: usagelog.Filter{To: begin.Add(month / 2)}, Limit: 1})
 	require.NoError(b, err)
 	require.Len(b, middle.Records, 1)
-	network := netip.MustParsePrefix
-	return map[string]usagelog.Filter{
-		"none":                      {},
-		"time":                      {From: begin.Add(month / 3), To: begin.Add(month / 2)},
-		"key, busy":                 {KeyID: keys[0]},
-		"key, quiet":                {KeyID: keys[990]},
-		"key, rare":                 {KeyID: "rare"},
-		"key, unknown":              {KeyID: "none"},
-		"method":                    {Method: "POST"},
-		"method, rare":              {Method: "PURGE"},
-		"status":                    {Status: 404},
-		"status, rare":              {Status: 418},
-		"status class":              {StatusClass: 5},
-		"verdict":                   {Verdict: &denied},
-		"blocked":                   {Outcome: usagelog.Blocked},
-		"reported":                  {Outcome: usagelog.Reported},
-		"address":                   {ClientNet: network("203.0.0.1/32")},
-		"address, rare":             {ClientNet: network("198.51.100.7/32")},
-		"network":                   {ClientNet: network("203.0.0.0/20")},
-		"network, wide":             {ClientNet: network("0.0.0.0/1")},
-		"network, IPv6":             {ClientNet: network("2001:db8::/40")},
-		"request":                   {RequestID: middle.Records[0].RequestID},
-		"request, unknown":          {RequestID: "none"},
-		"path":                      {PathPrefix: "/v1/users/"},
-		"path, rare":                {PathPrefix: "/internal/"},
-		"path, one thing":           {PathPrefix: "/v1/users/4711/orders"},
-		"path, unknown":             {PathPrefix: "/v3/"},
-		"method and status":         {Method: "DELETE", StatusClass: 5},
-		"method and verdict, never": {Method: "PURGE", Status: 418, Verdict: &denied},
-		"key and method":            {KeyID: keys[3], Method: "POST"},
-		"key and status, rare":      {KeyID: keys[0], Status: 500, Method: "DELETE"},
-		"key and path":              {KeyID: keys[500], PathPrefix: "/v2/reports"},
-		"key and address, never":    {KeyID: keys[0], ClientNet: network("203.0.1.0/24")},
-		"address and path, never":   {ClientNet: network("203.0.0.0/24"), PathPrefix: "/internal/"},
-		"network, path and method":  {ClientNet: network("203.0.0.0/16"), PathPrefix: "/v1/webhooks", Method: "PATCH"},
-		"everything": {
-			KeyID: keys[1], Method: "PUT", StatusClass: 4, Verdict: &allowed, ClientNet: network("203.0.1.0/24"), PathPrefix: "/v1/invoices",
-			From: begin.Add(month / 10), To: begin.Add(month),
-		},
+	filters := make(map[string]usagelog.Filter)
+	for _, f := range logtraffic.New(1).Filters(begin, middle.Records[0].RequestID) {
+		filters[f.Name] = f.Filter
 	}
+	return filters
 }
 
 // reportMillis reports wall clock and processor time in milliseconds: the second is
@@ -167,7 +129,7 @@ func BenchmarkFilters(b *testing.B) {
 			})
 		}
 		longest := time.Duration(0)
-		key := newGenerator(1000).keys[0]
+		key := logtraffic.NewGenerator(1000).Keys[0]
 		for b.Loop() {
 			start := time.Now()
 			_, err := s.Seen(ctx, key, end.Add(-7*24*time.Hour))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -41,8 +42,8 @@ func TestGate(t *testing.T) {
 // charts and exports, however many there are; and those are refused beyond a number.
 func TestReadersDoNotStarve(t *testing.T) {
 	s := mustOpen(t, Options{})
-	g := newGenerator(5)
-	require.NoError(t, s.Append(t.Context(), g.batch(3000)))
+	g := logtraffic.NewGenerator(5)
+	require.NoError(t, s.Append(t.Context(), g.Batch(3000)))
 	for range cap(s.heavy.inside) { // charts that never end
 		require.NoError(t, s.heavy.enter(t.Context()))
 		defer s.heavy.leave()
@@ -68,19 +69,19 @@ func TestReadersDoNotStarve(t *testing.T) {
 	_, err = s.Query(ctx, usagelog.Query{Filter: f})
 	require.ErrorIs(t, err, ErrBusy)
 
-	seen, err := s.Seen(ctx, g.keys[0], begin)
+	seen, err := s.Seen(ctx, g.Keys[0], begin)
 	require.NoError(t, err)
 	require.NotEmpty(t, seen)
 	page, err := s.Query(ctx, usagelog.Query{})
 	require.NoError(t, err)
 	require.Len(t, page.Records, usagelog.DefaultLimit)
-	require.NoError(t, s.Append(ctx, g.batch(10)))
+	require.NoError(t, s.Append(ctx, g.Batch(10)))
 	stop()
 }
 
 func TestExportsAreBounded(t *testing.T) {
 	s := mustOpen(t, Options{})
-	require.NoError(t, s.Append(t.Context(), newGenerator(5).batch(10)))
+	require.NoError(t, s.Append(t.Context(), logtraffic.NewGenerator(5).Batch(10)))
 	var open func(n int)
 	open = func(n int) {
 		for _, err := range s.Stream(t.Context(), usagelog.Filter{}) {

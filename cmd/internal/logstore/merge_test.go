@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -14,12 +15,12 @@ import (
 func TestMerge(t *testing.T) {
 	s := mustOpen(t, Options{})
 	model := usagelog.NewMemoryStore(0)
-	g := newGenerator(20)
+	g := logtraffic.NewGenerator(20)
 	most := int64(0)
 	for i := range 500 {
-		recs := g.batch(1)
+		recs := g.Batch(1)
 		if i == 0 {
-			recs = g.batch(1700)
+			recs = g.Batch(1700)
 		}
 		require.NoError(t, s.Append(t.Context(), recs))
 		require.NoError(t, model.Append(t.Context(), recs))
@@ -46,7 +47,7 @@ func TestClassOf(t *testing.T) {
 // An enormous batch becomes several blocks.
 func TestLargeBatch(t *testing.T) {
 	s := mustOpen(t, Options{})
-	recs := newGenerator(20).batch(3*batchRecords + 10)
+	recs := logtraffic.NewGenerator(20).Batch(3*batchRecords + 10)
 	require.NoError(t, s.Append(t.Context(), recs))
 	require.EqualValues(t, 4, s.Stats().Blocks)
 	checkBlocks(t, s)
@@ -56,11 +57,11 @@ func TestLargeBatch(t *testing.T) {
 // Requests that took long do not make the blocks of all others cover hours.
 func TestLateRecords(t *testing.T) {
 	s := mustOpen(t, Options{})
-	g := newGenerator(20)
-	g.step = 100 * time.Millisecond
+	g := logtraffic.NewGenerator(20)
+	g.Step = 100 * time.Millisecond
 	var recs []usagelog.Record
 	for range 40 {
-		b := g.batch(600) // a minute
+		b := g.Batch(600) // a minute
 		for i := 0; i < len(b); i += 50 {
 			b[i].Time = b[i].Time.Add(-[]time.Duration{2 * time.Minute, 30 * time.Minute, 5 * time.Hour, 100 * time.Hour}[i/50%4])
 		}

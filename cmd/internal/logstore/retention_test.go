@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -22,7 +23,7 @@ func (c *clock) add(d time.Duration) { c.ns.Add(int64(d)) }
 
 // hourly returns n records an hour apart, the first at begin.
 func hourly(n int) []usagelog.Record {
-	recs := newGenerator(5).batch(n)
+	recs := logtraffic.NewGenerator(5).Batch(n)
 	for i := range recs {
 		recs[i].Time = begin.Add(time.Duration(i) * time.Hour)
 	}
@@ -187,8 +188,8 @@ func TestRetentionInTheBackground(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "usage.db")
 	s, err := Open(t.Context(), Options{Path: path})
 	require.NoError(t, err)
-	g := newGenerator(5)
-	old, young := g.batch(3000), g.batch(100)
+	g := logtraffic.NewGenerator(5)
+	old, young := g.Batch(3000), g.Batch(100)
 	now := time.Now().UTC()
 	for i := range old {
 		old[i].Time = now.Add(-2*time.Hour + time.Duration(i)*time.Microsecond)
@@ -211,9 +212,9 @@ func TestRetentionInSteps(t *testing.T) {
 	var c clock
 	c.set(begin)
 	s := mustOpen(t, Options{Retention: time.Hour, now: c.now})
-	g := newGenerator(5)
+	g := logtraffic.NewGenerator(5)
 	for range 2*expireBlocks + 3 {
-		require.NoError(t, s.Append(t.Context(), g.batch(blockRecords)))
+		require.NoError(t, s.Append(t.Context(), g.Batch(blockRecords)))
 	}
 	c.add(2 * time.Hour)
 	step := s.expireSteps(s.cutoff())[0]
@@ -233,7 +234,7 @@ func TestRetentionInSteps(t *testing.T) {
 // taken for damaged.
 func TestRetentionOfAMergedBlock(t *testing.T) {
 	s := mustOpen(t, Options{})
-	require.NoError(t, s.Append(t.Context(), newGenerator(5).batch(10)))
+	require.NoError(t, s.Append(t.Context(), logtraffic.NewGenerator(5).Batch(10)))
 	require.NoError(t, s.change(t.Context(), func(w *writer) error {
 		require.ErrorIs(t, w.trim(77, 0), sql.ErrNoRows)
 		require.ErrorIs(t, w.removeBlock(77), sql.ErrNoRows)

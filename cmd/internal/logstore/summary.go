@@ -29,7 +29,7 @@ type Bucket struct {
 //
 // It reads the columns that the filter asks for, and no record but of the blocks
 // that are still merged: 5 million records take 10 ms without a filter or by
-// method, status and verdict, and 20 to 150 ms with others (docs/performance.md). It
+// method, status and verdict, and 20 to 200 ms with others (docs/performance.md). It
 // waits its turn, and returns ErrBusy if that is too long.
 func (s *Store) Summary(ctx context.Context, f usagelog.Filter, width time.Duration) ([]Bucket, error) {
 	if err := f.Validate(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -74,7 +75,7 @@ func TestSummaryBounds(t *testing.T) {
 // is counted whole only if all of it is meant.
 func TestSummaryAtTheEdgeOfABlock(t *testing.T) {
 	s := mustOpen(t, Options{})
-	recs := newGenerator(3).batch(blockRecords)
+	recs := logtraffic.NewGenerator(3).Batch(blockRecords)
 	for i := range recs {
 		recs[i].Time, recs[i].KeyID = begin.Add(time.Duration(i)), "key_a"
 	}
@@ -106,7 +107,7 @@ func TestSummaryAtTheEdgeOfABlock(t *testing.T) {
 
 func TestSeenArguments(t *testing.T) {
 	s := mustOpen(t, Options{})
-	require.NoError(t, s.Append(t.Context(), newGenerator(1).batch(10)))
+	require.NoError(t, s.Append(t.Context(), logtraffic.NewGenerator(1).Batch(10)))
 	for _, key := range []string{"", "unknown", "'"} {
 		list, err := s.Seen(t.Context(), key, time.Time{})
 		require.NoError(t, err)

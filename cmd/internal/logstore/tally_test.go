@@ -10,6 +10,7 @@ import (
 
 	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/cmd/internal/binrec"
+	"github.com/ipallow/ipallow/cmd/internal/logtraffic"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -94,7 +95,7 @@ func TestTalliesOfManyKeys(t *testing.T) {
 	var entries []entry
 	for i := range 3000 {
 		r := usagelog.Record{
-			ID: usagelog.RecordID{1}, KeyID: newGenerator(0).hex(2 + i%7), Status: 200,
+			ID: usagelog.RecordID{1}, KeyID: logtraffic.NewGenerator(0).Hex(2 + i%7), Status: 200,
 			ClientAddr: netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}),
 		}
 		if i == 0 {
@@ -106,7 +107,7 @@ func TestTalliesOfManyKeys(t *testing.T) {
 	b := tallied(entries)
 	seen := make(map[netip.Addr]bool)
 	for n := range 7 {
-		found, ok := findIn(b, keyTerm(newGenerator(0).hex(2+n)), math.MaxInt64)
+		found, ok := findIn(b, keyTerm(logtraffic.NewGenerator(0).Hex(2+n)), math.MaxInt64)
 		require.True(t, ok)
 		for _, v := range found {
 			require.EqualValues(t, 1, v.seen)

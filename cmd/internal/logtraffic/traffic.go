@@ -1,4 +1,4 @@
-package logstore
+package logtraffic
 
 import (
 	"encoding/binary"
@@ -11,21 +11,23 @@ import (
 	"github.com/ipallow/ipallow/usagelog"
 )
 
-// A traffic is the log of an API over a month: a thousand keys of which few are
+// A Traffic is the log of an API over a month: a thousand keys of which few are
 // busy, each used from its own few networks, routes with the numbers of things in
 // them, strangers without a key from everywhere, few errors, requests that took
 // long, and some things that are very rare. Every generator of the same seed makes
 // the same records.
-type traffic struct {
-	rnd  *rand.Rand
-	g    *generator
-	step time.Duration
+type Traffic struct {
+	*Generator
+	rnd *rand.Rand
 }
 
-const month = 30 * 24 * time.Hour
+// Month is the time that the records of a Traffic cover.
+const Month = 30 * 24 * time.Hour
 
-func newTraffic(records int) *traffic {
-	t := &traffic{rnd: rand.New(rand.NewPCG(3, 4)), g: newGenerator(1000), step: month / time.Duration(records)}
+// New returns a Traffic that has so many records in a month.
+func New(records int) *Traffic {
+	t := &Traffic{NewGenerator(1000), rand.New(rand.NewPCG(3, 4))}
+	t.Step = Month / time.Duration(records)
 	return t
 }
 
@@ -35,12 +37,13 @@ var routes = []string{
 	"/v1/invoices/%d.pdf", "/v1/webhooks/%d/deliveries", "/v2/users/%d", "/v2/reports/daily", "/v1/ping", "/v1/admin/audit",
 }
 
-func (t *traffic) record() usagelog.Record {
-	rnd, g := t.rnd, t.g
+// Record returns the next record.
+func (t *Traffic) Record() usagelog.Record {
+	rnd, g := t.rnd, t.Generator
 	g.n++
-	g.now = g.now.Add(time.Duration(rnd.Int64N(2 * int64(t.step))))
+	g.Now = g.Now.Add(time.Duration(rnd.Int64N(2 * int64(t.Step))))
 	u := rnd.Float64()
-	k := int(u * u * u * float64(len(g.keys)))
+	k := int(u * u * u * float64(len(g.Keys)))
 	pick := func(weights ...int) int {
 		n := rnd.IntN(1000)
 		for i, w := range weights {
@@ -53,9 +56,9 @@ func (t *traffic) record() usagelog.Record {
 	route := rnd.Float64()
 	r := usagelog.Record{
 		ID:        usagelog.RecordID(binary.BigEndian.AppendUint64(g.epoch[:], g.n)),
-		Time:      g.now,
-		RequestID: g.hex(32),
-		KeyID:     g.keys[k],
+		Time:      g.Now,
+		RequestID: g.Hex(32),
+		KeyID:     g.Keys[k],
 		Method:    []string{"GET", "POST", "PUT", "DELETE", "PATCH"}[pick(700, 180, 70, 40)],
 		Path:      routes[int(route*route*float64(len(routes)))],
 		Status:    []int{200, 201, 204, 304, 400, 404, 409, 429, 500}[pick(780, 90, 40, 30, 15, 25, 8, 10)],
@@ -97,10 +100,11 @@ func (t *traffic) record() usagelog.Record {
 	return r.Normalize()
 }
 
-func (t *traffic) batch(n int) []usagelog.Record {
+// Batch returns the next n records.
+func (t *Traffic) Batch(n int) []usagelog.Record {
 	recs := make([]usagelog.Record, n)
 	for i := range recs {
-		recs[i] = t.record()
+		recs[i] = t.Record()
 	}
 	return recs
 }
