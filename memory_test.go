@@ -39,6 +39,9 @@ func TestReplacedListsAreGivenBack(t *testing.T) {
 		{"the shortest long lists", 800, index.MaxShort + 1, 4, false},
 		{"short lists", 4_000, 20, 4, false},
 	} {
+		if testing.Short() && c.entries != 1_000 {
+			continue
+		}
 		list := func(key, round int) []Entry {
 			if c.equal {
 				key = 0

@@ -86,6 +86,9 @@ func TestSpans(t *testing.T) {
 // parts as points; what is not in the root is found among the points.
 func TestSpansOfManyPoints(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("makes lists of 300,000 entries")
+	}
 	r := rand.New(rand.NewPCG(7, 3))
 	const n = 150_000 // of each family, about twice as many points
 	list := make([]Entry, 0, 2*n)

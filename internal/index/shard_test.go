@@ -127,7 +127,11 @@ func TestDirectoryGrowsAndShrinks(t *testing.T) {
 // keys, whatever their hashes.
 func TestKeysThatDifferInOneByte(t *testing.T) {
 	t.Parallel()
-	for _, d := range indextest.Masks {
+	masks := indextest.Masks
+	if testing.Short() {
+		masks = masks[1:2] // all hashes equal: the lookup is a walk
+	}
+	for _, d := range masks {
 		e := newWithMask(d.Mask)
 		key := func(i int) string {
 			b := []byte(strings.Repeat("x", 300))
