@@ -19,7 +19,7 @@ import (
 func testsOf(t *testing.T, name string) map[string]bool {
 	t.Helper()
 	var files []string
-	for _, parent := range []string{"cmd/internal", "cmd", "cmd/ipallowd", "."} {
+	for _, parent := range []string{"cmd/internal", "cmd", "cmd/ipallowd", "internal", "."} {
 		some, err := filepath.Glob(filepath.Join("../../..", parent, name, "*_test.go"))
 		require.NoError(t, err)
 		files = append(files, some...)
