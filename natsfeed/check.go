@@ -148,14 +148,58 @@ func (f *Feed) plan(ctx context.Context, info *jetstream.StreamInfo) (whole bool
 	}
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound): // an audit will tell what else is missing
-		return false, nil
 	case err != nil:
 		return false, f.requestFailed(ctx, fmt.Errorf("natsfeed: compare the last message: %w", err))
-	case m.Seq < f.last || m.Seq == f.last && !m.Time.Equal(f.lastTime):
+	case m.Seq == f.last && m.Time.Equal(f.lastTime):
+		return false, nil
+	case m.Seq <= f.last:
+		whole = true
+	}
+	if !whole {
+		if whole, err = f.overtaken(ctx, info.Config.Name); err != nil {
+			return false, f.requestFailed(ctx, fmt.Errorf("natsfeed: compare the last messages: %w", err))
+		}
+	}
+	if whole {
 		f.o.Logger.Warn("natsfeed: the bucket was rolled back", "bucket", f.bucket, "revision", f.last)
-		return true, nil
+	}
+	return whole, nil
+}
+
+// overtaken reports whether a message up to the last one that was seen was stored
+// after it: the server lost its last messages, and gave their numbers to others that
+// the feed would never ask for. It looks for the last message that is left up to
+// there, which that is if any is, by halving: a few requests.
+func (f *Feed) overtaken(ctx context.Context, stream string) (bool, error) {
+	found, after := uint64(0), f.last+1 // nothing is left from the second to f.last
+	for step := uint64(1); found+1 < after; step *= 2 {
+		seq := (found + after) / 2
+		if found == 0 {
+			seq = after - min(step, after-1) // it is near the end, as a rule
+		}
+		rctx, cancel := context.WithTimeout(ctx, f.o.RequestTimeout)
+		m, err := f.from(rctx, stream, seq)
+		cancel()
+		switch {
+		case err != nil && !errors.Is(err, jetstream.ErrMsgNotFound):
+			return false, err
+		case err != nil || m.Seq > f.last:
+			after = seq
+		case m.Time.After(f.lastTime):
+			return true, nil
+		default:
+			found = m.Seq
+		}
 	}
 	return false, nil
+}
+
+// from returns the first message that the stream has from a sequence on.
+func (f *Feed) from(ctx context.Context, stream string, seq uint64) (stored, error) {
+	if f.o.Consumer != "" {
+		return f.firstFrom(ctx, seq)
+	}
+	return f.message(ctx, stream, map[string]any{"seq": seq, "next_by_subj": ">"})
 }
 
 // subjectOf returns the subject of a name in the stream. That of a mirror is

@@ -86,6 +86,65 @@ func TestRolledBack(t *testing.T) {
 	}
 }
 
+// The server loses its last writes while a node is cut off, and when that comes back the
+// numbers have gone on, and the key that it saw last was written again. What got the
+// numbers that it had seen, it would never ask for: the deletion of a key above all.
+func TestRolledBackAndOvertaken(t *testing.T) {
+	t.Parallel()
+	for name, consumer := range map[string]string{"own consumer": "node", "shared": ""} {
+		t.Run(name, func(t *testing.T) {
+			n := startNode(t)
+			line := startProxy(t, fmt.Sprintf("127.0.0.1:%d", n.opts.Port))
+			js := connect(t, n.url())
+			kv := makeBucket(t, js, jetstream.KeyValueConfig{})
+			keys := keysOf(20)
+			restrict(t, kv, keys)
+			restore := n.backup()
+			n.back(js)
+			if consumer != "" {
+				require.NoError(t, CreateConsumer(within(t), js, bucketName, consumer))
+			}
+			engine := newEngine()
+			feed := follow(t, engine, connect(t, line.url()), Options{Consumer: consumer})
+			last := uint64(0)
+			for _, key := range keys[10:] {
+				last = publish(t, kv, key, "203.0.113.7")
+			}
+			reach(t, feed, last)
+			seen := last
+
+			line.cut()
+			restore()
+			n.back(js)
+			narrowed := publish(t, kv, keys[0], "203.0.113.99")
+			require.LessOrEqual(t, narrowed, seen)
+			for last <= seen+5 {
+				for _, key := range keys[10:] {
+					last = publish(t, kv, key, "203.0.113.8")
+				}
+			}
+			if consumer != "" {
+				require.NoError(t, CreateConsumer(within(t), js, bucketName, consumer))
+			}
+			line.heal()
+			reach(t, feed, last)
+			require.Equal(t, "203.0.113.99/32", lists(engine)[keys[0]])
+			require.Equal(t, uint64(2), feed.Status().Loads)
+
+			// Without a loss nothing is loaded, however little is left of what was seen.
+			line.cut()
+			for range 3 {
+				for _, key := range keys[1:] {
+					last = publish(t, kv, key, "203.0.113.9")
+				}
+			}
+			line.heal()
+			reach(t, feed, last)
+			require.Equal(t, uint64(2), feed.Status().Loads)
+		})
+	}
+}
+
 // The stream's last messages were removed before the feed saw them: there is
 // nothing to wait for.
 func TestLastMessagesRemoved(t *testing.T) {
