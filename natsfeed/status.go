@@ -28,6 +28,12 @@ type Status struct {
 	// the distance.
 	Revision, Last, Lag uint64
 
+	// Confirmed is the revision of the last Confirm that was obeyed, and ConfirmedAt
+	// when the server stored it; zero: none. A revision alone names no state: a server
+	// that lost its last messages gives their numbers to others.
+	Confirmed   uint64
+	ConfirmedAt time.Time
+
 	// Staleness bounds what the node may not know: every change that was
 	// acknowledged before that time is in force. While the feed is in step it
 	// is at most Options.CheckInterval and a round trip, and in a cluster a
@@ -80,6 +86,7 @@ type state struct {
 	created  time.Time
 	rev      uint64
 	last     uint64
+	confirm  confirm
 	err      error
 	missing  int
 	loads    uint64
@@ -104,6 +111,7 @@ func (f *Feed) Status() Status {
 	s := &f.st
 	st := Status{
 		Bucket: f.bucket, Created: s.created, Source: s.source, Revision: s.rev, Last: s.last, Staleness: -1,
+		Confirmed: s.confirm.seq, ConfirmedAt: s.confirm.time,
 		Connection: connection, Err: s.err, Keys: keys, Missing: s.missing,
 		Received: f.received.Load(), Loads: s.loads, Sessions: s.sessions, Batches: s.batches, Applied: s.applied,
 		Faulty: s.faulty, FaultsNow: len(s.faults), Checkpoint: s.cpRev, CheckpointErr: s.cpErr,
@@ -245,7 +253,7 @@ func (f *Feed) inStep(at time.Time) {
 	before := error(nil)
 	f.with(func(s *state) {
 		before, s.err = s.err, nil
-		s.rev, s.missing, s.source = f.rev, f.names.missing(), SourceBucket
+		s.rev, s.missing, s.source, s.confirm = f.rev, f.names.missing(), SourceBucket, f.confirmed
 	})
 	f.proof.Store(&proof{at: at})
 	if f.cp != nil {
@@ -263,7 +271,7 @@ func (f *Feed) inStep(at time.Time) {
 // installed is called when the whole content was put into the engine.
 func (f *Feed) installed(c *content, source Source) {
 	f.with(func(s *state) {
-		s.source, s.created, s.rev, s.missing = source, f.created, f.rev, f.names.missing()
+		s.source, s.created, s.rev, s.missing, s.confirm = source, f.created, f.rev, f.names.missing(), f.confirmed
 		s.last = max(f.rev, s.last)
 		if source == SourceBucket {
 			s.loads++

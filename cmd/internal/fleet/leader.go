@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -10,9 +11,10 @@ import (
 
 // A stored message is one as the keys' stream has it.
 type stored struct {
-	Seq  uint64 `json:"seq"`
-	Data []byte `json:"data"`
-	Head []byte `json:"hdrs"`
+	Seq  uint64    `json:"seq"`
+	Time time.Time `json:"time"`
+	Data []byte    `json:"data"`
+	Head []byte    `json:"hdrs"`
 }
 
 // header returns the message's header, which is empty if there is none.

@@ -57,10 +57,11 @@ func (c *Center) Propagation(ctx context.Context, id string, wait time.Duration)
 func (c *Center) look(ctx context.Context, id string) (p Propagation, hopeful bool) {
 	p = Propagation{Fleet: true, Nodes: []Stand{}}
 	var err error
-	if p.Revision, p.Published, err = c.Publisher.published(ctx, id); err != nil {
+	var has bool
+	if p.Revision, has, p.Published, err = c.Publisher.published(ctx, id); err != nil {
 		p.Reason = "The state of the change cannot be read: " + err.Error()
 	}
-	created := c.Publisher.Created()
+	created, confirmed := c.Publisher.Created(), c.Publisher.lastConfirm()
 	hopeful = c.Link.Connected()
 	p.InForce = p.Published
 	silent := 0
@@ -73,7 +74,11 @@ func (c *Center) look(ctx context.Context, id string) (p Propagation, hopeful bo
 		case !p.Published:
 		case !n.Bucket.Equal(created):
 			s.Reason = "it has not loaded this bucket of keys"
+		case n.Confirm > 0 && !confirmed.is(&n.Report):
+			s.Reason = "it has not confirmed what the bucket had when that was compared with the database last"
 		case n.Revision < p.Revision:
+		case !has && n.Missing > 0:
+			s.Reason = fmt.Sprintf("it keeps %d keys that have disappeared from the bucket", n.Missing)
 		default:
 			s.InForce, s.Reason = n.enforces(id)
 		}
@@ -125,19 +130,43 @@ func listed(names []string) string {
 }
 
 // published returns the revision with which the bucket has the present state of
-// the key, and whether it has.
-func (p *Publisher) published(ctx context.Context, id string) (uint64, bool, error) {
+// the key, whether that is a value, and whether the bucket has it.
+func (p *Publisher) published(ctx context.Context, id string) (rev uint64, value, ok bool, err error) {
 	row, err := p.src.OutboxOf(ctx, id)
-	if err != nil || p.work.has(id, row) {
-		return 0, false, err
+	if err != nil || p.work.has(id, row) || p.line.doubted() { // doubted: it is compared anew
+		return 0, false, false, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v := p.known[id]
-	if p.st.Reconciled == 0 || v.rev == unsure {
-		return 0, false, nil // what the bucket has is not known
+	if p.confirmed.rev == 0 || v.rev == unsure {
+		return 0, false, false, nil // what the bucket has is not known
 	}
-	return v.rev, true, nil
+	return v.rev, v.value, true, nil
+}
+
+// A confirmation is a Confirm that the publisher wrote, and when the server stored it. A
+// gateway that has obeyed it has the history that the publisher knows, and no key that was
+// missing before. Its revision alone may be that of a history that the server has lost.
+type confirmation struct {
+	rev uint64
+	at  time.Time
+}
+
+// is reports whether it is the one that a node has obeyed last.
+func (c confirmation) is(r *Report) bool { return c.rev == r.Confirm && c.at.Equal(r.Confirmed) }
+
+// lastConfirm returns that of the session; the zero confirmation if there is none yet.
+func (p *Publisher) lastConfirm() confirmation {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.confirmed
+}
+
+func (p *Publisher) setConfirm(c confirmation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.confirmed = c
 }
 
 // stuckAt returns why the key cannot be published as it is.

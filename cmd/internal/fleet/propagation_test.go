@@ -27,7 +27,10 @@ func TestPropagationOfReports(t *testing.T) {
 	require.True(t, p.InForce, "there is no gateway: %+v", p)
 	require.NotZero(t, p.Revision)
 
-	report := Report{Name: "gate", Role: Gateway, Ready: true, Revision: p.Revision, Bucket: h.pub.Created()}
+	confirm := h.pub.lastConfirm()
+	report := Report{
+		Name: "gate", Role: Gateway, Ready: true, Revision: p.Revision, Bucket: h.pub.Created(), Confirm: confirm.rev, Confirmed: confirm.at,
+	}
 	_, say := reporter(t, link(t, n), report)
 	instance := 0
 	see := func(change func(*Report)) Propagation {
@@ -42,11 +45,13 @@ func TestPropagationOfReports(t *testing.T) {
 	}
 	require.True(t, see(func(*Report) {}).InForce)
 	for what, change := range map[string]func(*Report){
-		"an earlier revision": func(r *Report) { r.Revision-- },
-		"another bucket":      func(r *Report) { r.Revision, r.Bucket = r.Revision+100, r.Bucket.Add(-time.Hour) },
-		"no bucket":           func(r *Report) { r.Bucket = time.Time{} },
-		"a fault of the key":  func(r *Report) { r.NameFaults(1, []Fault{{Key: id, Reason: "no room"}}) },
-		"faults without name": func(r *Report) { r.NameFaults(50, []Fault{{Key: "another"}}) },
+		"an earlier revision":                        func(r *Report) { r.Revision-- },
+		"another bucket":                             func(r *Report) { r.Revision, r.Bucket = r.Revision+100, r.Bucket.Add(-time.Hour) },
+		"a later revision of a history that is lost": func(r *Report) { r.Revision, r.Confirmed = r.Revision+100, r.Confirmed.Add(-time.Hour) },
+		"an earlier Confirm":                         func(r *Report) { r.Confirm-- },
+		"no bucket":                                  func(r *Report) { r.Bucket = time.Time{} },
+		"a fault of the key":                         func(r *Report) { r.NameFaults(1, []Fault{{Key: id, Reason: "no room"}}) },
+		"faults without name":                        func(r *Report) { r.NameFaults(50, []Fault{{Key: "another"}}) },
 	} {
 		p := see(change)
 		require.False(t, p.InForce, what)
@@ -54,6 +59,8 @@ func TestPropagationOfReports(t *testing.T) {
 		require.Contains(t, p.Reason, "gate", what)
 	}
 	require.True(t, see(func(r *Report) { r.NameFaults(1, []Fault{{Key: "another"}}) }).InForce)
+	require.True(t, see(func(r *Report) { r.Missing = 3 }).InForce, "the bucket has this key's value")
+	require.True(t, see(func(r *Report) { r.Confirm, r.Confirmed = 0, time.Time{} }).InForce, "a version that does not tell")
 
 	// A wait ends when a gateway confirms, and is not for one that is silent.
 	require.NoError(t, h.svc.Revoke(within(t), by, id))
@@ -61,7 +68,11 @@ func TestPropagationOfReports(t *testing.T) {
 	go func() { done <- c.Propagation(within(t), id, 10*time.Second) }()
 	fleettest.Eventually(t, func() bool { return c.Propagation(within(t), id, 0).Published }, h.state)
 	r := report
-	r.Revision = h.pub.Revision()
+	r.Revision, r.Missing = h.pub.Revision(), 3
+	say.Store(&r)
+	fleettest.Eventually(t, func() bool { return len(reg.Nodes()) == 1 && reg.Nodes()[0].Missing == 3 }, h.state)
+	require.False(t, c.Propagation(within(t), id, 0).InForce, "this may be one of the keys that it keeps")
+	r.Missing = 0
 	say.Store(&r)
 	select {
 	case p = <-done:

@@ -235,6 +235,11 @@ func (p *Publisher) confirm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m, err := p.link.keysMessage(ctx, map[string]any{"seq": rev})
+	if err != nil {
+		return err
+	}
+	p.setConfirm(confirmation{rev, m.Time})
 	p.hasConfirm = true
 	p.with(func(s *PublisherStatus) {
 		p.last = time.Now()

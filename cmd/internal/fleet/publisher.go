@@ -92,11 +92,12 @@ type Publisher struct {
 	replicated time.Time // when --nats-replicas was tried last
 	hasConfirm bool      // the bucket has a Confirm, of whatever age
 
-	mu    sync.Mutex
-	last  time.Time // of the last comparison, or of what it led to
-	known map[string]version
-	st    PublisherStatus
-	stuck map[string]error // keys that cannot be published as they are
+	mu        sync.Mutex
+	last      time.Time // of the last comparison, or of what it led to
+	known     map[string]version
+	confirmed confirmation // of the session
+	st        PublisherStatus
+	stuck     map[string]error // keys that cannot be published as they are
 }
 
 // A version is what the bucket has of a key. The zero version is that of a key
@@ -259,6 +260,7 @@ func (p *Publisher) session(ctx context.Context) (err error) {
 	}
 	p.kv, p.created = kv, info.Created
 	p.with(func(s *PublisherStatus) { s.Created, s.Revision = info.Created, last })
+	p.setConfirm(confirmation{}) // what is found differs from what was known
 	if err := p.compare(ctx, last); err != nil {
 		return err
 	}

@@ -30,11 +30,13 @@ type Report struct {
 	Instance  string    `json:"instance"` // another one after each start
 	Version   string    `json:"version"`  // of the program
 	Started   time.Time `json:"started_at"`
-	Listen    string    `json:"listen"`       // where the gateway is
-	Revision  uint64    `json:"revision"`     // of the bucket of keys, in force
-	Bucket    time.Time `json:"bucket"`       // when that bucket was created; zero: not known
-	Staleness *int64    `json:"staleness_ms"` // nil: not known
-	Source    string    `json:"source"`       // of keys and lists: "bucket", "checkpoint", "none"; "database" of the management
+	Listen    string    `json:"listen"`                // where the gateway is
+	Revision  uint64    `json:"revision"`              // of the bucket of keys, in force
+	Bucket    time.Time `json:"bucket"`                // when that bucket was created; zero: not known
+	Confirm   uint64    `json:"confirm,omitempty"`     // natsfeed.Status.Confirmed; 0 of a version that does not tell
+	Confirmed time.Time `json:"confirmed_at,omitzero"` // natsfeed.Status.ConfirmedAt
+	Staleness *int64    `json:"staleness_ms"`          // nil: not known
+	Source    string    `json:"source"`                // of keys and lists: "bucket", "checkpoint", "none"; "database" of the management
 	Connected bool      `json:"connected"`
 	Ready     bool      `json:"ready"`
 	Reason    string    `json:"reason"`        // why it is not ready
@@ -96,7 +98,7 @@ func (r *Report) key() (string, error) {
 
 // news reports whether the report says something else than the last one.
 func (r *Report) news(last *Report) bool {
-	return last == nil || r.Revision != last.Revision || !r.Bucket.Equal(last.Bucket) || r.Ready != last.Ready || r.Reason != last.Reason ||
+	return last == nil || r.Revision != last.Revision || !r.Bucket.Equal(last.Bucket) || r.Confirm != last.Confirm || !r.Confirmed.Equal(last.Confirmed) || r.Ready != last.Ready || r.Reason != last.Reason ||
 		r.Source != last.Source || r.Keys != last.Keys || r.Limited != last.Limited || r.Faults != last.Faults ||
 		r.Missing != last.Missing || (r.Backlog == 0) != (last.Backlog == 0)
 }

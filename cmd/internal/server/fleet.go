@@ -83,7 +83,7 @@ func (n *Node) reporting() func() fleet.Report {
 		st := n.follower.Status()
 		err := n.isReady()
 		r.Ready, r.Reason = err == nil, fleet.Reason(err)
-		r.Bucket = st.Created
+		r.Bucket, r.Confirm, r.Confirmed = st.Created, st.Confirmed, st.ConfirmedAt
 		r.Revision, r.Staleness, r.Source, r.Connected = st.Revision, fleet.Millis(st.Staleness), string(st.Source), n.feed.Connected()
 		r.Keys, r.Limited, r.Missing = n.Ring.Len(), n.Engine.Snapshot().Len(), st.Missing
 		faults, _, named := n.follower.Faults()
