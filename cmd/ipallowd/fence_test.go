@@ -25,7 +25,7 @@ type natsServer interface{ URL() string }
 // A natsProcess is nats-server in a process of its own.
 type natsProcess struct {
 	*fleettest.Process
-	addr string
+	addr, dir string
 }
 
 func (n natsProcess) URL() string { return "nats://" + n.addr }
@@ -37,7 +37,7 @@ func runNATS(t *testing.T) natsProcess {
 	addr := fmt.Sprintf("127.0.0.1:%d", fleettest.FreePorts(t, 1, 0)[0])
 	conf := filepath.Join(dir, "nats.conf")
 	require.NoError(t, os.WriteFile(conf, fmt.Appendf(nil, "listen: %q\njetstream { store_dir: %q }\n", addr, dir), 0o600))
-	return natsProcess{fleettest.Run(t, conf, addr), addr}
+	return natsProcess{fleettest.Run(t, conf, addr), addr, dir}
 }
 
 // copyData copies the files of a data directory to a new one.

@@ -33,6 +33,9 @@ type line struct {
 	link  *Link
 	claim string
 
+	// mine reports whether a claim is one that the database made before; nil: none is.
+	mine func(ctx context.Context, claim string) (bool, error)
+
 	repairing chan struct{} // holds one token
 
 	mu      sync.Mutex
@@ -212,7 +215,7 @@ func (l *line) repair(ctx context.Context) error {
 		case err != nil:
 			return err
 		case own.Claim != l.claim:
-			return fencedBy(own)
+			return l.deposed(ctx, own)
 		}
 		info, err := l.link.keysInfo(ctx)
 		if err != nil {
@@ -230,6 +233,22 @@ func (l *line) repair(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("%w: somebody else writes to the bucket of keys all the time", natsfeed.ErrConflict)
+}
+
+// deposed returns what another owner than the line's means: the server is fenced, unless
+// it is one that the database was before. Then the bucket has lost what came since, and the
+// session that begins for it is judged as every one is.
+func (l *line) deposed(ctx context.Context, own Owner) error {
+	if l.mine != nil {
+		switch ok, err := l.mine(ctx, own.Claim); {
+		case err != nil:
+			return err
+		case ok:
+			l.suspect()
+			return errLost
+		}
+	}
+	return fencedBy(own)
 }
 
 // look repairs the line if the stream has more than it wrote, or if something

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ipallow/ipallow/cmd/internal/manage"
@@ -123,44 +124,73 @@ func (l *Link) published(ctx context.Context, own Owner, at, last uint64) (manag
 	case !errors.Is(err, jetstream.ErrMsgNotFound):
 		return change, err
 	}
+	err := l.eachHeader(ctx, at+1, func(h nats.Header, _ time.Time) {
+		note(h.Get(claimHeader), h.Get(revisionHeader), h.Get(markHeader))
+	})
+	return change, err
+}
+
+// heir returns the owner that wrote last, as the messages tell that are left of it where
+// its own one was deleted; the zero Owner if there are none.
+func (l *Link) heir(ctx context.Context) (own Owner, err error) {
+	err = l.eachHeader(ctx, 1, func(h nats.Header, at time.Time) {
+		revision, err1 := strconv.ParseInt(h.Get(revisionHeader), 10, 64)
+		mark, err2 := strconv.ParseInt(h.Get(markHeader), 10, 64)
+		if claim := h.Get(claimHeader); claim == "" || err1 != nil || err2 != nil {
+			return
+		} else if claim != own.Claim {
+			own = Owner{Claim: claim}
+		}
+		own.Time = at
+		if revision > own.Change.Revision {
+			own.Change = manage.Change{Revision: revision, Mark: mark}
+		}
+	})
+	return own, err
+}
+
+// eachHeader calls fn with the header of each message of the keys' stream from a number
+// on, and when it was stored.
+func (l *Link) eachHeader(ctx context.Context, from uint64, fn func(nats.Header, time.Time)) error {
 	cons, err := l.js.OrderedConsumer(ctx, "KV_"+l.cfg.keysBucket(), jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: at + 1, HeadersOnly: true,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from, HeadersOnly: true,
 	})
 	if err != nil {
-		return change, fmt.Errorf("read the bucket of keys: %w", err)
+		return fmt.Errorf("read the bucket of keys: %w", err)
 	}
 	info, err := cons.Info(ctx)
 	if err != nil {
-		return change, fmt.Errorf("read the bucket of keys: %w", err)
+		return fmt.Errorf("read the bucket of keys: %w", err)
 	}
 	left, stalled := info.NumPending, 0
 	for left > 0 {
 		batch, err := cons.Fetch(1000, jetstream.FetchMaxWait(time.Second))
 		if err != nil {
-			return change, fmt.Errorf("read the bucket of keys: %w", err)
+			return fmt.Errorf("read the bucket of keys: %w", err)
 		}
 		n := 0
 		for m := range batch.Messages() {
 			n++
-			if meta, err := m.Metadata(); err == nil {
-				left = meta.NumPending
+			meta, err := m.Metadata()
+			if err != nil {
+				return fmt.Errorf("read the bucket of keys: %w", err)
 			}
-			h := m.Headers()
-			note(h.Get(claimHeader), h.Get(revisionHeader), h.Get(markHeader))
+			left = meta.NumPending
+			fn(m.Headers(), meta.Timestamp)
 			if left == 0 {
-				return change, nil
+				return nil
 			}
 		}
 		if err := errors.Join(batch.Error(), ctx.Err()); err != nil {
-			return change, fmt.Errorf("read the bucket of keys: %w", err)
+			return fmt.Errorf("read the bucket of keys: %w", err)
 		}
 		if stalled++; n > 0 {
 			stalled = 0
 		} else if stalled == 3 {
-			return change, fmt.Errorf("read the bucket of keys: nothing came although %d messages are left", left)
+			return fmt.Errorf("read the bucket of keys: nothing came although %d messages are left", left)
 		}
 	}
-	return change, nil
+	return nil
 }
 
 // judge returns why the database may not take over from the owner, as a
@@ -232,15 +262,18 @@ func (c *claim) once(ctx context.Context, info *jetstream.StreamInfo, force bool
 	own, at, err := c.link.readOwner(ctx)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-		own = Owner{Database: info.Config.Metadata[ownerKey]}
+		if own, err = c.link.heir(ctx); err != nil {
+			return own, err
+		}
+		own.Database = info.Config.Metadata[ownerKey]
 	case force && errors.Is(err, errNoClaim):
 		own = Owner{Epoch: at} // higher than any before
 	case err != nil:
 		return own, err
 	}
-	next := Owner{Database: c.src.Identity(), Epoch: own.Epoch, Claim: c.line.claim, Server: c.link.cfg.Server, Time: time.Now().UTC()}
+	next := Owner{Database: c.src.Identity(), Epoch: max(1, own.Epoch), Claim: c.line.claim, Server: c.link.cfg.Server, Time: time.Now().UTC()}
 	if own.Claim != c.line.claim {
-		next.Epoch++
+		next.Epoch = own.Epoch + 1
 		if !force {
 			if err := c.admit(ctx, own, at, last); err != nil {
 				return own, err
@@ -265,9 +298,12 @@ func (c *claim) once(ctx context.Context, info *jetstream.StreamInfo, force bool
 // admit returns why the server may not become the owner after this one.
 func (c *claim) admit(ctx context.Context, own Owner, at, last uint64) error {
 	if own.Database != "" {
-		change, err := c.link.published(ctx, own, at, last)
-		if err != nil {
-			return err
+		change := own.Change
+		if at > 0 { // or else heir has looked at all
+			var err error
+			if change, err = c.link.published(ctx, own, at, last); err != nil {
+				return err
+			}
 		}
 		if err := judge(ctx, c.src, own, change); err != nil {
 			return err

@@ -117,6 +117,7 @@ func NewPublisher(link *Link, src Source, policy ipallow.Policy) *Publisher {
 		owned: make(chan struct{}), lost: make(chan struct{}),
 		known: make(map[string]version), stuck: make(map[string]error),
 	}
+	p.line.mine = src.HasClaim
 	p.loop = loop{link: link, name: "publishing", outlive: true, session: p.session, note: p.note}
 	// Also while NATS is down, what was fenced before is.
 	reason, err := src.Fence(context.Background(), link.cfg.keysBucket())
