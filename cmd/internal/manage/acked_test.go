@@ -87,6 +87,8 @@ func (l *lost) open(t *testing.T, files map[string][]byte, what string) error {
 	defer s.Close()
 	require.Nil(t, st.Ring.Get(l.gone.Key.ID), "%s: a revoked key is served", what)
 	require.Equal(t, ipallow.Denied, st.Engine.Check(l.narrow.Key.ID, inside), "%s: a narrowed key is served", what)
+	_, err = s.Key(t.Context(), l.narrow.Key.ID)
+	require.NoError(t, err, "%s: a key that is known is not found", what)
 	return nil
 }
 
@@ -265,4 +267,28 @@ func TestMixedFilesAreNoticed(t *testing.T) {
 	l.now = st.snapshot()
 	require.NoError(t, l.open(t, l.now, "nothing"))
 	require.Error(t, l.open(t, with(l.now, "", old[""]), "an old database under a new log"))
+}
+
+// An old database under a newer log, where the log has the keys' page and the database the one
+// of the index: each key would be served, and none could be revoked.
+func TestKeysThatAreNotFoundAreNoticed(t *testing.T) {
+	t.Parallel()
+	st := newStore(t)
+	s := st.open()
+	l := &lost{gone: create(t, s, "gone", office...), narrow: create(t, s, "narrow", office...)}
+	old := st.snapshot() // the log has all of it
+	require.NoError(t, manage.Exec(s, "PRAGMA wal_checkpoint(TRUNCATE)"))
+	require.NoError(t, s.Revoke(t.Context(), by, l.gone.Key.ID))
+	_, err := save(s, l.narrow.Key.ID, list("192.0.2.1")...)
+	require.NoError(t, err)
+	l.now = st.snapshot()
+	require.NoError(t, l.open(t, l.now, "nothing"))
+	err = l.open(t, with(l.now, "", old[""]), "an old database under a new log")
+	require.ErrorContains(t, err, "1 keys are not found by their identifiers")
+
+	// Who goes on with it all the same can change every key.
+	accepted := put(t, filepath.Join(t.TempDir(), "data"), with(l.now, "", old[""]))
+	accepted.AcceptOlder = true
+	s = accepted.open()
+	require.NoError(t, s.Revoke(t.Context(), by, l.narrow.Key.ID))
 }
