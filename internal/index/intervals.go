@@ -2,18 +2,18 @@ package index
 
 import "math/bits"
 
-// A spans is a set of numbers: the addresses of one family that a long list
+// An intervals is a set of numbers: the addresses of one family that a long list
 // contains, of IPv6 ones the upper half. It answers that and nothing else,
 // in about half the time of a trie, which knows the entries too.
 //
 //	points  where the set begins and ends, in turn: a number is in the set
 //	        if an odd number of points are at or before it; behind the last
-//	        spanPad times the largest number
+//	        intervalPad times the largest number
 //	root    how many points are before each of equal parts of the range
 //	        from the first point to the last
 //
 // It is never written after it was built.
-type spans[T uint32 | uint64] struct {
+type intervals[T uint32 | uint64] struct {
 	points []T
 	root   []uint32
 	first  T
@@ -22,8 +22,8 @@ type spans[T uint32 | uint64] struct {
 	top    bool  // the largest number is in the set
 }
 
-// spanPad is how many points a search compares at once.
-const spanPad = 4
+// intervalPad is how many points a search compares at once.
+const intervalPad = 4
 
 // rootLines is how many cache lines of a root may have points in their parts, unless
 // the parts would then have more than eight points each: 1 MB of them, so that they
@@ -33,7 +33,7 @@ const rootLines = 1 << 20 / lineSize
 
 // add adds the numbers from from to to, which do not begin before those
 // that were added before.
-func (s *spans[T]) add(from, to T) {
+func (s *intervals[T]) add(from, to T) {
 	n := len(s.points)
 	switch {
 	case n%2 == 1: // the last numbers of all are in the set
@@ -53,7 +53,7 @@ func (s *spans[T]) add(from, to T) {
 }
 
 // finish makes the root when all numbers have been added.
-func (s *spans[T]) finish() {
+func (s *intervals[T]) finish() {
 	n := len(s.points)
 	s.top = n%2 == 1
 	if s.top && s.points[n-1] == ^T(0) {
@@ -90,12 +90,12 @@ func (s *spans[T]) finish() {
 	for i := range len(s.root) - 1 {
 		s.root[i+1] += s.root[i]
 	}
-	padded := append(make([]T, 0, n+spanPad), s.points...)
+	padded := append(make([]T, 0, n+intervalPad), s.points...)
 	s.points = append(padded, ^T(0), ^T(0), ^T(0), ^T(0))
 }
 
 // lines returns in how many cache lines of the root there are parts with points.
-func (s *spans[T]) lines() (lines int) {
+func (s *intervals[T]) lines() (lines int) {
 	const parts = lineSize / 4
 	last := ^uint64(0)
 	for _, p := range s.points {
@@ -107,27 +107,27 @@ func (s *spans[T]) lines() (lines int) {
 }
 
 // contains reports whether a is in the set.
-func (s *spans[T]) contains(a T) bool {
+func (s *intervals[T]) contains(a T) bool {
 	if a-s.first > s.width || a == ^T(0) {
 		return s.edge(a) == Allowed
 	}
 	i := (a - s.first) >> (s.shift & 63)
 	root := s.root[i:][:2]
 	k := int(root[0])
-	for n := int(root[1]) - k; n > spanPad; {
+	for n := int(root[1]) - k; n > intervalPad; {
 		half := n >> 1
 		k += half & after(s.points[k+half-1], a)
 		n -= half
 	}
 	// Points of other parts are behind a, and so is the padding.
-	p := s.points[k:][:spanPad]
+	p := s.points[k:][:intervalPad]
 	k -= after(p[0], a) + after(p[1], a) + after(p[2], a) + after(p[3], a)
 	return k&1 != 0
 }
 
 // edge is contains for the largest number, and for those before the first
 // point or behind the last.
-func (s *spans[T]) edge(a T) Verdict {
+func (s *intervals[T]) edge(a T) Verdict {
 	if s.top && a == ^T(0) {
 		return Allowed
 	}

@@ -12,16 +12,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A spans answers what a loop over its ranges answers: at the ends of the
+// An interval set answers what a loop over its ranges answers: at the ends of the
 // numbers, with ranges that touch, nest and overlap, and at every edge.
-func TestSpans(t *testing.T) {
+func TestIntervals(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 5))
-	var empty spans[uint64]
+	var empty intervals[uint64]
 	empty.finish()
 	require.False(t, empty.contains(0) || empty.contains(1) || empty.contains(math.MaxUint64))
 	in, out := 0, 0
 	for round := range 400 {
-		var s spans[uint32]
+		var s intervals[uint32]
 		type span struct{ from, to uint32 }
 		var all []span
 		at := uint32(r.IntN(3)) // 0 in a third of the rounds
@@ -84,7 +84,7 @@ func TestSpans(t *testing.T) {
 
 // The root of a long list has at most rootLines lines with points, or an eighth to a quarter as many
 // parts as points; what is not in the root is found among the points.
-func TestSpansOfManyPoints(t *testing.T) {
+func TestIntervalsOfManyPoints(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("makes lists of 300,000 entries")
@@ -154,7 +154,7 @@ func TestSpansOfManyPoints(t *testing.T) {
 		{"points in few lines of a root with as many parts", 1 << 19, 16, 1 << 11, 1 << 24, 1<<20 + 1},
 		{"points in a sixteenth of the range", 1 << 19, 2000, 1 << 31, 0, 1 << 18},
 	} {
-		var s spans[uint32]
+		var s intervals[uint32]
 		for at, k := uint32(1), uint32(1); len(s.points) < c.points; k++ {
 			s.add(at, at)
 			if at += 2 + r.Uint32N(c.step); k%c.every == 0 {
@@ -190,17 +190,17 @@ func TestSpansOfManyPoints(t *testing.T) {
 
 // Every set of ranges that end at the largest numbers, with and without one
 // before them.
-func TestSpansAtTheEnd(t *testing.T) {
-	t.Run("32", func(t *testing.T) { testSpansAtTheEnd[uint32](t) })
-	t.Run("64", func(t *testing.T) { testSpansAtTheEnd[uint64](t) })
+func TestIntervalsAtTheEnd(t *testing.T) {
+	t.Run("32", func(t *testing.T) { testIntervalsAtTheEnd[uint32](t) })
+	t.Run("64", func(t *testing.T) { testIntervalsAtTheEnd[uint64](t) })
 }
 
-func testSpansAtTheEnd[T uint32 | uint64](t *testing.T) {
+func testIntervalsAtTheEnd[T uint32 | uint64](t *testing.T) {
 	last := ^T(0)
 	for from := T(0); from < 6; from++ {
 		for to := T(0); to <= from; to++ {
 			for _, before := range []T{0, 6, 7, 100, last} { // 0: none
-				var s spans[T]
+				var s intervals[T]
 				if before != 0 {
 					s.add(last-before, last-before)
 				}

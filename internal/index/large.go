@@ -18,8 +18,8 @@ type large struct {
 	// in4 and in6 say whether an address is in the list: all that Check asks.
 	// IPv6 prefixes longer than /64 are not in in6. half has a bit for
 	// the upper half of each; where it is set, table decides.
-	in4  spans[uint32]
-	in6  spans[uint64]
+	in4  intervals[uint32]
+	in6  intervals[uint64]
 	half [16]uint64
 
 	// table finds the entry.

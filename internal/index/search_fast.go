@@ -223,15 +223,15 @@ func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
 }
 
 // check4 is contains for IPv4 addresses, without checks of bounds: root has an
-// element for each part and one more, and spanPad points stand behind the last.
-func check4(s *spans[uint32], a uint32) Verdict {
+// element for each part and one more, and intervalPad points stand behind the last.
+func check4(s *intervals[uint32], a uint32) Verdict {
 	if a-s.first > s.width || a == ^uint32(0) {
 		return s.edge(a)
 	}
 	root := unsafe.Add(unsafe.Pointer(unsafe.SliceData(s.root)), uint64((a-s.first)>>(s.shift&31))*4)
 	k := int(load32(root, 0))
 	points := unsafe.Pointer(unsafe.SliceData(s.points))
-	for n := int(load32(root, 4)) - k; n > spanPad; {
+	for n := int(load32(root, 4)) - k; n > intervalPad; {
 		half := n >> 1
 		k += half & int((int64(load32(points, 4*(k+half-1)))+^int64(a))>>63)
 		n -= half
