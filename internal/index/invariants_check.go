@@ -259,7 +259,7 @@ func (l *layout) verify(rec []byte) error {
 	}
 	var perm [MaxShort]uint8
 	seen := [MaxShort]bool{}
-	getRank(perm[:l.n], body[l.order:])
+	getOrder(perm[:l.n], body[l.order:])
 	for _, i := range perm[:l.n] {
 		if int(i) >= l.n || seen[i] {
 			return fmt.Errorf("the order %v is no permutation", perm[:l.n])

@@ -142,7 +142,7 @@ func layoutOf(hdr uint32) (l layout) {
 	}
 	l.lo = klen + 5*l.n4 + 9*l.n6
 	l.order = l.lo + 9*l.nw
-	l.size = l.order + rankSize(l.n)
+	l.size = l.order + orderSize(l.n)
 	return l
 }
 
@@ -251,7 +251,7 @@ func appendRecord(dst []byte, key string, entries []Entry) []byte {
 		lo[8] = byte(128 - p.Bits())
 		w++
 	}
-	putRank(body[l.order:], order)
+	putOrder(body[l.order:], order)
 	return dst
 }
 
@@ -264,7 +264,7 @@ func prefixes(dst *[MaxShort]netip.Prefix, rec []byte) []netip.Prefix {
 	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
 	var perm [MaxShort]uint8
 	order := perm[:l.n]
-	getRank(order, body[l.order:])
+	getOrder(order, body[l.order:])
 	lo := body[l.lo:]
 	n4 := l.n4 - l.pad4
 	for k, i := range order {
