@@ -59,15 +59,15 @@ func (e *editor) apply(ops []op) error {
 		}
 		ops = ops[n:]
 	}
-	e.settle()
+	e.compact()
 	return nil
 }
 
-// settle takes the last shards out of the blocks of which less than half is
+// compact takes the last shards out of the blocks of which less than half is
 // in use, counted in places, so that a block does not stay for a few shards.
 // A block that was built together is given up together: the nodes that began
 // in one array leave that too.
-func (e *editor) settle() {
+func (e *editor) compact() {
 	for k := 0; k < len(e.written); k++ { // unpackNode may write more
 		i := e.written[k]
 		if n := e.root[i]; !n.base[0].none() {

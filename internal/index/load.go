@@ -99,7 +99,7 @@ func newDirectory(hash *hasher, items []item) (*directory, error) {
 			return nil, err
 		}
 	}
-	e.settle()
+	e.compact()
 	e.together(blockDepth(depth))
 	// Not &e.directory, which would keep the editor and all its scratch alive.
 	x := e.directory

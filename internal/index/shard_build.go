@@ -135,7 +135,7 @@ func (b *shardBuilder) room(unit int, cells *int, more bool) []byte {
 // are all of those whose keys share depth hash bits, into
 // one block: the garbage collector looks at each of its objects, and needs
 // as long for a small one as for a large one. A block is what the shards of a
-// few nodes begin with; changes take them out of it, see editor.settle. The
+// few nodes begin with; changes take them out of it, see editor.compact. The
 // tags of all of them come first, so that they are in as few pages as they
 // can be: the processor finds no more than some thousand without help.
 func (b *shardBuilder) pack(depth uint8, shards []*shard) {
