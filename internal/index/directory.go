@@ -73,11 +73,11 @@ func (n *node) put(i uint64, s *shard) {
 		n.own--
 	}
 	if s.packed {
-		n.base[0], n.base[1+i] = s.both, hotMem{}
+		n.base[0], n.base[1+i] = s.buf, hotMem{}
 		n.blockDepth = s.blockDepth
 		t.base = 0
 	} else {
-		n.base[1+i] = s.both
+		n.base[1+i] = s.buf
 		if n.own++; n.own == nodeSize {
 			n.base[0] = hotMem{}
 		}
@@ -90,9 +90,9 @@ func (n *node) put(i uint64, s *shard) {
 // shard returns the shard in place i; its tables are those in n.
 func (n *node) shard(i uint64) shard {
 	t, r := &n.tables[i], &n.rest[i]
-	s := shard{tables: t, depth: r.depth, n: int(r.n), more: n.more[i], both: n.base[t.base], packed: t.base == 0}
-	s.mem = s.both.bytes(t.offset, r.size)
-	s.tags = s.both.bytes(t.tagsAt, uint32(tagsSize(int(t.cells))))
+	s := shard{tables: t, depth: r.depth, n: int(r.n), more: n.more[i], buf: n.base[t.base], packed: t.base == 0}
+	s.mem = s.buf.bytes(t.offset, r.size)
+	s.tags = s.buf.bytes(t.tagsAt, uint32(tagsSize(int(t.cells))))
 	if s.packed {
 		s.blockDepth = n.blockDepth
 	}

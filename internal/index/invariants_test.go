@@ -160,7 +160,7 @@ func TestCheckInvariantsSees(t *testing.T) {
 		"the copy has other cells":                  func(s *Index) { s.directory.root[0].tables[0].cells++ },
 		"a place has another shard":                 func(s *Index) { sh := s.directory.root[0].shard(nodeSize - 1); s.directory.root[0].put(0, &sh) },
 		"a place has no shard": func(s *Index) {
-			s.directory.root[0].put(nodeSize-1, &shard{tables: new(tables), both: newHotMem(make([]byte, 2))})
+			s.directory.root[0].put(nodeSize-1, &shard{tables: new(tables), buf: newHotMem(make([]byte, 2))})
 		},
 		"a shard's depth is too small":        func(s *Index) { alter(s, func(sh *shard) { sh.depth-- }) },
 		"a shard's depth is too large":        func(s *Index) { alter(s, func(sh *shard) { sh.depth = s.directory.bits + 1 }) },

@@ -10,8 +10,8 @@ import (
 // The files *_fast.go are those with unsafe in them, and all of the hot path, for
 // processors that are little endian and load from any address. Its safe twin
 // is check_portable.go, for all others and under the build tag ipallow_safe; every test
-// runs against both. Without unsafe, Check costs half as much again, for three reasons
-// that docs/experiments.md gives figures for: slices are wider than pointers,
+// runs against buf. Without unsafe, Check costs half as much again, for three reasons
+// that docs/performance.md gives figures for: slices are wider than pointers,
 // so the directory is twice as large; every load has a bounds check; and
 // netip.Addr.As16 goes through memory in a way that stalls the processor
 // until all loads before it have come back, cache misses included.
