@@ -28,7 +28,7 @@ func (s *Index) Check(key string, addr netip.Addr) Verdict {
 	nd := *(*unsafe.Pointer)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
 	// line is as far from nd as the tables of the place from those of the first.
 	line := unsafe.Add(nd, uintptr(p%nodeSize)*unsafe.Sizeof(tables{}))
-	base := *(*unsafe.Pointer)(unsafe.Add(nd, uintptr(load8(line, atBase))*unsafe.Sizeof(hotMem{})))
+	base := *(*unsafe.Pointer)(unsafe.Add(nd, uintptr(load8(line, atBase))*unsafe.Sizeof(memory{})))
 	cell := cellAt(h, load8(unsafe.Add(line, pilotAt(h)), atPilots), load16(line, atCells))
 	tag := uint32(load16(unsafe.Add(base, uint64(load32(line, atTags))+cell*2), 0))
 	if (tag^(uint32(h)|1))&tagMask != 0 {

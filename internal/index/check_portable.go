@@ -10,20 +10,20 @@ import (
 
 // This is the hot path of the files *_fast.go with slices and without unsafe.
 
-// A hotMem is a run of bytes, or none.
-type hotMem struct{ mem []byte }
+// A memory is a run of bytes, or none.
+type memory struct{ mem []byte }
 
-func newHotMem(b []byte) hotMem { return hotMem{b} }
+func newMemory(b []byte) memory { return memory{b} }
 
-func (m hotMem) none() bool { return m.mem == nil }
+func (m memory) none() bool { return m.mem == nil }
 
 // bytes is size of its bytes, from offset on.
-func (m hotMem) bytes(offset, size uint32) []byte {
+func (m memory) bytes(offset, size uint32) []byte {
 	return m.mem[offset:][:size:size]
 }
 
 // same reports whether m and o are the same bytes.
-func (m hotMem) same(o hotMem) bool {
+func (m memory) same(o memory) bool {
 	return len(m.mem) == len(o.mem) && (len(m.mem) == 0 || &m.mem[0] == &o.mem[0])
 }
 
@@ -32,12 +32,12 @@ const CopiesLabels = true
 
 func textOf(b []byte) string { return string(b) }
 
-// A hotDir is a directory's root, or nil.
-type hotDir struct{ root []*node }
+// A rootPtr is a directory's root, or nil.
+type rootPtr struct{ root []*node }
 
-func newHotDir(root []*node) hotDir { return hotDir{root} }
+func newRootPtr(root []*node) rootPtr { return rootPtr{root} }
 
-func (d hotDir) same(root []*node) bool {
+func (d rootPtr) same(root []*node) bool {
 	return len(d.root) == len(root) && &d.root[0] == &root[0]
 }
 

@@ -47,7 +47,7 @@ const (
 // each is one cache line: behind the 8 bytes of type that the runtime has
 // in front of an object of this size. (Where it does not, only time is lost.)
 type node struct {
-	base   [1 + nodeSize]hotMem // the block, and the bytes of each place that has its own
+	base   [1 + nodeSize]memory // the block, and the bytes of each place that has its own
 	more   [nodeSize]*moreShard
 	_      [nodePad]byte
 	tables [nodeSize]tables
@@ -73,13 +73,13 @@ func (n *node) put(i uint64, s *shard) {
 		n.own--
 	}
 	if s.packed {
-		n.base[0], n.base[1+i] = s.buf, hotMem{}
+		n.base[0], n.base[1+i] = s.buf, memory{}
 		n.blockDepth = s.blockDepth
 		t.base = 0
 	} else {
 		n.base[1+i] = s.buf
 		if n.own++; n.own == nodeSize {
-			n.base[0] = hotMem{}
+			n.base[0] = memory{}
 		}
 		t.base = uint8(1 + i)
 	}

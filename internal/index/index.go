@@ -13,7 +13,7 @@ type Index struct {
 
 	// What Check reads. dir is the directory, and empty while loaded is
 	// false.
-	dir   hotDir
+	dir   rootPtr
 	hash  hasher
 	shift uint8 // 64 less the directory's bits
 
@@ -69,7 +69,7 @@ func New(loaded bool) *Index {
 func (x *Index) next(d *directory, loaded bool) *Index {
 	n := &Index{hash: x.hash, shift: 64 - d.bits, loaded: loaded, directory: d, rev: x.rev + 1, cache: x.cache}
 	if loaded {
-		n.dir = newHotDir(d.root)
+		n.dir = newRootPtr(d.root)
 	}
 	return n
 }

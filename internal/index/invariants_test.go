@@ -136,7 +136,7 @@ func TestCheckInvariantsSees(t *testing.T) {
 		},
 		"the copy for Check is older": func(s *Index) {
 			sh := first(s)
-			s.directory.root[0].base[1] = newHotMem(slices.Concat(zeros[:], sh.mem, sh.tags))
+			s.directory.root[0].base[1] = newMemory(slices.Concat(zeros[:], sh.mem, sh.tags))
 		},
 		"the pilots are others": func(s *Index) { table(s, func(t *tables) { clear(t.pilots[:]); t.pilots[0]++ }) },
 		"a free cell is not zero": func(s *Index) {
@@ -160,13 +160,13 @@ func TestCheckInvariantsSees(t *testing.T) {
 		"the copy has other cells":                  func(s *Index) { s.directory.root[0].tables[0].cells++ },
 		"a place has another shard":                 func(s *Index) { sh := s.directory.root[0].shard(nodeSize - 1); s.directory.root[0].put(0, &sh) },
 		"a place has no shard": func(s *Index) {
-			s.directory.root[0].put(nodeSize-1, &shard{tables: new(tables), buf: newHotMem(make([]byte, 2))})
+			s.directory.root[0].put(nodeSize-1, &shard{tables: new(tables), buf: newMemory(make([]byte, 2))})
 		},
 		"a shard's depth is too small":        func(s *Index) { alter(s, func(sh *shard) { sh.depth-- }) },
 		"a shard's depth is too large":        func(s *Index) { alter(s, func(sh *shard) { sh.depth = s.directory.bits + 1 }) },
 		"the directory has a bit more":        func(s *Index) { s.directory.bits++ },
 		"the snapshot's shift is another":     func(s *Index) { s.shift-- },
-		"the snapshot's directory is another": func(s *Index) { s.dir = newHotDir(append([]*node(nil), s.directory.root...)) },
+		"the snapshot's directory is another": func(s *Index) { s.dir = newRootPtr(append([]*node(nil), s.directory.root...)) },
 		"the hashes are others":               func(s *Index) { s.hash.mask = 1<<40 - 1 },
 	} {
 		s := sampleIndex(t)

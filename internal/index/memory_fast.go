@@ -31,40 +31,40 @@ import (
 //   - netip.Addr is two words of address and one of family and zone, in that
 //     order. init verifies it, and falls back to As16 if it ever changes.
 
-// A hotMem is a run of bytes without its length, or none.
-type hotMem struct{ mem unsafe.Pointer }
+// A memory is a run of bytes without its length, or none.
+type memory struct{ mem unsafe.Pointer }
 
-func newHotMem(b []byte) hotMem { return hotMem{unsafe.Pointer(unsafe.SliceData(b))} }
+func newMemory(b []byte) memory { return memory{unsafe.Pointer(unsafe.SliceData(b))} }
 
-func (m hotMem) none() bool { return m.mem == nil }
+func (m memory) none() bool { return m.mem == nil }
 
 // bytes is size of its bytes, from offset on.
-func (m hotMem) bytes(offset, size uint32) []byte {
+func (m memory) bytes(offset, size uint32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(m.mem, offset)), size)
 }
 
 // same reports whether m and o are the same bytes.
-func (m hotMem) same(o hotMem) bool { return m == o }
+func (m memory) same(o memory) bool { return m == o }
 
 // baseOf is the base of the tables t in the node nd. put and CheckInvariants
 // see to it that t.base is less than len(node.base).
 func baseOf(nd unsafe.Pointer, t *tables) unsafe.Pointer {
-	return *(*unsafe.Pointer)(unsafe.Add(nd, uintptr(t.base)*unsafe.Sizeof(hotMem{})))
+	return *(*unsafe.Pointer)(unsafe.Add(nd, uintptr(t.base)*unsafe.Sizeof(memory{})))
 }
 
-// A hotDir is the first element of a directory's root. It is nil where Check
+// A rootPtr is the first element of a directory's root. It is nil where Check
 // must take the long way: before the first load, or if a netip.Addr is not
 // what this file knows.
-type hotDir struct{ root unsafe.Pointer }
+type rootPtr struct{ root unsafe.Pointer }
 
-func newHotDir(root []*node) hotDir {
+func newRootPtr(root []*node) rootPtr {
 	if !addrIsWords {
-		return hotDir{}
+		return rootPtr{}
 	}
-	return hotDir{unsafe.Pointer(unsafe.SliceData(root))}
+	return rootPtr{unsafe.Pointer(unsafe.SliceData(root))}
 }
 
-func (d hotDir) same(root []*node) bool { return d == newHotDir(root) }
+func (d rootPtr) same(root []*node) bool { return d == newRootPtr(root) }
 
 // CopiesLabels says whether a label that Lookup returns is a copy.
 const CopiesLabels = false

@@ -43,7 +43,7 @@ type shard struct {
 	// both is what mem and tags are parts of: bytes of the shard's own, or, if
 	// it is packed, a block of the shards whose keys share their upper
 	// blockDepth hash bits.
-	buf       hotMem
+	buf       memory
 	packed     bool
 	blockDepth uint8
 }
@@ -94,7 +94,7 @@ func (s *shard) hold(buf []byte, n, cells int) {
 	}
 	s.mem, s.tags = buf[ahead:][:n:n], buf[ahead+n:][:tagsSize(cells)]
 	s.offset, s.tagsAt = ahead, ahead+uint32(n)
-	s.buf, s.packed, s.blockDepth = newHotMem(buf), false, 0
+	s.buf, s.packed, s.blockDepth = newMemory(buf), false, 0
 }
 
 // A moreShard is what some shards have besides: labels and long lists. The

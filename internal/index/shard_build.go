@@ -158,7 +158,7 @@ func (b *shardBuilder) pack(depth uint8, shards []*shard) {
 		n, m := copy(block[at:], s.mem), copy(block[tagsAt:], s.tags)
 		s.mem, s.tags = block[at:][:n:n], block[tagsAt:][:m:m]
 		s.offset, s.tagsAt = uint32(at), uint32(tagsAt)
-		s.buf, s.packed, s.blockDepth = newHotMem(block), true, depth
+		s.buf, s.packed, s.blockDepth = newMemory(block), true, depth
 		at += wholeLines(n)
 		tagsAt += m
 	}
