@@ -161,9 +161,9 @@ func (e *editor) change(s *shard, ops []op) error {
 	}
 	e.keys += grown
 	h := ops[0].hash
-	e.build.like = s.tables
+	e.build.hint = s.tables
 	err := e.fill(h, s.depth, items)
-	e.build.like = nil
+	e.build.hint = nil
 	if err != nil {
 		return err
 	}

@@ -45,8 +45,8 @@ type placer struct {
 }
 
 // place finds cells and pilots of s for the items, or reports that there are
-// none. If like is not nil, its pilots are tried first.
-func (b *placer) place(s *shard, items []item, like *[shardPilots]uint8) bool {
+// none. If hint is not nil, its pilots are tried first.
+func (b *placer) place(s *shard, items []item, hint *[shardPilots]uint8) bool {
 	// Sort the items by pilot.
 	var weight [shardPilots]uint16
 	clear(b.ends[:])
@@ -94,8 +94,8 @@ func (b *placer) place(s *shard, items []item, like *[shardPilots]uint8) bool {
 		if len(members) == 0 {
 			break // and so are all that follow
 		}
-		if like != nil && b.try(s, items, members, like[p], &used) {
-			s.pilots[p] = like[p]
+		if hint != nil && b.try(s, items, members, hint[p], &used) {
+			s.pilots[p] = hint[p]
 			continue
 		}
 		pilot := 0

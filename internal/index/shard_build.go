@@ -15,9 +15,9 @@ type shardBuilder struct {
 	space   []byte
 	used    int
 
-	// like is the tables of a shard of nearly the same items, or nil: its
+	// hint is the tables of a shard of nearly the same items, or nil: its
 	// cells and pilots are tried first. They are a hint and no more.
-	like *tables
+	hint *tables
 }
 
 // maxClasses is the number of sizes that a record can have, in unitSteps.
@@ -77,10 +77,10 @@ const maxTries = 32
 // perfect gives s room, cells and pilots under which each item has cells of
 // its own, or reports that it found none.
 func (b *shardBuilder) perfect(s *shard, items []item) bool {
-	if like := b.like; like != nil && like.unit > 0 && like.fits(items) {
-		s.unit, s.cells = like.unit, like.cells
+	if hint := b.hint; hint != nil && hint.unit > 0 && hint.fits(items) {
+		s.unit, s.cells = hint.unit, hint.cells
 		s.hold(nil, int(s.unit)*int(s.cells)+recPad, int(s.cells))
-		if b.place(s, items, &like.pilots) {
+		if b.place(s, items, &hint.pilots) {
 			return true
 		}
 	}
