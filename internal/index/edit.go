@@ -103,7 +103,7 @@ func (e *editor) unpackNode(i uint64) {
 // shard differs in that record only.
 func (e *editor) patch(s *shard, o *op) bool {
 	rec := o.item.rec
-	if rec == nil || o.item.large != nil || o.item.cold != nil || s.linear() {
+	if rec == nil || o.item.large != nil || o.item.labels != nil || s.linear() {
 		return false
 	}
 	old := s.find(o.hash, o.key)
@@ -207,7 +207,7 @@ func (e *editor) fill(h uint64, depth uint8, items []item) error {
 }
 
 func mustSplit(items []item) bool {
-	return len(items) > splitKeys || len(items) > 1 && itemsSize(items)+coldSize(items) > splitBytes
+	return len(items) > splitKeys || len(items) > 1 && itemsSize(items)+labelsSize(items) > splitBytes
 }
 
 // partition moves the items for which first holds to the front and returns

@@ -117,7 +117,7 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 	if want := int(s.cells)*int(s.unit) + recPad; len(s.mem) != want && !s.linear() || len(s.mem) < recPad {
 		return fmt.Errorf("%d bytes for %d cells of %d", len(s.mem), s.cells, s.unit)
 	}
-	cold, large, keys := 0, 0, map[string]bool{}
+	labels, large, keys := 0, 0, map[string]bool{}
 	more := s.more
 	if more == nil {
 		more = new(moreShard)
@@ -131,7 +131,7 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 		size, tag := 0, uint16(0)
 		if headerOf(s.mem[at:]) != 0 {
 			var err error
-			if size, err = s.verifyRecord(more, at, &cold, &large); err != nil {
+			if size, err = s.verifyRecord(more, at, &labels, &large); err != nil {
 				return fmt.Errorf("the record at %d: %w", at, err)
 			}
 			key := string(keyOf(s.mem[at:]))
@@ -184,15 +184,15 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 			return fmt.Errorf("byte %d of the padding is %#x", i, b)
 		}
 	}
-	if cold != len(more.cold) || large != len(more.large) || s.more != nil && cold+large == 0 {
-		return fmt.Errorf("records use %d of %d bytes of labels and %d of %d tables", cold, len(more.cold), large, len(more.large))
+	if labels != len(more.labels) || large != len(more.large) || s.more != nil && labels+large == 0 {
+		return fmt.Errorf("records use %d of %d bytes of labels and %d of %d tables", labels, len(more.labels), large, len(more.large))
 	}
 	return nil
 }
 
 // verifyRecord checks the record at at and returns its size. The labels and
 // the table of a flagged one must be the next that no record before it used.
-func (s *shard) verifyRecord(more *moreShard, at int, cold, large *int) (int, error) {
+func (s *shard) verifyRecord(more *moreShard, at int, labels, large *int) (int, error) {
 	b := s.mem[at : len(s.mem)-recPad]
 	if len(b) < recHeader {
 		return 0, fmt.Errorf("%d bytes are no header", len(b))
@@ -230,11 +230,11 @@ func (s *shard) verifyRecord(more *moreShard, at int, cold, large *int) (int, er
 	if size += 4; size > len(b) {
 		return 0, fmt.Errorf("%d bytes are left for %d", len(b), size)
 	}
-	if off := int(binary.LittleEndian.Uint32(b[size-4:])); off != *cold {
-		return 0, fmt.Errorf("its labels are at %d, want %d of %d", off, *cold, len(more.cold))
+	if off := int(binary.LittleEndian.Uint32(b[size-4:])); off != *labels {
+		return 0, fmt.Errorf("its labels are at %d, want %d of %d", off, *labels, len(more.labels))
 	}
-	n, err := verifyLabels(more.cold[*cold:], l.n)
-	*cold += n
+	n, err := verifyLabels(more.labels[*labels:], l.n)
+	*labels += n
 	return size, err
 }
 

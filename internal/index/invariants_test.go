@@ -125,7 +125,7 @@ func TestCheckInvariantsSees(t *testing.T) {
 		"labels are elsewhere":       func(s *Index) { r := flagged(first(s), flagLabels); r[len(r)-4]++ },
 		"a table is another":         func(s *Index) { r := flagged(first(s), hdrLarge); r[len(r)-4]++ },
 		"a table is left over":       func(s *Index) { m := first(s).more; m.large = append(m.large, m.large[0]) },
-		"labels are left over":       func(s *Index) { m := first(s).more; m.cold = append(m.cold, 0) },
+		"labels are left over":       func(s *Index) { m := first(s).more; m.labels = append(m.labels, 0) },
 		"a table's order is wrong":   func(s *Index) { l := first(s).more.large[0].sorted; l[0], l[1] = l[1], l[0] },
 		"a table's spans are others": func(s *Index) { first(s).more.large[0].in4.points[0]++ },
 		"a table's half is lost":     func(s *Index) { first(s).more.large[0].half[0] ^= 1 },

@@ -6,7 +6,7 @@ import "encoding/binary"
 type item struct {
 	hash  uint64
 	rec   []byte     // with key; the last 4 bytes of a flagged one are stale
-	cold  []byte     // the labels, without their total length
+	labels  []byte     // the labels, without their total length
 	large *largeList // or nil
 }
 
@@ -19,11 +19,11 @@ func itemsSize(items []item) int {
 	return size
 }
 
-// coldSize is about the size of the labels of the items.
-func coldSize(items []item) int {
+// labelsSize is about the size of the labels of the items.
+func labelsSize(items []item) int {
 	size := 0
 	for i := range items {
-		size += len(items[i].cold)
+		size += len(items[i].labels)
 	}
 	return size
 }
@@ -40,7 +40,7 @@ func appendItem(arena []byte, key string, h uint64, entries []Entry, cache *comp
 		arena = append(arena, 0, 0, 0, 0)
 	} else {
 		arena = appendRecord(arena, key, entries)
-		if it.cold = appendLabels(nil, entries); it.cold != nil {
+		if it.labels = appendLabels(nil, entries); it.labels != nil {
 			binary.LittleEndian.PutUint32(arena[at:], headerOf(arena[at:])|flagLabels)
 			arena = append(arena, 0, 0, 0, 0)
 		}

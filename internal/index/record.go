@@ -19,7 +19,7 @@ import (
 //	        lo[nw]      9 bytes each, for the wide ones: the lower half of the
 //	                    address, and 128 less the prefix length
 //	        order       the order in which the entries were set (see order.go)
-//	        labels      4 bytes, if flagLabels: an offset into shard.cold
+//	        labels      4 bytes, if flagLabels: an offset into shard.labels
 //
 // or, for a long list, behind the key stand 4 bytes, an index into
 // moreShard.large. What stands behind the header is the record's body. Numbers

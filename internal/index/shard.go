@@ -100,10 +100,10 @@ func (s *shard) hold(buf []byte, n, cells int) {
 // A moreShard is what some shards have besides: labels and long lists. The
 // nil one has none.
 type moreShard struct {
-	// cold is the labels of the records that have flagLabels: for each a
+	// labels is the labels of the records that have flagLabels: for each a
 	// uvarint of the length of what follows and then, for each entry, a
 	// uvarint of the label's length and the label.
-	cold []byte
+	labels []byte
 	// large is the tables of the long lists.
 	large []largeList
 }
@@ -133,7 +133,7 @@ const (
 	tagGrouped = 0b11000<<tagN4 | 0b11000<<tagN6
 
 	maxBlob = 1<<30 - 1
-	maxCold = 1 << 30 // its offsets have 32 bits
+	maxLabels = 1 << 30 // its offsets have 32 bits
 )
 
 // tagOf is the part of the hash that stands in a tag. One bit of it is always
@@ -178,7 +178,7 @@ func (s *shard) linear() bool { return s.unit == 0 }
 func (s *shard) size() int {
 	n := len(s.mem) + len(s.tags)
 	if s.more != nil {
-		n += len(s.more.cold)
+		n += len(s.more.labels)
 	}
 	return n
 }
@@ -244,9 +244,9 @@ func (s *shard) item(h uint64, rec []byte) item {
 	case isLarge(hdr):
 		it.large = &s.more.large[binary.LittleEndian.Uint32(rec[len(rec)-4:])]
 	case hdr&flagLabels != 0:
-		cold := s.more.cold[binary.LittleEndian.Uint32(rec[len(rec)-4:]):]
-		n, w := binary.Uvarint(cold)
-		it.cold = cold[w : w+int(n)]
+		labels := s.more.labels[binary.LittleEndian.Uint32(rec[len(rec)-4:]):]
+		n, w := binary.Uvarint(labels)
+		it.labels = labels[w : w+int(n)]
 	}
 	return it
 }
@@ -271,13 +271,13 @@ func (s *shard) entries(rec []byte, yield func(Entry) bool) {
 		return
 	}
 	var buf [MaxShort]netip.Prefix
-	cold := it.cold
+	labels := it.labels
 	for _, p := range prefixes(&buf, rec) {
 		e := Entry{Prefix: p}
-		if it.cold != nil {
-			n, w := binary.Uvarint(cold)
-			e.Label = string(cold[w : w+int(n)])
-			cold = cold[w+int(n):]
+		if it.labels != nil {
+			n, w := binary.Uvarint(labels)
+			e.Label = string(labels[w : w+int(n)])
+			labels = labels[w+int(n):]
 		}
 		if !yield(e) {
 			return
@@ -292,16 +292,16 @@ func (s *shard) label(rec []byte, i int) string {
 	switch {
 	case it.large != nil:
 		return it.large.entry(i).Label
-	case it.cold == nil:
+	case it.labels == nil:
 		return ""
 	}
-	cold := it.cold
+	labels := it.labels
 	for ; ; i-- {
-		n, w := binary.Uvarint(cold)
+		n, w := binary.Uvarint(labels)
 		if i == 0 {
-			return textOf(cold[w : w+int(n)])
+			return textOf(labels[w : w+int(n)])
 		}
-		cold = cold[w+int(n):]
+		labels = labels[w+int(n):]
 	}
 }
 
@@ -309,7 +309,7 @@ func (s *shard) label(rec []byte, i int) string {
 func (s *shard) put(at int, it *item) {
 	rec := s.mem[at:][:len(it.rec)]
 	copy(rec, it.rec)
-	if it.large == nil && it.cold == nil {
+	if it.large == nil && it.labels == nil {
 		return
 	}
 	if s.more == nil {
@@ -320,8 +320,8 @@ func (s *shard) put(at int, it *item) {
 		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(m.large)))
 		m.large = append(m.large, *it.large)
 	} else {
-		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(m.cold)))
-		m.cold = binary.AppendUvarint(m.cold, uint64(len(it.cold)))
-		m.cold = append(m.cold, it.cold...)
+		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(m.labels)))
+		m.labels = binary.AppendUvarint(m.labels, uint64(len(it.labels)))
+		m.labels = append(m.labels, it.labels...)
 	}
 }

@@ -27,7 +27,7 @@ const maxClasses = (recHeader+maxBody)/unitStep + 2
 // or if they are more than a shard can hold.
 func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 	size := itemsSize(items)
-	if size > maxBlob || coldSize(items) > maxCold {
+	if size > maxBlob || labelsSize(items) > maxLabels {
 		return nil, ErrFull
 	}
 	s := &shard{tables: new(tables), depth: depth, n: len(items)}
