@@ -15,7 +15,7 @@ import (
 // once. It is for writers only; Check never sees it. The nil compileCache compiles every list anew.
 type compileCache struct {
 	seed   maphash.Seed
-	tables sync.Map // from the hash of the prefixes, uint64, to weak.Pointer[large]
+	tables sync.Map // from the hash of the prefixes, uint64, to weak.Pointer[longList]
 }
 
 func newCompileCache() *compileCache {
@@ -23,33 +23,33 @@ func newCompileCache() *compileCache {
 }
 
 // get returns the table for canonical prefixes, which the caller gives up.
-func (c *compileCache) get(prefixes []netip.Prefix) *large {
+func (c *compileCache) get(prefixes []netip.Prefix) *longList {
 	if c == nil {
-		return newLarge(prefixes)
+		return newLongList(prefixes)
 	}
 	sum := c.sum(prefixes)
 	if l := c.find(sum, prefixes); l != nil {
 		return l
 	}
-	l := newLarge(prefixes)
+	l := newLongList(prefixes)
 	if other := c.find(sum, prefixes); other != nil {
 		return other // another writer has compiled the list meanwhile
 	}
 	w := weak.Make(l)
 	c.tables.Store(sum, w)
 	// Not a Delete: the same hash may have a newer table by then.
-	runtime.AddCleanup(l, func(w weak.Pointer[large]) { c.tables.CompareAndDelete(sum, w) }, w)
+	runtime.AddCleanup(l, func(w weak.Pointer[longList]) { c.tables.CompareAndDelete(sum, w) }, w)
 	return l
 }
 
 // find returns a table in use for the prefixes, or nil. The hash only finds a candidate; the
 // prefixes are compared.
-func (c *compileCache) find(sum uint64, prefixes []netip.Prefix) *large {
+func (c *compileCache) find(sum uint64, prefixes []netip.Prefix) *longList {
 	w, ok := c.tables.Load(sum)
 	if !ok {
 		return nil
 	}
-	if l := w.(weak.Pointer[large]).Value(); l != nil && slices.Equal(l.prefixes, prefixes) {
+	if l := w.(weak.Pointer[longList]).Value(); l != nil && slices.Equal(l.prefixes, prefixes) {
 		return l
 	}
 	return nil

@@ -87,15 +87,15 @@ func (s *Index) Check(key string, addr netip.Addr) Verdict {
 		}
 		return v
 	}
-	if !isLarge(load32(rec, 0)) {
+	if !isLong(load32(rec, 0)) {
 		return Denied
 	}
 	// From line, so that p is not kept until here for all the others.
 	place := (uintptr(line) - uintptr(nd)) / unsafe.Sizeof(tables{})
-	lists := (*node)(nd).more[place].large
-	l := lists[0].large
+	lists := (*node)(nd).more[place].long
+	l := lists[0].longList
 	if i := load32(recEnd, 0); i != 0 { // seldom, and where it is not, nothing below waits for the record
-		l = lists[i].large
+		l = lists[i].longList
 	}
 	if hi == 0 && lo>>32 == 0xffff {
 		return check4(&l.in4, uint32(lo))
@@ -136,7 +136,7 @@ func (s *Index) checkOther(key string, addr netip.Addr) Verdict {
 		}
 		return s.checkSlow(key, addr)
 	}
-	if hdr := load32(rec, 0); int(hdr>>hdrKeyLen) != n || isLarge(hdr) || unsafe.String((*byte)(unsafe.Add(rec, recHeader)), n) != key {
+	if hdr := load32(rec, 0); int(hdr>>hdrKeyLen) != n || isLong(hdr) || unsafe.String((*byte)(unsafe.Add(rec, recHeader)), n) != key {
 		return s.checkSlow(key, addr)
 	}
 	return matchPlain(rec, addr)

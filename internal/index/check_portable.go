@@ -60,7 +60,7 @@ func (s *Index) Check(key string, addr netip.Addr) Verdict {
 		return Unrestricted
 	}
 	rec := base[uint64(t.offset)+cell*uint64(t.unit):]
-	if !found || string(keyOf(rec)) != key || isLarge(headerOf(rec)) {
+	if !found || string(keyOf(rec)) != key || isLong(headerOf(rec)) {
 		return s.checkSlow(key, addr)
 	}
 	return matchRecord(rec, addr)

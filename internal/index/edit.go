@@ -26,7 +26,7 @@ type Scratch struct {
 }
 
 // release ends the use of the scratch space, which keeps no item alive and
-// does not stay large.
+// does not stay long.
 func (s *Scratch) release() {
 	if cap(s.items) > 4*splitKeys {
 		*s = Scratch{}
@@ -103,11 +103,11 @@ func (e *editor) unpackNode(i uint64) {
 // shard differs in that record only.
 func (e *editor) patch(s *shard, o *op) bool {
 	rec := o.item.rec
-	if rec == nil || o.item.large != nil || o.item.labels != nil || s.linear() {
+	if rec == nil || o.item.long != nil || o.item.labels != nil || s.linear() {
 		return false
 	}
 	old := s.find(o.hash, o.key)
-	if old == nil || isLarge(headerOf(old)) || headerOf(old)&flagLabels != 0 {
+	if old == nil || isLong(headerOf(old)) || headerOf(old)&flagLabels != 0 {
 		return false
 	}
 	size := s.cellsFor(len(rec)) * int(s.unit)

@@ -114,16 +114,16 @@ func (x *Index) lists(yield func(string, []Entry) bool) {
 	}
 }
 
-// isLarge reports whether the list of key is a table and not a record.
-func (x *Index) isLarge(key string) bool {
+// isLong reports whether the list of key is a table and not a record.
+func (x *Index) isLong(key string) bool {
 	sh, rec := x.find(key)
-	return rec != nil && sh.item(0, rec).large != nil
+	return rec != nil && sh.item(0, rec).long != nil
 }
 
-// tableOf returns the table of a key's large list.
-func (x *Index) tableOf(key string) *large {
+// tableOf returns the table of a key's long list.
+func (x *Index) tableOf(key string) *longList {
 	sh, rec := x.find(key)
-	return sh.item(0, rec).large.large
+	return sh.item(0, rec).long.longList
 }
 
 // shape returns how many bits the directory has, how many shards there are,

@@ -75,7 +75,7 @@ func (s *intervals[T]) finish() {
 		// address lies in that part is mispredicted if the part is all.
 		s.first, s.width = 0, ^T(0)-1
 	}
-	// About as many parts as points; fewer where the root would be too large.
+	// About as many parts as points; fewer where the root would be too long.
 	parts := bits.Len(uint(n))
 	for few := parts - 3; ; parts-- {
 		s.shift = uint8(max(bits.Len64(uint64(s.width))-parts, 0))

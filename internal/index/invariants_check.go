@@ -117,7 +117,7 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 	if want := int(s.cells)*int(s.unit) + recPad; len(s.mem) != want && !s.linear() || len(s.mem) < recPad {
 		return fmt.Errorf("%d bytes for %d cells of %d", len(s.mem), s.cells, s.unit)
 	}
-	labels, large, keys := 0, 0, map[string]bool{}
+	labels, long, keys := 0, 0, map[string]bool{}
 	more := s.more
 	if more == nil {
 		more = new(moreShard)
@@ -131,7 +131,7 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 		size, tag := 0, uint16(0)
 		if headerOf(s.mem[at:]) != 0 {
 			var err error
-			if size, err = s.verifyRecord(more, at, &labels, &large); err != nil {
+			if size, err = s.verifyRecord(more, at, &labels, &long); err != nil {
 				return fmt.Errorf("the record at %d: %w", at, err)
 			}
 			key := string(keyOf(s.mem[at:]))
@@ -184,15 +184,15 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 			return fmt.Errorf("byte %d of the padding is %#x", i, b)
 		}
 	}
-	if labels != len(more.labels) || large != len(more.large) || s.more != nil && labels+large == 0 {
-		return fmt.Errorf("records use %d of %d bytes of labels and %d of %d tables", labels, len(more.labels), large, len(more.large))
+	if labels != len(more.labels) || long != len(more.long) || s.more != nil && labels+long == 0 {
+		return fmt.Errorf("records use %d of %d bytes of labels and %d of %d tables", labels, len(more.labels), long, len(more.long))
 	}
 	return nil
 }
 
 // verifyRecord checks the record at at and returns its size. The labels and
 // the table of a flagged one must be the next that no record before it used.
-func (s *shard) verifyRecord(more *moreShard, at int, labels, large *int) (int, error) {
+func (s *shard) verifyRecord(more *moreShard, at int, labels, long *int) (int, error) {
 	b := s.mem[at : len(s.mem)-recPad]
 	if len(b) < recHeader {
 		return 0, fmt.Errorf("%d bytes are no header", len(b))
@@ -203,18 +203,18 @@ func (s *shard) verifyRecord(more *moreShard, at int, labels, large *int) (int, 
 		return 0, fmt.Errorf("a key of %d bytes", klen)
 	}
 	size := recHeader + klen
-	if isLarge(hdr) {
+	if isLong(hdr) {
 		if size += 4; size > len(b) {
 			return 0, fmt.Errorf("%d bytes are left for %d", len(b), size)
 		}
-		if i := int(binary.LittleEndian.Uint32(b[size-4:])); i != *large || i >= len(more.large) {
-			return 0, fmt.Errorf("its table is number %d, want %d of %d", i, *large, len(more.large))
+		if i := int(binary.LittleEndian.Uint32(b[size-4:])); i != *long || i >= len(more.long) {
+			return 0, fmt.Errorf("its table is number %d, want %d of %d", i, *long, len(more.long))
 		}
-		if hdr != hdrLarge|uint32(klen)<<hdrKeyLen {
-			return 0, fmt.Errorf("a large list with entries in the record")
+		if hdr != hdrLong|uint32(klen)<<hdrKeyLen {
+			return 0, fmt.Errorf("a long list with entries in the record")
 		}
-		*large++
-		return size, more.large[*large-1].verify()
+		*long++
+		return size, more.long[*long-1].verify()
 	}
 	l := layoutOf(hdr)
 	size = recHeader + l.size
@@ -303,7 +303,7 @@ func verifyLabels(b []byte, n int) (int, error) {
 	return size, nil
 }
 
-func (l *largeList) verify() error {
+func (l *labelledList) verify() error {
 	if l == nil || len(l.prefixes) <= MaxShort || l.labels != nil && len(l.labels) != len(l.prefixes) {
 		return fmt.Errorf("a table that should be a record, or has labels for other entries")
 	}
@@ -317,7 +317,7 @@ func (l *largeList) verify() error {
 			return fmt.Errorf("the table's order is wrong at %d", i)
 		}
 	}
-	again := newLarge(l.prefixes)
+	again := newLongList(l.prefixes)
 	if !reflect.DeepEqual(l.in4, again.in4) || !reflect.DeepEqual(l.in6, again.in6) || l.half != again.half {
 		return fmt.Errorf("the table's spans are not those of its prefixes")
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sampleIndex has small and large lists, with and without labels, in several
+// sampleIndex has small and long lists, with and without labels, in several
 // shards.
 func sampleIndex(t *testing.T) *Index {
 	e := newEngine()
@@ -55,7 +55,7 @@ func TestCheckInvariantsSees(t *testing.T) {
 	flagged := func(sh *shard, flag uint32) []byte {
 		for rec := range sh.records() {
 			hdr := headerOf(rec)
-			if isLarge(hdr) && flag == hdrLarge || !isLarge(hdr) && hdr&(flagLabels|flagScan) == flag {
+			if isLong(hdr) && flag == hdrLong || !isLong(hdr) && hdr&(flagLabels|flagScan) == flag {
 				return rec
 			}
 		}
@@ -123,12 +123,12 @@ func TestCheckInvariantsSees(t *testing.T) {
 			binary.LittleEndian.PutUint32(r, headerOf(r)>>hdrKeyLen<<hdrKeyLen)
 		},
 		"labels are elsewhere":       func(s *Index) { r := flagged(first(s), flagLabels); r[len(r)-4]++ },
-		"a table is another":         func(s *Index) { r := flagged(first(s), hdrLarge); r[len(r)-4]++ },
-		"a table is left over":       func(s *Index) { m := first(s).more; m.large = append(m.large, m.large[0]) },
+		"a table is another":         func(s *Index) { r := flagged(first(s), hdrLong); r[len(r)-4]++ },
+		"a table is left over":       func(s *Index) { m := first(s).more; m.long = append(m.long, m.long[0]) },
 		"labels are left over":       func(s *Index) { m := first(s).more; m.labels = append(m.labels, 0) },
-		"a table's order is wrong":   func(s *Index) { l := first(s).more.large[0].sorted; l[0], l[1] = l[1], l[0] },
-		"a table's spans are others": func(s *Index) { first(s).more.large[0].in4.points[0]++ },
-		"a table's half is lost":     func(s *Index) { first(s).more.large[0].half[0] ^= 1 },
+		"a table's order is wrong":   func(s *Index) { l := first(s).more.long[0].sorted; l[0], l[1] = l[1], l[0] },
+		"a table's spans are others": func(s *Index) { first(s).more.long[0].in4.points[0]++ },
+		"a table's half is lost":     func(s *Index) { first(s).more.long[0].half[0] ^= 1 },
 		"the padding is not zero":    func(s *Index) { b := first(s).mem; b[len(b)-1] = 1 },
 		"the padding is missing":     func(s *Index) { alter(s, func(sh *shard) { sh.mem = sh.mem[:len(sh.mem)-1] }) },
 		"bytes are left over": func(s *Index) {

@@ -4,10 +4,10 @@ import "encoding/binary"
 
 // An item is one record on its way into a shard.
 type item struct {
-	hash  uint64
-	rec   []byte     // with key; the last 4 bytes of a flagged one are stale
-	labels  []byte     // the labels, without their total length
-	large *largeList // or nil
+	hash   uint64
+	rec    []byte        // with key; the last 4 bytes of a flagged one are stale
+	labels []byte        // the labels, without their total length
+	long   *labelledList // or nil
 }
 
 // itemsSize is the number of bytes of the records of the items.
@@ -34,8 +34,8 @@ func appendItem(arena []byte, key string, h uint64, entries []Entry, cache *comp
 	it := item{hash: h}
 	at := len(arena)
 	if len(entries) > MaxShort {
-		it.large = compileLarge(entries, cache)
-		arena = binary.LittleEndian.AppendUint32(arena, hdrLarge|uint32(len(key))<<hdrKeyLen)
+		it.long = compileLong(entries, cache)
+		arena = binary.LittleEndian.AppendUint32(arena, hdrLong|uint32(len(key))<<hdrKeyLen)
 		arena = append(arena, key...)
 		arena = append(arena, 0, 0, 0, 0)
 	} else {

@@ -10,8 +10,8 @@ type List struct {
 
 // Len returns the number of entries.
 func (l *List) Len() int {
-	if it := l.shard.item(0, l.rec); it.large != nil {
-		return len(it.large.prefixes)
+	if it := l.shard.item(0, l.rec); it.long != nil {
+		return len(it.long.prefixes)
 	}
 	return recEntries(l.rec)
 }
@@ -23,10 +23,10 @@ func (l *List) Entries(yield func(Entry) bool) { l.shard.entries(l.rec, yield) }
 // an index of -1. Of equal entries it is the first.
 func (l *List) Lookup(addr netip.Addr) (Entry, int) {
 	i, prefix := -1, netip.Prefix{}
-	if it := l.shard.item(0, l.rec); it.large == nil {
+	if it := l.shard.item(0, l.rec); it.long == nil {
 		i, prefix = lookupSmall(l.rec, addr)
 	} else if addr.IsValid() {
-		i, prefix = it.large.lookup(addr)
+		i, prefix = it.long.lookup(addr)
 	}
 	if i < 0 {
 		return Entry{}, i

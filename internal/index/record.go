@@ -22,7 +22,7 @@ import (
 //	        labels      4 bytes, if flagLabels: an offset into shard.labels
 //
 // or, for a long list, behind the key stand 4 bytes, an index into
-// moreShard.large. What stands behind the header is the record's body. Numbers
+// moreShard.long. What stands behind the header is the record's body. Numbers
 // are little endian. The header's upper 16 bits are klen, and flagScan if it
 // is set, so that Check compares them with the length of its key; the lower 16
 // are the numbers of entries: IPv4 and IPv6 ones and, of these, wide ones, in 5
@@ -62,7 +62,7 @@ const (
 
 	flagLabels = 1 << 15 // there are labels
 	flagScan   = 1 << 31 // an entry covers another, or ::/0 is there
-	hdrLarge   = 1 << hdrNw
+	hdrLong    = 1 << hdrNw
 
 	// wide in the place of a shift says that the rest is in lo.
 	wide = 0x80
@@ -99,8 +99,8 @@ type layout struct {
 // keyLen is the length of the key of the record with the header hdr.
 func keyLen(hdr uint32) int { return int(hdr >> hdrKeyLen & (1<<11 - 1)) }
 
-// isLarge reports whether a header is that of a long list.
-func isLarge(hdr uint32) bool { return hdr>>hdrN6&(1<<10-1) == hdrLarge>>hdrN6 }
+// isLong reports whether a header is that of a long list.
+func isLong(hdr uint32) bool { return hdr>>hdrN6&(1<<10-1) == hdrLong>>hdrN6 }
 
 // count4 is n4, with the padding.
 func count4(hdr uint32) int {
@@ -154,8 +154,8 @@ func keyOf(rec []byte) []byte {
 
 func bodyOf(rec []byte) []byte { return rec[recHeader:] }
 
-// largeOf is the index of the list of a record of a long one.
-func largeOf(rec []byte) uint32 {
+// longOf is the index of the list of a record of a long one.
+func longOf(rec []byte) uint32 {
 	return binary.LittleEndian.Uint32(rec[recHeader+keyLen(headerOf(rec)):])
 }
 
@@ -168,7 +168,7 @@ func recEntries(rec []byte) int {
 // recSize is the size of the record that begins at b[0].
 func recSize(b []byte) int {
 	hdr := headerOf(b)
-	if isLarge(hdr) {
+	if isLong(hdr) {
 		return recHeader + keyLen(hdr) + 4
 	}
 	size := recHeader + layoutOf(hdr).size

@@ -43,7 +43,7 @@ type shard struct {
 	// both is what mem and tags are parts of: bytes of the shard's own, or, if
 	// it is packed, a block of the shards whose keys share their upper
 	// blockDepth hash bits.
-	buf       memory
+	buf        memory
 	packed     bool
 	blockDepth uint8
 }
@@ -104,8 +104,8 @@ type moreShard struct {
 	// uvarint of the length of what follows and then, for each entry, a
 	// uvarint of the label's length and the label.
 	labels []byte
-	// large is the tables of the long lists.
-	large []largeList
+	// long is the tables of the long lists.
+	long []labelledList
 }
 
 const (
@@ -132,7 +132,7 @@ const (
 	// has its shifts before its starts.
 	tagGrouped = 0b11000<<tagN4 | 0b11000<<tagN6
 
-	maxBlob = 1<<30 - 1
+	maxBlob   = 1<<30 - 1
 	maxLabels = 1 << 30 // its offsets have 32 bits
 )
 
@@ -207,10 +207,10 @@ func (s *shard) find(h uint64, key string) []byte {
 
 // check is the verdict of a record of s.
 func (s *shard) check(rec []byte, addr netip.Addr) Verdict {
-	if !isLarge(headerOf(rec)) {
+	if !isLong(headerOf(rec)) {
 		return matchRecord(rec, addr)
 	}
-	if s.more.large[largeOf(rec)].contains(newQuery(addr)) {
+	if s.more.long[longOf(rec)].contains(newQuery(addr)) {
 		return Allowed
 	}
 	return Denied
@@ -241,8 +241,8 @@ const linearStep = 4
 func (s *shard) item(h uint64, rec []byte) item {
 	it := item{hash: h, rec: rec}
 	switch hdr := headerOf(rec); {
-	case isLarge(hdr):
-		it.large = &s.more.large[binary.LittleEndian.Uint32(rec[len(rec)-4:])]
+	case isLong(hdr):
+		it.long = &s.more.long[binary.LittleEndian.Uint32(rec[len(rec)-4:])]
 	case hdr&flagLabels != 0:
 		labels := s.more.labels[binary.LittleEndian.Uint32(rec[len(rec)-4:]):]
 		n, w := binary.Uvarint(labels)
@@ -262,9 +262,9 @@ func (s *shard) items(dst []item, hash func([]byte) uint64) []item {
 // entries yields the list of a record of s.
 func (s *shard) entries(rec []byte, yield func(Entry) bool) {
 	it := s.item(0, rec)
-	if it.large != nil {
-		for i := range it.large.prefixes {
-			if !yield(it.large.entry(i)) {
+	if it.long != nil {
+		for i := range it.long.prefixes {
+			if !yield(it.long.entry(i)) {
 				return
 			}
 		}
@@ -290,8 +290,8 @@ func (s *shard) entries(rec []byte, yield func(Entry) bool) {
 func (s *shard) label(rec []byte, i int) string {
 	it := s.item(0, rec)
 	switch {
-	case it.large != nil:
-		return it.large.entry(i).Label
+	case it.long != nil:
+		return it.long.entry(i).Label
 	case it.labels == nil:
 		return ""
 	}
@@ -309,16 +309,16 @@ func (s *shard) label(rec []byte, i int) string {
 func (s *shard) put(at int, it *item) {
 	rec := s.mem[at:][:len(it.rec)]
 	copy(rec, it.rec)
-	if it.large == nil && it.labels == nil {
+	if it.long == nil && it.labels == nil {
 		return
 	}
 	if s.more == nil {
 		s.more = new(moreShard)
 	}
 	m := s.more
-	if it.large != nil {
-		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(m.large)))
-		m.large = append(m.large, *it.large)
+	if it.long != nil {
+		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(m.long)))
+		m.long = append(m.long, *it.long)
 	} else {
 		binary.LittleEndian.PutUint32(rec[len(rec)-4:], uint32(len(m.labels)))
 		m.labels = binary.AppendUvarint(m.labels, uint64(len(it.labels)))

@@ -16,14 +16,14 @@ import (
 func TestRepresentation(t *testing.T) {
 	e := newEngine()
 	for _, c := range []struct {
-		n     int
-		large bool
+		n    int
+		long bool
 	}{{1, false}, {20, false}, {MaxShort - 1, false}, {MaxShort, false}, {MaxShort + 1, true}, {1000, true}} {
 		list := fromNaive(gen.Distinct(c.n))
 		table := Compile(list)
 		require.NoError(t, e.Set("k", list))
-		require.Equal(t, c.large, e.Snapshot().isLarge("k"), "%d entries", c.n)
-		require.Equal(t, c.large, table.large != nil, "%d entries", c.n)
+		require.Equal(t, c.long, e.Snapshot().isLong("k"), "%d entries", c.n)
+		require.Equal(t, c.long, table.long != nil, "%d entries", c.n)
 		require.Equal(t, c.n, table.Len())
 		stored, ok := e.Snapshot().Find("k")
 		require.True(t, ok)
@@ -44,12 +44,12 @@ func TestChangeOfRepresentation(t *testing.T) {
 		require.Equal(t, n > 0, ok, "step %d", i)
 		require.Len(t, got, n)
 		for s := range e.Snapshot().directory.all {
-			require.True(t, s.more == nil || len(s.more.large) == 1)
+			require.True(t, s.more == nil || len(s.more.long) == 1)
 		}
 	}
 }
 
-// Equal large lists share one table, however many keys have them; their
+// Equal long lists share one table, however many keys have them; their
 // labels stay apart.
 func TestCompileCache(t *testing.T) {
 	list := fromNaive(gen.Distinct(MaxShort + 1))
@@ -86,7 +86,7 @@ func TestCompileCache(t *testing.T) {
 	// A list of the same hash is another list.
 	c := newCompileCache()
 	sum := c.sum(prefixesOf(list))
-	wrong := newLarge(prefixesOf(other))
+	wrong := newLongList(prefixesOf(other))
 	c.tables.Store(sum, weak.Make(wrong))
 	require.Equal(t, prefixesOf(list), c.get(prefixesOf(list)).prefixes)
 	runtime.KeepAlive(wrong)

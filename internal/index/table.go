@@ -5,11 +5,11 @@ import "net/netip"
 // A Table is one list alone. The zero Table is empty; it is immutable.
 type Table struct {
 	// A short list is rec, a record with an empty key, which recPad bytes
-	// follow, and labels, which is nil if there are none. A long one is large.
+	// follow, and labels, which is nil if there are none. A long one is long.
 	// None of them is written after Compile.
 	rec    []byte
 	labels []string
-	large  *largeList
+	long   *labelledList
 }
 
 // Compile builds the table of canonical entries.
@@ -21,7 +21,7 @@ func Compile(entries []Entry) (t Table) {
 		t.rec = append(t.rec, make([]byte, recPad)...)
 		t.labels = labelsOf(entries)
 	default:
-		t.large = compileLarge(entries, nil)
+		t.long = compileLong(entries, nil)
 	}
 	return t
 }
@@ -29,8 +29,8 @@ func Compile(entries []Entry) (t Table) {
 // Len returns the number of entries.
 func (t *Table) Len() int {
 	switch {
-	case t.large != nil:
-		return len(t.large.prefixes)
+	case t.long != nil:
+		return len(t.long.prefixes)
 	case t.rec == nil:
 		return 0
 	}
@@ -39,8 +39,8 @@ func (t *Table) Len() int {
 
 // Contains reports whether an entry contains addr, in any form. The zero Addr is in no table.
 func (t *Table) Contains(addr netip.Addr) bool {
-	if t.large != nil {
-		return t.large.contains(newQuery(addr))
+	if t.long != nil {
+		return t.long.contains(newQuery(addr))
 	}
 	return t.rec != nil && matchRecord(t.rec, addr) == Allowed
 }
@@ -48,12 +48,12 @@ func (t *Table) Contains(addr netip.Addr) bool {
 // Lookup returns the most specific entry that contains addr, which is valid and canonical; of equal
 // entries the first.
 func (t *Table) Lookup(addr netip.Addr) (Entry, bool) {
-	if t.large != nil {
-		i, _ := t.large.lookup(addr)
+	if t.long != nil {
+		i, _ := t.long.lookup(addr)
 		if i < 0 {
 			return Entry{}, false
 		}
-		return t.large.entry(i), true
+		return t.long.entry(i), true
 	}
 	if t.rec == nil {
 		return Entry{}, false

@@ -11,10 +11,10 @@ import (
 	"github.com/ipallow/ipallow/internal/canon"
 )
 
-// A large is the table of a list that is too long for a record. It is never
-// written after newLarge, so any number of lists, snapshots and goroutines
+// A longList is the table of a list that is too long for a record. It is never
+// written after newLongList, so any number of lists, snapshots and goroutines
 // share it.
-type large struct {
+type longList struct {
 	// in4 and in6 say whether an address is in the list: all that Check asks.
 	// IPv6 prefixes longer than /64 are not in in6. half has a bit for
 	// the upper half of each; where it is set, table decides.
@@ -32,10 +32,10 @@ type large struct {
 	sorted []uint32
 }
 
-// newLarge builds the table for canonical prefixes. bart ignores a prefix
+// newLongList builds the table for canonical prefixes. bart ignores a prefix
 // that is not valid, so the caller has removed those.
-func newLarge(prefixes []netip.Prefix) *large {
-	l := &large{prefixes: prefixes}
+func newLongList(prefixes []netip.Prefix) *longList {
+	l := &longList{prefixes: prefixes}
 	sorted := make([]uint32, len(prefixes))
 	for i, p := range prefixes {
 		l.table.Insert(p)
@@ -53,7 +53,7 @@ func newLarge(prefixes []netip.Prefix) *large {
 
 // add adds a canonical prefix that comes no earlier in the order of
 // canon.Compare than those before.
-func (l *large) add(p netip.Prefix) {
+func (l *longList) add(p netip.Prefix) {
 	if p.Addr().Is4() {
 		b := p.Addr().As4()
 		from := binary.BigEndian.Uint32(b[:])
@@ -69,11 +69,11 @@ func (l *large) add(p netip.Prefix) {
 	l.in6.add(from, from|(1<<(64-p.Bits())-1))
 }
 
-// halfAt is the bit of large.half for the upper half of an address.
+// halfAt is the bit of longList.half for the upper half of an address.
 func halfAt(hi uint64) uint64 { return hi * 0x9e3779b97f4a7c15 >> 54 }
 
 // contains reports whether a prefix contains the address of q.
-func (l *large) contains(q query) bool {
+func (l *longList) contains(q query) bool {
 	switch q.family {
 	case 4:
 		return l.in4.contains(uint32(q.lo))
@@ -84,7 +84,7 @@ func (l *large) contains(q query) bool {
 }
 
 // contains6 is contains for an IPv6 address of two halves.
-func (l *large) contains6(hi, lo uint64) bool {
+func (l *longList) contains6(hi, lo uint64) bool {
 	if l.in6.contains(hi) {
 		return true
 	}
@@ -99,7 +99,7 @@ func (l *large) contains6(hi, lo uint64) bool {
 
 // lookup is contains with the index and the prefix of the most specific
 // entry, or an index of -1.
-func (l *large) lookup(addr netip.Addr) (int, netip.Prefix) {
+func (l *longList) lookup(addr netip.Addr) (int, netip.Prefix) {
 	p, ok := l.table.LookupPrefixLPM(netip.PrefixFrom(addr, addr.BitLen()))
 	if !ok {
 		return -1, p
@@ -113,14 +113,14 @@ func (l *large) lookup(addr netip.Addr) (int, netip.Prefix) {
 	return int(l.sorted[i]), p
 }
 
-// A largeList is a large with the labels of one list; labels is nil if there
+// A labelledList is a longList with the labels of one list; labels is nil if there
 // are none.
-type largeList struct {
-	*large
+type labelledList struct {
+	*longList
 	labels []string
 }
 
-func (l *largeList) entry(i int) Entry {
+func (l *labelledList) entry(i int) Entry {
 	e := Entry{Prefix: l.prefixes[i]}
 	if l.labels != nil {
 		e.Label = l.labels[i]
@@ -128,14 +128,14 @@ func (l *largeList) entry(i int) Entry {
 	return e
 }
 
-// compileLarge is the table of canonical entries, from the cache if there is
+// compileLong is the table of canonical entries, from the cache if there is
 // one.
-func compileLarge(entries []Entry, cache *compileCache) *largeList {
+func compileLong(entries []Entry, cache *compileCache) *labelledList {
 	prefixes := make([]netip.Prefix, len(entries))
 	for i, e := range entries {
 		prefixes[i] = e.Prefix
 	}
-	return &largeList{large: cache.get(prefixes), labels: labelsOf(entries)}
+	return &labelledList{longList: cache.get(prefixes), labels: labelsOf(entries)}
 }
 
 // labelMemory is how many labels of a list are remembered while it is compiled.
