@@ -11,7 +11,7 @@ import (
 // Check returns the verdict on a request made with key from addr.
 func (s *Index) Check(key string, addr netip.Addr) Verdict {
 	n := len(key)
-	if s == nil || s.dir.root == nil || uint(n-16) > maxShort-16 {
+	if s == nil || s.dir.root == nil || uint(n-16) > maxFastKey-16 {
 		return s.checkOther(key, addr)
 	}
 	k := unsafe.Pointer(unsafe.StringData(key))
@@ -27,7 +27,7 @@ func (s *Index) Check(key string, addr netip.Addr) Verdict {
 	p := h >> (s.shift & 63)
 	nd := *(*unsafe.Pointer)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
 	// line is as far from nd as the tables of the place from those of the first.
-	line := unsafe.Add(nd, uintptr(p%nodeSize)*unsafe.Sizeof(tables{}))
+	line := unsafe.Add(nd, uintptr(p%nodeSize)*unsafe.Sizeof(header{}))
 	base := *(*unsafe.Pointer)(unsafe.Add(nd, uintptr(load8(line, atBase))*unsafe.Sizeof(memory{})))
 	cell := cellAt(h, load8(unsafe.Add(line, pilotAt(h)), atPilots), load16(line, atCells))
 	tag := uint32(load16(unsafe.Add(base, uint64(load32(line, atTags))+cell*2), 0))
@@ -91,7 +91,7 @@ func (s *Index) Check(key string, addr netip.Addr) Verdict {
 		return Denied
 	}
 	// From line, so that p is not kept until here for all the others.
-	place := (uintptr(line) - uintptr(nd)) / unsafe.Sizeof(tables{})
+	place := (uintptr(line) - uintptr(nd)) / unsafe.Sizeof(header{})
 	lists := (*node)(nd).more[place].long
 	l := lists[0].longList
 	if i := load32(recEnd, 0); i != 0 { // seldom, and where it is not, nothing below waits for the record
@@ -108,18 +108,18 @@ func (s *Index) Check(key string, addr netip.Addr) Verdict {
 
 // Where the tables of a node's first place are in the node.
 const (
-	atTables = int(unsafe.Offsetof(node{}.tables))
-	atOffset = atTables + int(unsafe.Offsetof(tables{}.offset))
-	atTags   = atTables + int(unsafe.Offsetof(tables{}.tagsAt))
-	atCells  = atTables + int(unsafe.Offsetof(tables{}.cells))
-	atUnit   = atTables + int(unsafe.Offsetof(tables{}.unit))
-	atBase   = atTables + int(unsafe.Offsetof(tables{}.base))
-	atPilots = atTables + int(unsafe.Offsetof(tables{}.pilots))
+	atHeaders = int(unsafe.Offsetof(node{}.headers))
+	atOffset  = atHeaders + int(unsafe.Offsetof(header{}.offset))
+	atTags    = atHeaders + int(unsafe.Offsetof(header{}.tagsAt))
+	atCells   = atHeaders + int(unsafe.Offsetof(header{}.cells))
+	atUnit    = atHeaders + int(unsafe.Offsetof(header{}.unit))
+	atBase    = atHeaders + int(unsafe.Offsetof(header{}.base))
+	atPilots  = atHeaders + int(unsafe.Offsetof(header{}.pilots))
 )
 
-// maxShort is the longest key that Check has its short way for. Longer ones are
+// maxFastKey is the longest key that Check has its short way for. Longer ones are
 // rare, and the two loops for them would cost all others some registers.
-const maxShort = 48
+const maxFastKey = 48
 
 // checkOther is Check for keys that are too short or too long for its short
 // way, and where it has none.
@@ -144,10 +144,10 @@ func (s *Index) checkOther(key string, addr netip.Addr) Verdict {
 
 // locate returns the tables for the hash h, and where the tag of its cell is
 // and a record would begin in that cell.
-func (s *Index) locate(h uint64) (t *tables, tag, rec unsafe.Pointer) {
+func (s *Index) locate(h uint64) (t *header, tag, rec unsafe.Pointer) {
 	p := h >> (s.shift & 63)
 	nd := *(**node)(unsafe.Add(s.dir.root, p>>nodeBits*uint64(unsafe.Sizeof(s.dir.root))))
-	t = &nd.tables[p%nodeSize]
+	t = &nd.headers[p%nodeSize]
 	base := baseOf(unsafe.Pointer(nd), t)
 	cell := cellAt(h, t.pilots[pilotAt(h)], t.cells)
 	return t, unsafe.Add(base, uint64(t.tagsAt)+cell*2), unsafe.Add(base, uint64(t.offset)+cell*uint64(t.unit))

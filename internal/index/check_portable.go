@@ -52,7 +52,7 @@ func (s *Index) Check(key string, addr netip.Addr) Verdict {
 	h := s.hash.string(key)
 	p := h >> (s.shift & 63)
 	nd := s.dir.root[p>>nodeBits]
-	t := &nd.tables[p%nodeSize]
+	t := &nd.headers[p%nodeSize]
 	cell := cellAt(h, t.pilots[pilotAt(h)], t.cells)
 	base := nd.base[t.base].mem
 	found := (uint32(binary.LittleEndian.Uint16(base[uint64(t.tagsAt)+2*cell:]))^tagOf(h))&tagMask == 0

@@ -47,11 +47,11 @@ const (
 // each is one cache line: behind the 8 bytes of type that the runtime has
 // in front of an object of this size. (Where it does not, only time is lost.)
 type node struct {
-	base   [1 + nodeSize]memory // the block, and the bytes of each place that has its own
-	more   [nodeSize]*moreShard
-	_      [nodePad]byte
-	tables [nodeSize]tables
-	rest   [nodeSize]restShard
+	base    [1 + nodeSize]memory // the block, and the bytes of each place that has its own
+	more    [nodeSize]*moreShard
+	_       [nodePad]byte
+	headers [nodeSize]header
+	rest    [nodeSize]restShard
 
 	own        uint8 // how many places have bytes of their own
 	blockDepth uint8 // number of upper hash bits that all keys of the block share
@@ -67,8 +67,8 @@ type restShard struct {
 }
 
 func (n *node) put(i uint64, s *shard) {
-	t := &n.tables[i]
-	*t = *s.tables
+	t := &n.headers[i]
+	*t = *s.header
 	if !n.base[1+i].none() {
 		n.own--
 	}
@@ -89,8 +89,8 @@ func (n *node) put(i uint64, s *shard) {
 
 // shard returns the shard in place i; its tables are those in n.
 func (n *node) shard(i uint64) shard {
-	t, r := &n.tables[i], &n.rest[i]
-	s := shard{tables: t, depth: r.depth, n: int(r.n), more: n.more[i], buf: n.base[t.base], packed: t.base == 0}
+	t, r := &n.headers[i], &n.rest[i]
+	s := shard{header: t, depth: r.depth, n: int(r.n), more: n.more[i], buf: n.base[t.base], packed: t.base == 0}
 	s.mem = s.buf.bytes(t.offset, r.size)
 	s.tags = s.buf.bytes(t.tagsAt, uint32(tagsSize(int(t.cells))))
 	if s.packed {
@@ -101,7 +101,7 @@ func (n *node) shard(i uint64) shard {
 
 // same reports whether the same shard is in places i and j.
 func (n *node) same(i, j uint64) bool {
-	a, b := &n.tables[i], &n.tables[j]
+	a, b := &n.headers[i], &n.headers[j]
 	return a.offset == b.offset && n.base[a.base].same(n.base[b.base])
 }
 

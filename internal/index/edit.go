@@ -161,7 +161,7 @@ func (e *editor) change(s *shard, ops []op) error {
 	}
 	e.keys += grown
 	h := ops[0].hash
-	e.build.hint = s.tables
+	e.build.hint = s.header
 	err := e.fill(h, s.depth, items)
 	e.build.hint = nil
 	if err != nil {

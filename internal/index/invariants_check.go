@@ -39,14 +39,14 @@ func verifyIndex(s *Index) error {
 	}
 	for i, n := range x.root {
 		packed := 0
-		for j := range n.tables {
-			switch t := &n.tables[j]; {
+		for j := range n.headers {
+			switch t := &n.headers[j]; {
 			case t.base == 0:
 				packed++
 			case int(t.base) != 1+j || t.offset != ahead || t.tagsAt != ahead+n.rest[j].size:
 				return fmt.Errorf("node %d: the bytes of place %d are number %d, from %d on", i, j, t.base, t.offset)
 			}
-			if n.base[1+j].none() != (n.tables[j].base == 0) {
+			if n.base[1+j].none() != (n.headers[j].base == 0) {
 				return fmt.Errorf("node %d: place %d has bytes of its own and those of the block, or none", i, j)
 			}
 		}
@@ -89,7 +89,7 @@ func verifyIndex(s *Index) error {
 			m, n := x.root[p>>nodeBits], x.root[q>>nodeBits]
 			i, j := p%nodeSize, q%nodeSize
 			here := x.at(q)
-			a, b := *sh.tables, *here.tables
+			a, b := *sh.header, *here.header
 			a.base, a.offset, a.tagsAt, b.base, b.offset, b.tagsAt = 0, 0, 0, 0, 0, 0
 			if a != b || m.more[i] != n.more[j] || m.rest[i] != n.rest[j] || &sh.mem[0] != &here.mem[0] || &sh.tags[0] != &here.tags[0] {
 				return fmt.Errorf("place %d: another shard stands in place %d", p, q)

@@ -63,11 +63,11 @@ func TestCheckInvariantsSees(t *testing.T) {
 		return nil
 	}
 	// table changes the tables of the first shard.
-	table := func(s *Index, f func(*tables)) {
+	table := func(s *Index, f func(*header)) {
 		alter(s, func(sh *shard) {
-			changed := *sh.tables
+			changed := *sh.header
 			f(&changed)
-			sh.tables = &changed
+			sh.header = &changed
 		})
 	}
 	// retag changes the tag of the first record of the first shard.
@@ -109,7 +109,7 @@ func TestCheckInvariantsSees(t *testing.T) {
 			})
 		},
 		"the last tag is another": func(s *Index) { sh := first(s); sh.tags[len(sh.tags)-2] ^= 1 },
-		"the tags are elsewhere":  func(s *Index) { table(s, func(t *tables) { t.tagsAt -= 2 }) },
+		"the tags are elsewhere":  func(s *Index) { table(s, func(t *header) { t.tagsAt -= 2 }) },
 		"a key has changed":       func(s *Index) { keyOf(flagged(first(s), 0))[0]++ },
 		"a key is empty": func(s *Index) {
 			r := flagged(first(s), 0)
@@ -138,7 +138,7 @@ func TestCheckInvariantsSees(t *testing.T) {
 			sh := first(s)
 			s.directory.root[0].base[1] = newMemory(slices.Concat(zeros[:], sh.mem, sh.tags))
 		},
-		"the pilots are others": func(s *Index) { table(s, func(t *tables) { clear(t.pilots[:]); t.pilots[0]++ }) },
+		"the pilots are others": func(s *Index) { table(s, func(t *header) { clear(t.pilots[:]); t.pilots[0]++ }) },
 		"a free cell is not zero": func(s *Index) {
 			sh := first(s)
 			for i := range int(sh.cells) {
@@ -149,18 +149,18 @@ func TestCheckInvariantsSees(t *testing.T) {
 			}
 			t.Fatal("no free cell")
 		},
-		"a record is not in the first of its cells": func(s *Index) { table(s, func(t *tables) { t.unit /= 2; t.cells *= 2 }) },
+		"a record is not in the first of its cells": func(s *Index) { table(s, func(t *header) { t.unit /= 2; t.cells *= 2 }) },
 		"a shard has nothing more":                  func(s *Index) { alter(s, func(sh *shard) { sh.more = nil }) },
 		"a shard's number is another":               func(s *Index) { s.directory.root[0].rest[0].n++ },
-		"there are more cells":                      func(s *Index) { table(s, func(t *tables) { t.cells++ }) },
-		"there are no cells":                        func(s *Index) { table(s, func(t *tables) { t.cells, t.unit = 0, 0 }) },
-		"cells are of another size":                 func(s *Index) { table(s, func(t *tables) { t.unit += unitStep }) },
-		"cells of no multiple of a step":            func(s *Index) { table(s, func(t *tables) { t.unit++ }) },
+		"there are more cells":                      func(s *Index) { table(s, func(t *header) { t.cells++ }) },
+		"there are no cells":                        func(s *Index) { table(s, func(t *header) { t.cells, t.unit = 0, 0 }) },
+		"cells are of another size":                 func(s *Index) { table(s, func(t *header) { t.unit += unitStep }) },
+		"cells of no multiple of a step":            func(s *Index) { table(s, func(t *header) { t.unit++ }) },
 		"a header says that entries overlap":        func(s *Index) { flagged(first(s), 0)[3] |= flagScan >> 24 },
-		"the copy has other cells":                  func(s *Index) { s.directory.root[0].tables[0].cells++ },
+		"the copy has other cells":                  func(s *Index) { s.directory.root[0].headers[0].cells++ },
 		"a place has another shard":                 func(s *Index) { sh := s.directory.root[0].shard(nodeSize - 1); s.directory.root[0].put(0, &sh) },
 		"a place has no shard": func(s *Index) {
-			s.directory.root[0].put(nodeSize-1, &shard{tables: new(tables), buf: newMemory(make([]byte, 2))})
+			s.directory.root[0].put(nodeSize-1, &shard{header: new(header), buf: newMemory(make([]byte, 2))})
 		},
 		"a shard's depth is too small":        func(s *Index) { alter(s, func(sh *shard) { sh.depth-- }) },
 		"a shard's depth is too large":        func(s *Index) { alter(s, func(sh *shard) { sh.depth = s.directory.bits + 1 }) },

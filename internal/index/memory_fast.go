@@ -48,7 +48,7 @@ func (m memory) same(o memory) bool { return m == o }
 
 // baseOf is the base of the tables t in the node nd. put and CheckInvariants
 // see to it that t.base is less than len(node.base).
-func baseOf(nd unsafe.Pointer, t *tables) unsafe.Pointer {
+func baseOf(nd unsafe.Pointer, t *header) unsafe.Pointer {
 	return *(*unsafe.Pointer)(unsafe.Add(nd, uintptr(t.base)*unsafe.Sizeof(memory{})))
 }
 

@@ -35,7 +35,7 @@ import (
 type shard struct {
 	mem  []byte // the records
 	tags []byte // 2 bytes for each cell, and for one if there is none
-	*tables
+	*header
 	depth uint8 // number of upper hash bits that all keys here share
 	n     int   // number of records
 	more  *moreShard
@@ -50,7 +50,7 @@ type shard struct {
 
 // tables is all of a shard that Check reads but the records and their tags. It
 // is one cache line: see node.
-type tables struct {
+type header struct {
 	offset, tagsAt uint32 // where mem and tags begin in the base, see node
 	cells, unit    uint16
 	base           uint8
@@ -150,11 +150,11 @@ func tagFor(h uint64, rec []byte) uint16 {
 func (s *shard) cellOf(h uint64) uint64 { return cellAt(h, s.pilots[pilotAt(h)], s.cells) }
 
 // cellsFor is how many cells a record of size bytes takes.
-func (t *tables) cellsFor(size int) int { return (size + int(t.unit) - 1) / int(t.unit) }
+func (t *header) cellsFor(size int) int { return (size + int(t.unit) - 1) / int(t.unit) }
 
 // fits reports whether the items have room in as many cells as t has, and do
 // not leave too many of them free.
-func (t *tables) fits(items []item) bool {
+func (t *header) fits(items []item) bool {
 	need, size := 0, 0
 	for i := range items {
 		size += len(items[i].rec)
@@ -166,8 +166,8 @@ func (t *tables) fits(items []item) bool {
 
 // unpack gives s bytes and tables of its own.
 func (s *shard) unpack() {
-	t := *s.tables
-	s.tables = &t
+	t := *s.header
+	s.header = &t
 	s.hold(slices.Concat(zeros[:], s.mem, s.tags), len(s.mem), int(s.cells))
 }
 

@@ -17,7 +17,7 @@ type shardBuilder struct {
 
 	// hint is the tables of a shard of nearly the same items, or nil: its
 	// cells and pilots are tried first. They are a hint and no more.
-	hint *tables
+	hint *header
 }
 
 // maxClasses is the number of sizes that a record can have, in unitSteps.
@@ -30,7 +30,7 @@ func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 	if size > maxBlob || labelsSize(items) > maxLabels {
 		return nil, ErrFull
 	}
-	s := &shard{tables: new(tables), depth: depth, n: len(items)}
+	s := &shard{header: new(header), depth: depth, n: len(items)}
 	if len(items) == 0 {
 		s.unit = minUnit
 		s.hold(nil, recPad, 0)
@@ -43,7 +43,7 @@ func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 		}
 		return s, nil
 	}
-	*s.tables = tables{}
+	*s.header = header{}
 	s.hold(nil, size+recPad, 0)
 	at, seen := 0, make(map[string]bool, len(items))
 	for i := range items {

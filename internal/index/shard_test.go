@@ -321,6 +321,6 @@ func TestPilotsForAllPairs(t *testing.T) {
 		for i := range items {
 			items[i] = item{hash: r.Uint64(), rec: rec}
 		}
-		require.True(t, b.perfect(&shard{tables: new(tables)}, items))
+		require.True(t, b.perfect(&shard{header: new(header)}, items))
 	}
 }
