@@ -48,10 +48,10 @@ const (
 // in front of an object of this size. (Where it does not, only time is lost.)
 type node struct {
 	base    [1 + nodeSize]memory // the block, and the bytes of each place that has its own
-	more    [nodeSize]*moreShard
+	more    [nodeSize]*shardExtra
 	_       [nodePad]byte
 	headers [nodeSize]header
-	rest    [nodeSize]restShard
+	rest    [nodeSize]shardRest
 
 	own        uint8 // how many places have bytes of their own
 	blockDepth uint8 // number of upper hash bits that all keys of the block share
@@ -60,8 +60,8 @@ type node struct {
 // nodePad puts the tables of a node where they should begin.
 const nodePad = 48
 
-// A restShard is what else there is of a shard.
-type restShard struct {
+// A shardRest is what else there is of a shard.
+type shardRest struct {
 	size, n uint32
 	depth   uint8
 }
@@ -84,7 +84,7 @@ func (n *node) put(i uint64, s *shard) {
 		t.base = uint8(1 + i)
 	}
 	n.more[i] = s.more
-	n.rest[i] = restShard{uint32(len(s.mem)), uint32(s.n), s.depth}
+	n.rest[i] = shardRest{uint32(len(s.mem)), uint32(s.n), s.depth}
 }
 
 // shard returns the shard in place i; its tables are those in n.

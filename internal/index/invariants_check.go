@@ -120,7 +120,7 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 	labels, long, keys := 0, 0, map[string]bool{}
 	more := s.more
 	if more == nil {
-		more = new(moreShard)
+		more = new(shardExtra)
 	}
 	step := linearStep
 	if !s.linear() {
@@ -192,7 +192,7 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 
 // verifyRecord checks the record at at and returns its size. The labels and
 // the table of a flagged one must be the next that no record before it used.
-func (s *shard) verifyRecord(more *moreShard, at int, labels, long *int) (int, error) {
+func (s *shard) verifyRecord(more *shardExtra, at int, labels, long *int) (int, error) {
 	b := s.mem[at : len(s.mem)-recPad]
 	if len(b) < recHeader {
 		return 0, fmt.Errorf("%d bytes are no header", len(b))

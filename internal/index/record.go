@@ -22,7 +22,7 @@ import (
 //	        labels      4 bytes, if flagLabels: an offset into shard.labels
 //
 // or, for a long list, behind the key stand 4 bytes, an index into
-// moreShard.long. What stands behind the header is the record's body. Numbers
+// shardExtra.long. What stands behind the header is the record's body. Numbers
 // are little endian. The header's upper 16 bits are klen, and flagScan if it
 // is set, so that Check compares them with the length of its key; the lower 16
 // are the numbers of entries: IPv4 and IPv6 ones and, of these, wide ones, in 5

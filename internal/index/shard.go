@@ -38,7 +38,7 @@ type shard struct {
 	*header
 	depth uint8 // number of upper hash bits that all keys here share
 	n     int   // number of records
-	more  *moreShard
+	more  *shardExtra
 
 	// both is what mem and tags are parts of: bytes of the shard's own, or, if
 	// it is packed, a block of the shards whose keys share their upper
@@ -97,9 +97,9 @@ func (s *shard) hold(buf []byte, n, cells int) {
 	s.buf, s.packed, s.blockDepth = newMemory(buf), false, 0
 }
 
-// A moreShard is what some shards have besides: labels and long lists. The
+// A shardExtra is what some shards have besides: labels and long lists. The
 // nil one has none.
-type moreShard struct {
+type shardExtra struct {
 	// labels is the labels of the records that have flagLabels: for each a
 	// uvarint of the length of what follows and then, for each entry, a
 	// uvarint of the label's length and the label.
@@ -313,7 +313,7 @@ func (s *shard) put(at int, it *item) {
 		return
 	}
 	if s.more == nil {
-		s.more = new(moreShard)
+		s.more = new(shardExtra)
 	}
 	m := s.more
 	if it.long != nil {
