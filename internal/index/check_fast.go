@@ -53,18 +53,18 @@ func (s *Index) Check(key string, addr netip.Addr) Verdict {
 	hi, lo := addrWords(&addr)
 	if hi == 0 && lo>>32 == 0xffff {
 		if n4 != 0 {
-			// As in layoutOf. Branches, so that few4 loads the starts before the tag
+			// As in layoutOf. Branches, so that searchFew4 loads the starts before the tag
 			// is there.
 			if n4 >= grouped4 {
 				if n4 > 20 {
-					return most4(recEnd, unsafe.Add(recEnd, n4+n6), n4, uint32(lo))
+					return searchLongest4(recEnd, unsafe.Add(recEnd, n4+n6), n4, uint32(lo))
 				}
-				return many4(recEnd, unsafe.Add(recEnd, n4+n6), n4-4, uint32(lo))
+				return searchGrouped4(recEnd, unsafe.Add(recEnd, n4+n6), n4-4, uint32(lo))
 			}
 			if tag&tagGrouped == 0 {
-				return few4(unsafe.Add(recEnd, 4*n4+8*n6), recEnd, n4, uint32(lo))
+				return searchFew4(unsafe.Add(recEnd, 4*n4+8*n6), recEnd, n4, uint32(lo))
 			}
-			return few4(recEnd, unsafe.Add(recEnd, n4+n6), n4, uint32(lo))
+			return searchFew4(recEnd, unsafe.Add(recEnd, n4+n6), n4, uint32(lo))
 		}
 	} else if n6 != 0 {
 		if !addr.IsValid() {
@@ -73,14 +73,14 @@ func (s *Index) Check(key string, addr netip.Addr) Verdict {
 		var v Verdict
 		switch {
 		case n6 > 20:
-			v = most6(unsafe.Add(recEnd, n4), unsafe.Add(recEnd, 5*n4+n6), n6, hi)
+			v = searchLongest6(unsafe.Add(recEnd, n4), unsafe.Add(recEnd, 5*n4+n6), n6, hi)
 		case n6 >= grouped6:
 			starts := unsafe.Add(recEnd, 5*n4+n6)
-			v = many6(unsafe.Add(recEnd, n4), starts, 2*n6-8, hi, load64(unsafe.Add(starts, 8*n6), -8))
+			v = searchGrouped6(unsafe.Add(recEnd, n4), starts, 2*n6-8, hi, load64(unsafe.Add(starts, 8*n6), -8))
 		case tag&tagGrouped == 0:
-			v = few6(unsafe.Add(recEnd, 5*n4+8*n6), unsafe.Add(recEnd, 4*n4), n6, hi)
+			v = searchFew6(unsafe.Add(recEnd, 5*n4+8*n6), unsafe.Add(recEnd, 4*n4), n6, hi)
 		default:
-			v = few6(unsafe.Add(recEnd, n4), unsafe.Add(recEnd, 5*n4+n6), n6, hi)
+			v = searchFew6(unsafe.Add(recEnd, n4), unsafe.Add(recEnd, 5*n4+n6), n6, hi)
 		}
 		if v == asWide {
 			return match6Wide(rec, hi, lo)
@@ -98,7 +98,7 @@ func (s *Index) Check(key string, addr netip.Addr) Verdict {
 		l = lists[i].longList
 	}
 	if hi == 0 && lo>>32 == 0xffff {
-		return check4(&l.in4, uint32(lo))
+		return containsFast4(&l.in4, uint32(lo))
 	}
 	if addr.IsValid() && l.contains6(hi, lo) {
 		return Allowed

@@ -105,7 +105,7 @@ func TestIntervalsOfManyPoints(t *testing.T) {
 			}
 		}
 	}
-	const key = "a key of which Check has the list" // see check4
+	const key = "a key of which Check has the list" // see containsFast4
 	e := newEngine()
 	require.NoError(t, e.Set(key, list))
 	table := e.Snapshot().tableOf(key)

@@ -21,9 +21,9 @@ import (
 // if it is behind a. (That is written out each time: in the place of a call, inlined or not, the
 // compiler has an instruction that does nothing.)
 
-// many4 returns Allowed if one of n IPv4 entries contains a; n is 8, 12, 16 or
+// searchGrouped4 returns Allowed if one of n IPv4 entries contains a; n is 8, 12, 16 or
 // 20, and step is n-4: how many bytes of starts there are from one group to the next.
-func many4(shifts, starts unsafe.Pointer, step int, a uint32) Verdict {
+func searchGrouped4(shifts, starts unsafe.Pointer, step int, a uint32) Verdict {
 	not := ^uint64(a)
 	_, c := bits.Add64(uint64(load32(starts, step)), not, 0)
 	g, _ := bits.Sub64(4, 0, c)
@@ -48,16 +48,16 @@ func many4(shifts, starts unsafe.Pointer, step int, a uint32) Verdict {
 	return v
 }
 
-// most4 is many4 for an n over 20: the first or the last 20 entries decide.
-func most4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
+// searchLongest4 is searchGrouped4 for an n over 20: the first or the last 20 entries decide.
+func searchLongest4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
 	if over := n - 20; load32(starts, 4*over) <= a {
 		shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 4*over)
 	}
-	return many4(shifts, starts, 16, a)
+	return searchGrouped4(shifts, starts, 16, a)
 }
 
-// few4 is many4 for an n of 4 or 5.
-func few4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
+// searchFew4 is searchGrouped4 for an n of 4 or 5.
+func searchFew4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
 	not := ^uint64(a)
 	_, c := bits.Add64(uint64(load32(starts, 16)), not, 0)
 	k, fifth := uint64(n-1), c&uint64(n-4) // there may be four
@@ -91,11 +91,11 @@ var last6 = func() (t [6 << 4]uint8) {
 	return t
 }()
 
-// asWide is what many6 and few6 return for an entry longer than /64: matchWide
+// asWide is what searchGrouped6 and searchFew6 return for an entry longer than /64: matchWide
 // decides.
 const asWide Verdict = 0xff
 
-// many6 returns Allowed if one of n IPv6 entries contains an address with the
+// searchGrouped6 returns Allowed if one of n IPv6 entries contains an address with the
 // upper half hi, or asWide; n is 8, 12, 16 or 20, and step is 2*(n-4): how many
 // bytes of starts there are from one group to the next. The last start is a parameter
 // for no other reason than that the caller loads it: 20 entries end in a line of
@@ -104,7 +104,7 @@ const asWide Verdict = 0xff
 // function would have no such load.)
 //
 //go:noinline
-func many6(shifts, starts unsafe.Pointer, step int, hi, _ uint64) Verdict {
+func searchGrouped6(shifts, starts unsafe.Pointer, step int, hi, _ uint64) Verdict {
 	not := ^hi
 	_, c := bits.Add64(load64(starts, step), not, 0)
 	g, _ := bits.Sub64(4, 0, c)
@@ -133,16 +133,16 @@ func many6(shifts, starts unsafe.Pointer, step int, hi, _ uint64) Verdict {
 	return v
 }
 
-// most6 is many6 for an n over 20.
-func most6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
+// searchLongest6 is searchGrouped6 for an n over 20.
+func searchLongest6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	if over := n - 20; load64(starts, 8*over) <= hi {
 		shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 8*over)
 	}
-	return many6(shifts, starts, 32, hi, 0)
+	return searchGrouped6(shifts, starts, 32, hi, 0)
 }
 
-// few6 is many6 for an n of 1 to 7.
-func few6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
+// searchFew6 is searchGrouped6 for an n of 1 to 7.
+func searchFew6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	if n > 5 {
 		if over := n - 5; load64(starts, 8*over) <= hi {
 			shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 8*over)
@@ -170,7 +170,7 @@ func few6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	return v
 }
 
-// match6Wide decides where many6 or few6 returned asWide. The record rec has the
+// match6Wide decides where searchGrouped6 or searchFew6 returned asWide. The record rec has the
 // rest of such entries.
 func match6Wide(rec unsafe.Pointer, hi, lo uint64) Verdict {
 	return matchWide(unsafe.Slice((*byte)(rec), recHeader+layoutOf(load32(rec, 0)).size), query{hi: hi, lo: lo, family: 6})
@@ -198,21 +198,21 @@ func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
 	}
 	switch q := newQuery(addr); {
 	case q.family == 4 && n4 > 20:
-		return most4(shifts, starts, n4, uint32(q.lo))
+		return searchLongest4(shifts, starts, n4, uint32(q.lo))
 	case q.family == 4 && n4 >= grouped4:
-		return many4(shifts, starts, n4-4, uint32(q.lo))
+		return searchGrouped4(shifts, starts, n4-4, uint32(q.lo))
 	case q.family == 4 && n4 > 0:
-		return few4(shifts, starts, n4, uint32(q.lo))
+		return searchFew4(shifts, starts, n4, uint32(q.lo))
 	case q.family == 6 && n6 > 0:
 		shifts, starts = unsafe.Add(shifts, n4), unsafe.Add(starts, 4*n4)
 		var v Verdict
 		switch {
 		case n6 > 20:
-			v = most6(shifts, starts, n6, q.hi)
+			v = searchLongest6(shifts, starts, n6, q.hi)
 		case n6 >= grouped6:
-			v = many6(shifts, starts, 2*n6-8, q.hi, 0)
+			v = searchGrouped6(shifts, starts, 2*n6-8, q.hi, 0)
 		default:
-			v = few6(shifts, starts, n6, q.hi)
+			v = searchFew6(shifts, starts, n6, q.hi)
 		}
 		if v == asWide {
 			return match6Wide(rec, q.hi, q.lo)
@@ -222,9 +222,9 @@ func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
 	return Denied
 }
 
-// check4 is contains for IPv4 addresses, without checks of bounds: root has an
+// containsFast4 is contains for IPv4 addresses, without checks of bounds: root has an
 // element for each part and one more, and intervalPad points stand behind the last.
-func check4(s *intervals[uint32], a uint32) Verdict {
+func containsFast4(s *intervals[uint32], a uint32) Verdict {
 	if a-s.first > s.width || a == ^uint32(0) {
 		return s.edge(a)
 	}
