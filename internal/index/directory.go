@@ -113,9 +113,9 @@ type directory struct {
 }
 
 // place returns the place of hash h.
-func (x *directory) place(h uint64) uint64 { return h >> (64 - x.bits) }
+func (x *directory) slot(h uint64) uint64 { return h >> (64 - x.bits) }
 
-func (x *directory) shard(h uint64) shard { return x.at(x.place(h)) }
+func (x *directory) shard(h uint64) shard { return x.at(x.slot(h)) }
 
 // at returns the shard in place p.
 func (x *directory) at(p uint64) shard { return x.root[p>>nodeBits].shard(p % nodeSize) }

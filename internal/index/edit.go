@@ -266,7 +266,7 @@ func (e *editor) deep() bool {
 // h.
 func (e *editor) put(h uint64, s *shard) {
 	width := uint64(1) << (e.bits - s.depth)
-	p := e.place(h) &^ (width - 1)
+	p := e.slot(h) &^ (width - 1)
 	for end := p + width; p < end; p++ {
 		e.node(p>>nodeBits).put(p%nodeSize, s)
 	}
