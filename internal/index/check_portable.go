@@ -45,13 +45,13 @@ func (d rootPtr) same(root []*node) bool {
 func newQuery(addr netip.Addr) query { return slowQuery(addr) }
 
 // Check returns the verdict on a request made with key from addr.
-func (s *Index) Check(key string, addr netip.Addr) Verdict {
-	if s == nil || s.dir.root == nil || !ValidKey(len(key)) {
-		return s.checkSlow(key, addr)
+func (x *Index) Check(key string, addr netip.Addr) Verdict {
+	if x == nil || x.dir.root == nil || !ValidKey(len(key)) {
+		return x.checkSlow(key, addr)
 	}
-	h := s.hash.string(key)
-	p := h >> (s.shift & 63)
-	nd := s.dir.root[p>>nodeBits]
+	h := x.hash.string(key)
+	p := h >> (x.shift & 63)
+	nd := x.dir.root[p>>nodeBits]
 	t := &nd.headers[p%nodeSize]
 	cell := cellAt(h, t.pilots[pilotAt(h)], t.cells)
 	base := nd.base[t.base].mem
@@ -61,13 +61,13 @@ func (s *Index) Check(key string, addr netip.Addr) Verdict {
 	}
 	rec := base[uint64(t.offset)+cell*uint64(t.unit):]
 	if !found || string(keyOf(rec)) != key || isLong(headerOf(rec)) {
-		return s.checkSlow(key, addr)
+		return x.checkSlow(key, addr)
 	}
 	return matchRecord(rec, addr)
 }
 
 // Prefetch does nothing here.
-func (s *Index) Prefetch(*[BatchGroup]string) {}
+func (x *Index) Prefetch(*[BatchGroup]string) {}
 
 // matchRecord returns Allowed if addr matches an entry of the small record
 // rec, which recPad bytes follow.

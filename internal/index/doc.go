@@ -66,9 +66,10 @@
 // slot, and the root has a pointer to the slot's node. (3) The node has the header of the slot's
 // shard. (4) pilots.go: the hash chooses one of 48 pilots, and hash and pilot give the cell. Its
 // tag says whether a record whose hash has these bits begins there. If not, the key has no list.
-// (5) record.go: the record has the key, which is compared in full, and its list. (6) search_fast.go
-// finds the last entry that begins at or before the address, without a branch that depends on it,
-// and compares that one: (address^start)>>shift is 0 if the entry contains the address.
+// (5) record.go: the record has the key, which is compared in full, and its list. (6)
+// search_fast.go finds the last entry that begins at or before the address, without a branch that
+// depends on it, and compares that one: (address^start)>>shift is 0 if the entry contains the
+// address.
 //
 // A list of more than [MaxShort] entries is not in the record. Its record has n4, n6 and nw of 0, 0
 // and 1, and 4 bytes after the key that number the shard's long lists (long.go). Where entries
@@ -82,8 +83,8 @@
 //     records are compared.
 //   - Among sorted entries of which none contains another, only the last one that begins at or
 //     before an address can contain it.
-//   - [CheckInvariants] walks all of it after each step of the tests, with the build tag ipallowcheck;
-//     internal/naive is the loop that verdicts are compared with.
+//   - [CheckInvariants] walks all of it after each step of the tests, with the build tag
+//     ipallowcheck; internal/naive is the loop that verdicts are compared with.
 //
 // # Words
 //
@@ -96,15 +97,16 @@
 //   - pilot: a byte that was chosen so that the keys which share it have free cells.
 //   - tag: 2 bytes for each cell, read instead of the record by the keys that have none.
 //   - record: a key and its list in one run of bytes.
-//   - buffer, block: a buffer is a shard's bytes; a block the bytes of many shards, built by a Load.
+//   - buffer, block: a buffer is a shard's bytes; a block the bytes of many shards, built by a
+//     Load.
 //   - long list: a list of more than MaxShort entries, as sets of intervals and as a bart.Lite.
 //
 // # Prior art
 //
-//   - Extendible hashing, the directory: Fagin, Nievergelt, Pippenger, Strong, "Extendible Hashing—a
-//     Fast Access Method for Dynamic Files", ACM TODS 4(3), 1979.
-//   - Perfect hashing by pilots: Belazzougui, Botelho, Dietzfelbinger, "Hash, Displace, and Compress",
-//     ESA 2009; Pibiri, Trani, "PTHash", SIGIR 2021 (https://arxiv.org/abs/2104.10402).
+//   - Extendible hashing, the directory: Fagin, Nievergelt, Pippenger, Strong, "Extendible
+//     Hashing—a Fast Access Method for Dynamic Files", ACM TODS 4(3), 1979.
+//   - Perfect hashing by pilots: Belazzougui, Botelho, Dietzfelbinger, "Hash, Displace, and
+//     Compress", ESA 2009; Pibiri, Trani, "PTHash", SIGIR 2021 (https://arxiv.org/abs/2104.10402).
 //   - The hash: wyhash by Wang Yi (https://github.com/wangyi-fudan/wyhash).
 //   - The search without branches: Khuong, Morin, "Array Layouts for Comparison-Based Searching",
 //     JEA 22, 2017 (https://arxiv.org/abs/1509.05053).

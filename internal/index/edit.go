@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// An editor makes a directory from another. The first keeps its answers.
+// An editor makes a directory from another, which stays as it is.
 type editor struct {
 	directory
 	hash *hasher
@@ -18,15 +18,14 @@ type editor struct {
 	*Scratch
 }
 
-// A Scratch is what an editor needs while it works, kept by the engine for
-// the next one. It holds no item between two editors.
+// A Scratch is the scratch space of an editor, kept by the engine from one change to the next. It
+// holds no item between them.
 type Scratch struct {
 	items []item
 	build shardBuilder
 }
 
-// release ends the use of the scratch space, which keeps no item alive and
-// does not stay long.
+// release drops the items, and space that a large change left.
 func (s *Scratch) release() {
 	if cap(s.items) > 4*splitKeys {
 		*s = Scratch{}
@@ -44,8 +43,7 @@ func (x *directory) edit(hash *hasher, s *Scratch) *editor {
 	return e
 }
 
-// apply makes all the changes. The ops have different keys. After an error
-// the editor is of no use, and the index it came from is as it was.
+// apply makes all changes. The ops have different keys. After an error the editor is of no use.
 func (e *editor) apply(ops []op) error {
 	slices.SortFunc(ops, func(a, b op) int { return cmp.Compare(a.hash, b.hash) })
 	for len(ops) > 0 {
@@ -63,10 +61,8 @@ func (e *editor) apply(ops []op) error {
 	return nil
 }
 
-// compact takes the last shards out of the blocks of which less than half is
-// in use, counted in places, so that a block does not stay for a few shards.
-// A block that was built together is given up together: the nodes that began
-// in one array leave that too.
+// compact takes the remaining shards out of each block of which less than half of the slots is in
+// use, so that no block is kept for a few shards. The nodes of one array leave it together.
 func (e *editor) compact() {
 	for k := 0; k < len(e.written); k++ { // unpackNode may write more
 		i := e.written[k]
@@ -98,9 +94,8 @@ func (e *editor) unpackNode(i uint64) {
 	}
 }
 
-// patch applies o, which belongs in shard s, if it needs no other cells: a
-// list takes the place of one of about the same length. Then a copy of the
-// shard differs in that record only.
+// patch applies o to shard s if the new record takes as many cells as the old one: then a copy of
+// the shard differs in that record only. It reports whether it did.
 func (e *editor) patch(s *shard, o *op) bool {
 	rec := o.item.rec
 	if rec == nil || o.item.long != nil || o.item.labels != nil || s.linear() {
@@ -123,7 +118,7 @@ func (e *editor) patch(s *shard, o *op) bool {
 	return true
 }
 
-// change applies ops, which all belong in shard s.
+// change applies ops, which all belong to shard s.
 func (e *editor) change(s *shard, ops []op) error {
 	if len(ops) == 1 && e.patch(s, &ops[0]) {
 		return nil
@@ -182,8 +177,8 @@ func anySet(ops []op) bool {
 	return false
 }
 
-// fill puts the items, which share the upper depth bits with h, into the
-// directory, as one shard or as several.
+// fill makes shards of the items, which share the upper depth bits of h, and puts them into the
+// directory.
 func (e *editor) fill(h uint64, depth uint8, items []item) error {
 	if !mustSplit(items) || depth == e.bits && !e.mayDouble() {
 		s, err := e.build.build(depth, items)
@@ -210,8 +205,7 @@ func mustSplit(items []item) bool {
 	return len(items) > splitKeys || len(items) > 1 && itemsSize(items)+labelsSize(items) > splitBytes
 }
 
-// partition moves the items for which first holds to the front and returns
-// their number.
+// partition moves the items for which first is true to the front and returns their number.
 func partition(items []item, first func(*item) bool) int {
 	n := 0
 	for i := range items {
@@ -223,9 +217,8 @@ func partition(items []item, first func(*item) bool) int {
 	return n
 }
 
-// join makes one shard of the shard at h and its sibling while both are
-// nearly empty, and then halves the directory while no shard needs all its
-// bits.
+// join merges the shard of h with its sibling while both are nearly empty, and then halves the
+// directory while no shard needs all of its bits.
 func (e *editor) join(h uint64) error {
 	for {
 		s := e.shard(h)
@@ -251,7 +244,7 @@ func (e *editor) join(h uint64) error {
 
 // deep reports whether a shard needs all bits of the directory.
 func (e *editor) deep() bool {
-	// Shards of full depth are siblings in neighbouring places.
+	// Shards of full depth are siblings in neighbouring slots.
 	for _, n := range e.root {
 		for i := uint64(0); i < nodeSize; i += 2 {
 			if !n.same(i, i+1) {
@@ -262,8 +255,7 @@ func (e *editor) deep() bool {
 	return false
 }
 
-// put writes s to all places of the hashes that share its depth's bits with
-// h.
+// put stores s in all slots of the hashes that share its depth's bits with h.
 func (e *editor) put(h uint64, s *shard) {
 	width := uint64(1) << (e.bits - s.depth)
 	p := e.slot(h) &^ (width - 1)
@@ -272,7 +264,7 @@ func (e *editor) put(h uint64, s *shard) {
 	}
 }
 
-// node returns node i for writing.
+// node returns node i for writing, a copy if the node is that of the directory before.
 func (e *editor) node(i uint64) *node {
 	n := e.root[i]
 	if e.from != nil && n == e.from[i] {
@@ -286,13 +278,13 @@ func (e *editor) node(i uint64) *node {
 
 func (e *editor) mayDouble() bool { return e.bits < maxBits && e.keys>>e.bits >= minKeys }
 
-// double gives the directory one bit more.
+// double adds one bit to the directory.
 func (e *editor) double() {
 	e.resize(e.bits+1, func(p uint64) uint64 { return p >> 1 })
 }
 
-// halve takes one bit from the directory. Two nodes become one, which has
-// room for one block: so no shard stays in one.
+// halve removes one bit from the directory. Two nodes become one, which has room for one block
+// only, so all shards are unpacked first.
 func (e *editor) halve() {
 	for i := range e.root {
 		e.unpackNode(uint64(i))
@@ -316,7 +308,7 @@ func (e *editor) resize(newBits uint8, old func(uint64) uint64) {
 	e.root, e.bits = root, newBits
 }
 
-// together gives the nodes of each block one array.
+// together moves the nodes of each block into one array.
 func (e *editor) together(depth uint8) {
 	width := 1 << (e.bits - nodeBits - depth)
 	for nodes := range slices.Chunk(e.root, width) {

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"runtime"
 	"testing"
 	"unsafe"
 
@@ -38,4 +39,26 @@ func TestBytesPerKey(t *testing.T) {
 		}
 		require.InEpsilon(t, tt.want, float64(bytes)/1e5, 0.05, "%d entries of family %s", tt.entries, tt.family)
 	}
+}
+
+// Lists of 21 to 28 entries, which only a policy wider than the default allows, have searches of
+// their own. This is what they are worth: as long lists they would take over ten times the memory.
+func TestLongListsCostMore(t *testing.T) {
+	const keys = 2000
+	perKey := func(n int) float64 {
+		e, before := newEngine(), heap()
+		require.NoError(t, e.Replace(func(yield func(string, []Entry) bool) {
+			for i := range keys {
+				if !yield(gen.BulkKey(i), hosts(n, i)) {
+					return
+				}
+			}
+		}))
+		held := heap() - before
+		runtime.KeepAlive(e)
+		return float64(held) / keys
+	}
+	record, long := perKey(MaxShort), perKey(MaxShort+1)
+	t.Logf("%d entries take %.0f bytes a key, and %d take %.0f", MaxShort, record, MaxShort+1, long)
+	require.Greater(t, long, 8*record)
 }

@@ -6,22 +6,17 @@ import (
 	"math/bits"
 )
 
-// A hasher gives keys their hashes. The seeds are random and different for
-// each engine, so nobody can choose keys that collide; and if hashes do
-// collide, only time is lost, because keys are compared in full.
+// A hasher hashes keys. Its seeds are random and different for each engine, so nobody can choose
+// keys that collide; if hashes collide all the same, only time is lost, since keys are compared.
 //
-// The hash is the sum, without carries, of folds: of the first 16 bytes of the key, of
-// the last 16 and of those between. A fold is two seeded words multiplied, and the halves of their 128-bit product
-// xored, as wyhash and its descendants do. Each block has seeds of its own, so
-// the folds need not wait for one another: Check has the hash after one multiplication,
-// and nothing else of it can begin before. Where keys differ in one word only, each
-// product has one and the same factor, which only the seeds know: the hashes are then spread as
-// evenly as random ones or more, and in rare cases less, so that shards take up to a third
-// more memory (TestHashOfLikeKeys). One more multiplication takes that away, and all that this hash
-// gains.
-// hash/maphash is as good a hash, but a call that the compiler cannot inline: it costs
-// Check 4 ns more for a key of 33 bytes, most of it for saving the arguments
-// around the call (BenchmarkHash).
+// The hash is the XOR of folds, as in wyhash (https://github.com/wangyi-fudan/wyhash): of the
+// first 16 bytes of the key, of the last 16, and of the blocks between them. Each block has its own
+// seeds, so that the multiplications run in parallel: nothing of Check can begin before the hash.
+//
+// Where keys differ in one word only, each product has a factor in common, which only the seeds
+// know. The hashes of such keys are spread well enough: a shard takes up to a third more memory
+// (TestHashOfLikeKeys). hash/maphash is as good, but is not inlined and costs Check 4 ns more for
+// a key of 33 bytes (BenchmarkHash).
 type hasher struct {
 	seeds [6]uint64
 
@@ -38,7 +33,7 @@ func newHasher() hasher {
 	return h
 }
 
-// fold is the 128-bit product of a and b, its halves xored.
+// fold returns the two halves of the 128-bit product of a and b, XORed.
 func fold(a, b uint64) uint64 {
 	hi, lo := bits.Mul64(a, b)
 	return hi ^ lo
@@ -46,11 +41,9 @@ func fold(a, b uint64) uint64 {
 
 func word(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 
-// bytes returns the hash of key. Index.Check has the same computation for
-// keys of 16 to 48 bytes in check_fast.go: the first, the last and, if there are more
-// than two, the second block. The blocks between of longer keys are a chain. The
-// length comes last: where it met a word before that was multiplied, another byte
-// in the word could take it away again, whatever the seeds.
+// bytes returns the hash of key. Check has the same computation for keys of 16 to 48 bytes inlined
+// (check_fast.go). The blocks in the middle of longer keys are chained. The length is XORed last:
+// XORed with a word before the multiplication, it could be cancelled by a byte of that word.
 func (h *hasher) bytes(key []byte) uint64 {
 	n, s := uint64(len(key)), &h.seeds
 	if n >= 16 {

@@ -111,7 +111,7 @@ func (x *Index) find(key string) (shard, []byte) {
 	return sh, sh.find(h, key)
 }
 
-// checkSlow is Check for all that it has no short way for.
+// checkSlow is Check for all that is not on its fast path.
 func (x *Index) checkSlow(key string, addr netip.Addr) Verdict {
 	countSlow()
 	if !x.Loaded() || !ValidKey(len(key)) {

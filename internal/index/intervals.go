@@ -2,17 +2,15 @@ package index
 
 import "math/bits"
 
-// An intervals is a set of numbers: the addresses of one family that a long list
-// contains, of IPv6 ones the upper half. It answers that and nothing else,
-// in about half the time of a trie, which knows the entries too.
+// An intervals is a set of numbers: the addresses of one family that a long list contains; of IPv6
+// addresses the upper halves. It answers membership only, in half the time of a trie, which also
+// finds the entry. It is never written after finish.
 //
-//	points  where the set begins and ends, in turn: a number is in the set
-//	        if an odd number of points are at or before it; behind the last
-//	        intervalPad times the largest number
-//	root    how many points are before each of equal parts of the range
-//	        from the first point to the last
-//
-// It is never written after it was built.
+//	points  the sorted ends of the intervals: where one begins, and the first number after it. A
+//	        number is in the set if the number of points at or before it is odd. intervalPad
+//	        copies of the largest number follow.
+//	root    the range from the first point to the last is divided into parts of equal size;
+//	        root[i] is how many points are before part i
 type intervals[T uint32 | uint64] struct {
 	points []T
 	root   []uint32
@@ -25,14 +23,13 @@ type intervals[T uint32 | uint64] struct {
 // intervalPad is how many points a search compares at once.
 const intervalPad = 4
 
-// rootLines is how many cache lines of a root may have points in their parts, unless
-// the parts would then have more than eight points each: 1 MB of them, so that they
-// stay near the processor, and only the points come from memory. The cells Large
-// of internal/compare measure it.
+// rootLines limits the cache lines of a root whose parts have points in them: 1 MB, so that they
+// stay in the cache and only the points come from memory. The limit is exceeded where a part would
+// have more than eight points. The cells "Large" of benchmarks measure it.
 const rootLines = 1 << 20 / lineSize
 
-// add adds the numbers from from to to, which do not begin before those
-// that were added before.
+// add adds the interval from from to to, both included. Intervals are added in ascending order of
+// their starts.
 func (s *intervals[T]) add(from, to T) {
 	n := len(s.points)
 	switch {
@@ -52,7 +49,7 @@ func (s *intervals[T]) add(from, to T) {
 	}
 }
 
-// finish makes the root when all numbers have been added.
+// finish builds the root after the last add.
 func (s *intervals[T]) finish() {
 	n := len(s.points)
 	s.top = n%2 == 1
@@ -94,7 +91,7 @@ func (s *intervals[T]) finish() {
 	s.points = append(padded, ^T(0), ^T(0), ^T(0), ^T(0))
 }
 
-// lines returns in how many cache lines of the root there are parts with points.
+// lines returns how many cache lines of the root have parts with points.
 func (s *intervals[T]) lines() (lines int) {
 	const parts = lineSize / 4
 	last := ^uint64(0)
@@ -119,14 +116,13 @@ func (s *intervals[T]) contains(a T) bool {
 		k += half & after(s.points[k+half-1], a)
 		n -= half
 	}
-	// Points of other parts are behind a, and so is the padding.
+	// Points of other parts are after a, and so is the padding.
 	p := s.points[k:][:intervalPad]
 	k -= after(p[0], a) + after(p[1], a) + after(p[2], a) + after(p[3], a)
 	return k&1 != 0
 }
 
-// edge is contains for the largest number, and for those before the first
-// point or behind the last.
+// edge is contains for the largest number and for numbers outside first to first+width.
 func (s *intervals[T]) edge(a T) Verdict {
 	if s.top && a == ^T(0) {
 		return Allowed
@@ -134,7 +130,7 @@ func (s *intervals[T]) edge(a T) Verdict {
 	return Denied
 }
 
-// after is -1 if b is at or behind a, and 0 otherwise.
+// after returns -1 if b is at or after a, and 0 otherwise.
 func after[T uint32 | uint64](a, b T) int {
 	_, less := bits.Sub64(uint64(b), uint64(a), 0)
 	return int(less) - 1

@@ -82,8 +82,8 @@ func TestIntervals(t *testing.T) {
 	require.Greater(t, out, 1000)
 }
 
-// The root of a long list has at most rootLines lines with points, or an eighth to a quarter as many
-// parts as points; what is not in the root is found among the points.
+// The root of a long list has at most rootLines lines with points, or an eighth to a quarter as
+// many parts as points; what is not in the root is found among the points.
 func TestIntervalsOfManyPoints(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

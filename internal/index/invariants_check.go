@@ -21,7 +21,7 @@ func CheckInvariants(s *Index) {
 	}
 }
 
-// slowChecks counts the calls of Check that took the long way.
+// slowChecks counts the calls of Check that took the slow path.
 var slowChecks atomic.Int64
 
 func countSlow() { slowChecks.Add(1) }
@@ -44,14 +44,14 @@ func verifyIndex(s *Index) error {
 			case t.base == 0:
 				packed++
 			case int(t.base) != 1+j || t.offset != ahead || t.tagsAt != ahead+n.rest[j].size:
-				return fmt.Errorf("node %d: the bytes of place %d are number %d, from %d on", i, j, t.base, t.offset)
+				return fmt.Errorf("node %d: the buffer of slot %d are number %d, from %d on", i, j, t.base, t.offset)
 			}
 			if n.base[1+j].none() != (n.headers[j].base == 0) {
-				return fmt.Errorf("node %d: place %d has bytes of its own and those of the block, or none", i, j)
+				return fmt.Errorf("node %d: slot %d has a buffer of its own and that of the block, or none", i, j)
 			}
 		}
 		if n.base[0].none() != (packed == 0) || int(n.own) != nodeSize-packed {
-			return fmt.Errorf("node %d: %d places are in a block, or there is none (%t), and %d are not", i, packed, n.base[0].none(), n.own)
+			return fmt.Errorf("node %d: %d slots are in a block, or there is none (%t), and %d are not", i, packed, n.base[0].none(), n.own)
 		}
 		if packed > 0 {
 			if n.blockDepth > x.bits-nodeBits {
@@ -66,24 +66,24 @@ func verifyIndex(s *Index) error {
 				}
 			}
 			if used < int(end-first)*nodeSize/2 {
-				return fmt.Errorf("nodes %d to %d: %d places are in a block", first, end, used)
+				return fmt.Errorf("nodes %d to %d: %d slots are in a block", first, end, used)
 			}
 		}
 	}
-	keys, places := 0, uint64(1)<<x.bits
+	keys, slots := 0, uint64(1)<<x.bits
 	seen := map[*byte]bool{}
-	for p := uint64(0); p < places; {
+	for p := uint64(0); p < slots; {
 		sh := x.at(p)
 		if len(sh.mem) == 0 || seen[&sh.mem[0]] {
-			return fmt.Errorf("place %d of %d has no shard, or one that stands elsewhere too (%d bytes, depth %d, packed %t, %d records)", p, places, len(sh.mem), sh.depth, sh.packed, sh.n)
+			return fmt.Errorf("slot %d of %d has no shard, or one that is in other slots too (%d bytes, depth %d, packed %t, %d records)", p, slots, len(sh.mem), sh.depth, sh.packed, sh.n)
 		}
 		seen[&sh.mem[0]] = true
 		if sh.depth > x.bits {
-			return fmt.Errorf("place %d: a shard of depth %d in a directory of %d bits", p, sh.depth, x.bits)
+			return fmt.Errorf("slot %d: a shard of depth %d in a directory of %d bits", p, sh.depth, x.bits)
 		}
 		width := uint64(1) << (x.bits - sh.depth)
 		if p%width != 0 {
-			return fmt.Errorf("place %d: a shard of depth %d begins between its places", p, sh.depth)
+			return fmt.Errorf("slot %d: a shard of depth %d begins between its slots", p, sh.depth)
 		}
 		for q := p; q < p+width; q++ {
 			m, n := x.root[p>>nodeBits], x.root[q>>nodeBits]
@@ -92,13 +92,13 @@ func verifyIndex(s *Index) error {
 			a, b := *sh.header, *here.header
 			a.base, a.offset, a.tagsAt, b.base, b.offset, b.tagsAt = 0, 0, 0, 0, 0, 0
 			if a != b || m.more[i] != n.more[j] || m.rest[i] != n.rest[j] || &sh.mem[0] != &here.mem[0] || &sh.tags[0] != &here.tags[0] {
-				return fmt.Errorf("place %d: another shard stands in place %d", p, q)
+				return fmt.Errorf("slot %d: another shard is in slot %d", p, q)
 			}
 		}
-		// Without bits of the directory below the depth, the place is the
+		// Without bits of the directory below the depth, the slot is the
 		// hashes' first depth bits.
 		if err := sh.verify(&s.hash, p>>(x.bits-sh.depth)); err != nil {
-			return fmt.Errorf("the shard of depth %d in place %d: %w", sh.depth, p, err)
+			return fmt.Errorf("the shard of depth %d in slot %d: %w", sh.depth, p, err)
 		}
 		keys += sh.n
 		p += width
@@ -145,7 +145,7 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 			}
 			tag = tagFor(h, s.mem[at:])
 			if !s.linear() && s.cellOf(h) != uint64(at/step) {
-				return fmt.Errorf("the key %q of the hash %#x is looked for in cell %d and stands in cell %d", key, h, s.cellOf(h), at/step)
+				return fmt.Errorf("the key %q of the hash %#x is looked for in cell %d and is in cell %d", key, h, s.cellOf(h), at/step)
 			}
 		} else if s.linear() {
 			return fmt.Errorf("no record at %d, where one should follow the others", at)
@@ -156,7 +156,7 @@ func (s *shard) verify(hash *hasher, prefix uint64) error {
 		}
 		for i, b := range s.mem[at+size : end] {
 			if b != 0 {
-				return fmt.Errorf("byte %d behind the record at %d is %#x", i, at, b)
+				return fmt.Errorf("byte %d after the record at %d is %#x", i, at, b)
 			}
 		}
 		for first := at; at < end && !s.linear(); at += step {
@@ -298,7 +298,7 @@ func verifyLabels(b []byte, n int) (int, error) {
 		b = b[w+int(length):]
 	}
 	if len(b) > 0 || !any {
-		return 0, fmt.Errorf("%d bytes behind the labels, or no label (%t)", len(b), !any)
+		return 0, fmt.Errorf("%d bytes after the labels, or no label (%t)", len(b), !any)
 	}
 	return size, nil
 }
@@ -319,7 +319,7 @@ func (l *labelledList) verify() error {
 	}
 	again := newLongList(l.prefixes)
 	if !reflect.DeepEqual(l.in4, again.in4) || !reflect.DeepEqual(l.in6, again.in6) || l.half != again.half {
-		return fmt.Errorf("the table's spans are not those of its prefixes")
+		return fmt.Errorf("the list's intervals are not those of its prefixes")
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ type item struct {
 	long   *labelledList // or nil
 }
 
-// itemsSize is the number of bytes of the records of the items.
+// itemsSize returns the bytes of the items' records in a linear shard.
 func itemsSize(items []item) int {
 	size := 0
 	for i := range items {
@@ -19,7 +19,7 @@ func itemsSize(items []item) int {
 	return size
 }
 
-// labelsSize is about the size of the labels of the items.
+// labelsSize returns the bytes of the items' labels, without their lengths.
 func labelsSize(items []item) int {
 	size := 0
 	for i := range items {
@@ -28,8 +28,8 @@ func labelsSize(items []item) int {
 	return size
 }
 
-// appendItem compiles canonical entries, at least one, into an item; its
-// record is appended to arena.
+// appendItem compiles canonical entries, at least one, into the item of key. The record is appended
+// to arena, which is returned.
 func appendItem(arena []byte, key string, h uint64, entries []Entry, cache *compileCache) (item, []byte) {
 	it := item{hash: h}
 	at := len(arena)

@@ -44,13 +44,11 @@ func (x *Index) Load(l *Loader) (*Index, error) {
 	return x.next(d, true), nil
 }
 
-// fillKeys is how many records Replace puts into a shard at most, on
-// average; half of it at least. It leaves room for the spread of the hashes
-// and for growth before a split.
+// fillKeys is how many records Load puts into a shard at most, on average, and twice the least. It
+// leaves room for the spread of the hashes and for growth before a split.
 const fillKeys = splitKeys * 5 / 6
 
-// newDirectory builds the directory of many items at once, on all processors. The
-// items are the lists of different keys; a key that comes twice is an error.
+// newDirectory builds the directory of many items at once, on all processors.
 func newDirectory(hash *hasher, items []item) (*directory, error) {
 	depth := uint8(bits.Len(uint(max(len(items)-1, 0) / fillKeys)))
 	e := emptyDirectory().edit(hash, nil)
@@ -106,24 +104,21 @@ func newDirectory(hash *hasher, items []item) (*directory, error) {
 	return &x, nil
 }
 
-// blockBits is the binary logarithm of how many shards Replace puts into one
-// block: those of 8 nodes. A block that is given up is copied in one step.
+// blockBits is the binary logarithm of how many shards share a block: those of 8 nodes. A block
+// that is given up is copied in one step.
 const blockBits = nodeBits + 3
 
-// blockDepth is how many upper hash bits the keys of a block share, where
-// those of a shard share depth: the keys of few shards are in 8 blocks or so
-// all the same, so that all processors have some to build.
+// blockDepth returns how many upper hash bits the keys of a block share, for shards of a depth. Few
+// shards are divided among some 8 blocks all the same, so that all processors have work.
 func blockDepth(depth uint8) uint8 {
 	return depth - min(depth, max(nodeBits, min(blockBits, depth-min(depth, 3))))
 }
 
-// packSpace is how many bytes the shards of a block have for each of them,
-// for most lists. What does not fit is built in an allocation of its own, and
-// moved all the same.
+// packSpace is the scratch space for each shard of a block, in bytes, enough for most lists. A
+// shard that does not fit is built in an allocation of its own first.
 const packSpace = 48 << 10
 
-// buildGroups builds the shards of all groups, and leaves out those that
-// must be split.
+// buildGroups builds the shards of all groups, but for those that have to be split: they are nil.
 func buildGroups(depth uint8, groups int, members func(int, []item) []item) ([]*shard, error) {
 	shards := make([]*shard, groups)
 	shared := blockDepth(depth)

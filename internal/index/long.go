@@ -11,9 +11,8 @@ import (
 	"github.com/ipallow/ipallow/internal/canon"
 )
 
-// A longList is the table of a list that is too long for a record. It is never
-// written after newLongList, so any number of lists, snapshots and goroutines
-// share it.
+// A longList is a list that is too long for a record. It is never written after newLongList, so any
+// number of keys, snapshots and goroutines share it.
 type longList struct {
 	// in4 and in6 say whether an address is in the list: all that Check asks.
 	// IPv6 prefixes longer than /64 are not in in6. half has a bit for
@@ -32,8 +31,7 @@ type longList struct {
 	sorted []uint32
 }
 
-// newLongList builds the table for canonical prefixes. bart ignores a prefix
-// that is not valid, so the caller has removed those.
+// newLongList builds the list of canonical prefixes. They must be valid: bart ignores others.
 func newLongList(prefixes []netip.Prefix) *longList {
 	l := &longList{prefixes: prefixes}
 	sorted := make([]uint32, len(prefixes))
@@ -51,8 +49,7 @@ func newLongList(prefixes []netip.Prefix) *longList {
 	return l
 }
 
-// add adds a canonical prefix that comes no earlier in the order of
-// canon.Compare than those before.
+// add adds a canonical prefix. Prefixes are added in the order of canon.Compare.
 func (l *longList) add(p netip.Prefix) {
 	if p.Addr().Is4() {
 		b := p.Addr().As4()
@@ -69,7 +66,7 @@ func (l *longList) add(p netip.Prefix) {
 	l.in6.add(from, from|(1<<(64-p.Bits())-1))
 }
 
-// halfAt is the bit of longList.half for the upper half of an address.
+// halfAt returns the bit of longList.half for the upper half of an address.
 func halfAt(hi uint64) uint64 { return hi * 0x9e3779b97f4a7c15 >> 54 }
 
 // contains reports whether a prefix contains the address of q.
@@ -97,8 +94,7 @@ func (l *longList) contains6(hi, lo uint64) bool {
 	return l.table.Contains(netip.AddrFrom16(a))
 }
 
-// lookup is contains with the index and the prefix of the most specific
-// entry, or an index of -1.
+// lookup returns the index and the prefix of the most specific entry that contains addr, or -1.
 func (l *longList) lookup(addr netip.Addr) (int, netip.Prefix) {
 	p, ok := l.table.LookupPrefixLPM(netip.PrefixFrom(addr, addr.BitLen()))
 	if !ok {
@@ -128,8 +124,7 @@ func (l *labelledList) entry(i int) Entry {
 	return e
 }
 
-// compileLong is the table of canonical entries, from the cache if there is
-// one.
+// compileLong returns the long list of canonical entries, from the cache if there is one.
 func compileLong(entries []Entry, cache *compileCache) *labelledList {
 	prefixes := make([]netip.Prefix, len(entries))
 	for i, e := range entries {

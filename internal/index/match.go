@@ -7,14 +7,14 @@ import (
 	"github.com/ipallow/ipallow/internal/canon"
 )
 
-// A query is a client address as the records want it.
+// A query is a client address in the form in which it is compared with records.
 type query struct {
 	hi, lo uint64
 	family uint8 // 0 (no address, matches nothing), 4 or 6
 }
 
-// queryOf is the query for an address of two halves, in IPv4-mapped form if
-// it is IPv4: one comparison decides the family of all three forms.
+// queryOf returns the query for the two halves of an address, which is IPv4-mapped if it is IPv4:
+// one comparison tells the family of all three forms.
 func queryOf(hi, lo uint64) query {
 	if hi == 0 && lo>>32 == 0xffff {
 		return query{lo: lo & 0xffffffff, family: 4}
@@ -22,7 +22,7 @@ func queryOf(hi, lo uint64) query {
 	return query{hi: hi, lo: lo, family: 6}
 }
 
-// slowQuery is newQuery without knowing how a netip.Addr is laid out.
+// slowQuery is newQuery without assumptions about the layout of a netip.Addr.
 func slowQuery(addr netip.Addr) query {
 	if !addr.IsValid() {
 		return query{}
@@ -31,7 +31,7 @@ func slowQuery(addr netip.Addr) query {
 	return queryOf(binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]))
 }
 
-// matchScan is the verdict of a record marked flagScan.
+// matchScan returns the verdict of a record with flagScan.
 func matchScan(rec []byte, addr netip.Addr) Verdict {
 	if i, _ := lookupSmall(rec, canon.Addr(addr)); i >= 0 {
 		return Allowed
@@ -39,8 +39,7 @@ func matchScan(rec []byte, addr netip.Addr) Verdict {
 	return Denied
 }
 
-// matchWide returns Allowed if a wide entry of the record contains the
-// address of q.
+// matchWide returns Allowed if an entry longer than /64 contains the address of q.
 func matchWide(rec []byte, q query) Verdict {
 	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
 	lo := body[l.lo:]
@@ -57,9 +56,8 @@ func matchWide(rec []byte, q query) Verdict {
 	return Denied
 }
 
-// lookupSmall returns the index and the prefix of the most specific entry
-// that contains addr, which is canonical, or an index of -1. Of equal
-// entries it is the first.
+// lookupSmall returns the index and the prefix of the most specific entry that contains addr, which
+// is canonical, or an index of -1. Of equal entries it returns the first.
 func lookupSmall(rec []byte, addr netip.Addr) (int, netip.Prefix) {
 	var buf [MaxShort]netip.Prefix
 	best, index := netip.Prefix{}, -1

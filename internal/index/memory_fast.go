@@ -7,29 +7,24 @@ import (
 	"unsafe"
 )
 
-// The files *_fast.go are those with unsafe in them, and all of the hot path, for
-// processors that are little endian and load from any address. Its safe twin
-// is check_portable.go, for all others and under the build tag ipallow_safe; every test
-// runs against buf. Without unsafe, Check costs half as much again, for three reasons
-// that docs/performance.md gives figures for: slices are wider than pointers,
-// so the directory is twice as large; every load has a bounds check; and
-// netip.Addr.As16 goes through memory in a way that stalls the processor
-// until all loads before it have come back, cache misses included.
+// The files *_fast.go have the fast path, and all of the package's unsafe code. They are for
+// little-endian processors that can load from unaligned addresses; check_portable.go is for all
+// others, and for the build tag ipallow_safe. Every test runs with both.
 //
-// What makes the loads safe:
-//   - A place's base and offset are where the records of its shard begin, which are
-//     never written after it was built: unit times cells bytes, and recPad more.
-//     base and tagsAt are where their tags begin, two bytes a cell.
-//     cellAt is under the number of cells; with none it is 0, and there is
-//     one tag, of 0.
-//   - A tag whose lowest bits are those of tagOf is that of a record, which
-//     begins at its cell and has n4 and n6 as the tag says, and a record's
-//     header says how long its other parts are, which shardBuilder wrote and
-//     CheckInvariants verifies. recPad bytes behind the last record may be read
-//     too.
-//   - The directory has 1<<(64-shift) places in nodes of nodeSize.
-//   - netip.Addr is two words of address and one of family and zone, in that
-//     order. init verifies it, and falls back to As16 if it ever changes.
+// Without unsafe Check takes half as long again (docs/performance.md), for three reasons. Slices
+// are wider than pointers, so the directory is twice as large. Each load has a bounds check. And
+// netip.Addr.As16 is a store-forwarding stall: 8-byte stores followed by a 16-byte load.
+//
+// Why the loads are safe:
+//   - base[header.base]+offset is where the records of the shard begin: unit*cells bytes and recPad
+//     more, never written after the shard was built. base+tagsAt is where its tags begin, 2 bytes a
+//     cell. cellAt is less than cells; in a linear shard it is 0, and there is one tag, of 0.
+//   - If the lowest bits of a tag are those of tagOf, a record begins in that cell and has n4 and
+//     n6 as the tag says. Its header says how long the other parts are. The builder wrote both, and
+//     CheckInvariants verifies them. The recPad bytes after the last record may be read.
+//   - The directory has 1<<(64-shift) slots in nodes of nodeSize.
+//   - A netip.Addr is two words of address and one of zone and family. addrIsWords verifies it, and
+//     where it is false Check takes the slow path.
 
 // A memory is a run of bytes without its length, or none.
 type memory struct{ mem unsafe.Pointer }
@@ -38,7 +33,7 @@ func newMemory(b []byte) memory { return memory{unsafe.Pointer(unsafe.SliceData(
 
 func (m memory) none() bool { return m.mem == nil }
 
-// bytes is size of its bytes, from offset on.
+// bytes returns size bytes from offset on.
 func (m memory) bytes(offset, size uint32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(m.mem, offset)), size)
 }
@@ -46,15 +41,14 @@ func (m memory) bytes(offset, size uint32) []byte {
 // same reports whether m and o are the same bytes.
 func (m memory) same(o memory) bool { return m == o }
 
-// baseOf is the base of the tables t in the node nd. put and CheckInvariants
-// see to it that t.base is less than len(node.base).
+// baseOf returns the buffer of the header h in the node nd. node.put and CheckInvariants keep
+// h.base less than len(node.base).
 func baseOf(nd unsafe.Pointer, t *header) unsafe.Pointer {
 	return *(*unsafe.Pointer)(unsafe.Add(nd, uintptr(t.base)*unsafe.Sizeof(memory{})))
 }
 
-// A rootPtr is the first element of a directory's root. It is nil where Check
-// must take the long way: before the first load, or if a netip.Addr is not
-// what this file knows.
+// A rootPtr points to the first element of a directory's root. It is nil where Check must take the
+// slow path: before the first load, or if addrIsWords is false.
 type rootPtr struct{ root unsafe.Pointer }
 
 func newRootPtr(root []*node) rootPtr {
@@ -72,8 +66,7 @@ const CopiesLabels = false
 // textOf returns b, which is never written again, as a string without copying it.
 func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// addrIsWords says that a netip.Addr begins with the two halves of its
-// address, IPv4 ones in IPv4-mapped form.
+// addrIsWords says that a netip.Addr begins with the halves of its address, IPv4 as IPv4-mapped.
 var addrIsWords = func() bool {
 	words := func(s string) [2]uint64 {
 		a := netip.MustParseAddr(s)
@@ -87,13 +80,13 @@ var addrIsWords = func() bool {
 		words("fe80::1%eth0") == [2]uint64{0xfe80 << 48, 1}
 }()
 
-// addrWords loads the halves one by one: as an array of two they would be one
-// load of 16 bytes from two stores of 8, which stalls.
+// addrWords loads the two halves separately. An array of two would be one load of 16 bytes after
+// two stores of 8, a store-forwarding stall.
 func addrWords(a *netip.Addr) (hi, lo uint64) {
 	return *(*uint64)(unsafe.Pointer(a)), *(*uint64)(unsafe.Add(unsafe.Pointer(a), 8))
 }
 
-// newQuery is canon.Addr for matching.
+// newQuery returns the query for an address in any form.
 func newQuery(addr netip.Addr) query {
 	if !addr.IsValid() {
 		return query{}
@@ -106,9 +99,8 @@ func newQuery(addr netip.Addr) query {
 
 func load64(p unsafe.Pointer, i int) uint64 { return *(*uint64)(unsafe.Add(p, i)) }
 
-// loadInt is load64 for comparing. The compiler does not take a load of this type for one
-// of the other: it compares with memory and keeps no words of the key on the
-// stack from the hash on.
+// loadInt is load64 for comparisons. Because of its type the compiler does not reuse a load of
+// load64: it compares with memory, and keeps no word of the key on the stack since the hash.
 func loadInt(p unsafe.Pointer, i int) int64 { return *(*int64)(unsafe.Add(p, i)) }
 
 func load32(p unsafe.Pointer, i int) uint32 { return *(*uint32)(unsafe.Add(p, i)) }

@@ -2,14 +2,13 @@ package index
 
 import "math/bits"
 
-// A record keeps its entries sorted and the order in which they were set
-// beside them: order[k] is the place in the list of the k-th sorted entry.
-// For up to maxCoded entries that is one number, the rank of the
-// permutation in the factorial number system, in as few bytes as hold n!-1:
-// 1 byte for 5 entries, 8 for 20. Beyond, it is a byte an entry.
+// A record keeps its entries sorted, and beside them the order in which they were set: order[k] is
+// the index in the list of the k-th sorted entry. For up to maxCoded entries the permutation is
+// stored as its Lehmer code, one number in the factorial number system (Knuth, TAOCP volume 2,
+// section 3.3.2): 1 byte for 5 entries, 8 bytes for 20. Longer lists have a byte an entry.
 const maxCoded = 20 // 20! < 1<<62
 
-// orderSizes is the number of bytes for n up to maxCoded.
+// orderSizes are the sizes of codes, in bytes, of n up to maxCoded entries.
 var orderSizes = func() (sizes [maxCoded + 1]uint8) {
 	f := uint64(1)
 	for n := range sizes {
@@ -19,6 +18,7 @@ var orderSizes = func() (sizes [maxCoded + 1]uint8) {
 	return sizes
 }()
 
+// orderSize returns the size of the order of n entries, in bytes.
 func orderSize(n int) int {
 	if n > maxCoded {
 		return n
@@ -32,7 +32,7 @@ func putOrder(dst []byte, order []uint8) {
 		copy(dst, order)
 		return
 	}
-	// The digit of k is how many of those behind k come before it.
+	// The digit of k is how many of the elements after k are less.
 	code := uint64(0)
 	for k, v := range order {
 		digit := 0
@@ -48,7 +48,7 @@ func putOrder(dst []byte, order []uint8) {
 	}
 }
 
-// getOrder reads the permutation of len(order) places from src.
+// getOrder reads a permutation of len(order) elements from src.
 func getOrder(order []uint8, src []byte) {
 	n := len(order)
 	if n > maxCoded {
@@ -62,7 +62,7 @@ func getOrder(order []uint8, src []byte) {
 	for k := n - 1; k >= 0; k-- {
 		digit := uint8(code % uint64(n-k))
 		code /= uint64(n - k)
-		// Those behind k are a permutation of fewer places: make room.
+		// The elements after k are a permutation of fewer numbers: make room.
 		for j := k + 1; j < n; j++ {
 			if order[j] >= digit {
 				order[j]++

@@ -2,25 +2,29 @@ package index
 
 import "math"
 
-// The parts of a hash: the directory takes bits from the top, at most 24;
-// bits 0 to 31 choose the pilot, all bits the cell, and bits 1
-// to 5 are the tag. A part that is equal for all keys costs only time.
+// A shard's pilots are a perfect hash function of its keys, found by trial when the shard is built
+// (hash and displace; PTHash, https://arxiv.org/abs/2104.10402). The hash of a key chooses a pilot,
+// and hash and pilot together give the cell. All keys that share a pilot are tried with one of its
+// 256 values after the other until each has free cells; the pilots of the most cells are tried
+// first.
+//
+// The directory takes bits from the top of the hash, at most maxBits of them. The pilot is chosen
+// by bits 0 to 31, the cell by all bits, and bits 1 to 5 are in the tag. Keys that have one of
+// these parts in common only cost time.
 
-// pilotAt is the place of the pilot for hash h. The factor makes all of the lower half
-// have a part in it: hashes of keys that differ in one word only may have a pattern in their
-// upper bits, and too many the same pilot. That shardPilots is a multiple of 16 spares Check a shift.
+// pilotAt returns the number of the pilot for hash h. The multiplication mixes all of the lower
+// half: hashes of keys that differ in one word may have a pattern in their upper bits. That
+// shardPilots is a multiple of 16 saves Check a shift.
 func pilotAt(h uint64) uint64 { return uint64(uint32(h)*0x9e3779b1) * (shardPilots >> 4) >> 28 }
 
-// cellAt is the cell for hash h with the given pilot.
+// cellAt returns the cell for hash h with a pilot, in a shard of so many cells.
 func cellAt(h uint64, pilot uint8, cells uint16) uint64 {
 	return h * factors[pilot] >> 32 * uint64(cells) >> 32
 }
 
-// factors are odd and have nothing else in common. With factors that do, such
-// as a series, two keys whose bits have certain differences have the same cell
-// under every pilot: one shard in some hundred has such a pair. All bits of the
-// hash have a part in the cell, so that only keys of equal hashes have no
-// pilot.
+// factors are odd numbers without a pattern, one for each value of a pilot. With a series of
+// numbers two keys whose hashes have certain differences share a cell under every pilot, which
+// happened in one of some hundred shards (TestPilotsForAllPairs).
 var factors = func() (f [256]uint64) {
 	x := uint64(1)
 	for i := range f {
@@ -34,7 +38,7 @@ var factors = func() (f [256]uint64) {
 	return f
 }()
 
-// A placer finds the cells and pilots of a shard. Its fields are scratch space.
+// A placer finds cells and pilots for the items of a shard. Its fields are scratch space.
 type placer struct {
 	need   [shardCells]uint16  // how many cells each item takes
 	begin  [shardCells]uint16  // and the first of them
@@ -44,8 +48,8 @@ type placer struct {
 	here   [shardCells]int16   // the item that begins in each cell, or -1
 }
 
-// place finds cells and pilots of s for the items, or reports that there are
-// none. If hint is not nil, its pilots are tried first.
+// place chooses the cells and the pilots of s for the items, and reports whether there are any. It
+// tries the pilots of hint first, unless hint is nil.
 func (b *placer) place(s *shard, items []item, hint *[shardPilots]uint8) bool {
 	// Sort the items by pilot.
 	var weight [shardPilots]uint16
@@ -109,7 +113,7 @@ func (b *placer) place(s *shard, items []item, hint *[shardPilots]uint8) bool {
 	return true
 }
 
-// try takes the cells for the items of one pilot, if they are free.
+// try takes the cells of the items of one pilot, if all of them are free.
 func (b *placer) try(s *shard, items []item, members []uint16, pilot uint8, used *cellSet) bool {
 	for i, k := range members {
 		cell := uint16(cellAt(items[k].hash, pilot, s.cells))
@@ -130,8 +134,7 @@ func (b *placer) try(s *shard, items []item, members []uint16, pilot uint8, used
 // A cellSet is a set of cells.
 type cellSet [shardCells / 64]uint64
 
-// take adds n cells from cell on, if all of them are below limit and none is
-// in the set.
+// take adds n cells from cell on, if all of them are below limit and none is in the set.
 func (c *cellSet) take(cell, n, limit uint16) bool {
 	if n == 1 {
 		bit := uint64(1) << (cell % 64)
@@ -154,7 +157,7 @@ func (c *cellSet) take(cell, n, limit uint16) bool {
 	return true
 }
 
-// free takes n cells from cell on out of the set.
+// free removes n cells from cell on.
 func (c *cellSet) free(cell, n uint16) {
 	for i := cell; i < cell+n; i++ {
 		c[i/64] &^= 1 << (i % 64)

@@ -7,50 +7,38 @@ import (
 	"github.com/ipallow/ipallow/internal/canon"
 )
 
-// A record is a key and its list in one run of bytes, without a pointer:
+// A record is a key and its list in one run of bytes without pointers. Numbers are little endian.
 //
 //	offset  0       4
 //	        header  key[klen]
 //	        start4[n4]  4 bytes each: an IPv4 address
 //	        start6[n6]  8 bytes each: the upper half of an IPv6 address
 //	        shift4[n4]  1 byte each: 32 less the prefix length
-//	        shift6[n6]  1 byte each: 64 less the prefix length; or wide, if
-//	                    the prefix is longer than /64
-//	        lo[nw]      9 bytes each, for the wide ones: the lower half of the
-//	                    address, and 128 less the prefix length
-//	        order       the order in which the entries were set (see order.go)
-//	        labels      4 bytes, if flagLabels: an offset into shard.labels
+//	        shift6[n6]  1 byte each: 64 less the prefix length; or wide, if the prefix is longer
+//	                    than /64
+//	        lo[nw]      9 bytes for each wide entry: the lower half of the address, and 128 less the
+//	                    prefix length
+//	        order       the order in which the entries were set (order.go)
+//	        labels      4 bytes, if flagLabels: an offset into shardExtra.labels
 //
-// or, for a long list, behind the key stand 4 bytes, an index into
-// shardExtra.long. What stands behind the header is the record's body. Numbers
-// are little endian. The header's upper 16 bits are klen, and flagScan if it
-// is set, so that Check compares them with the length of its key; the lower 16
-// are the numbers of entries: IPv4 and IPv6 ones and, of these, wide ones, in 5
-// bits each, and flagLabels. That of a long list has 0, 0 and 1, which no other
-// has. If there are fewer than minEntries4 IPv4 entries, n4 is minEntries4 all
-// the same; from grouped4 or grouped6 entries on, n4 or n6 is a multiple of four.
-// The last entry of the family stands there again then (but not with flagScan).
+// If n4 is at least grouped4 or n6 at least grouped6, the shifts come before the starts. The record
+// of a long list has, after the key, 4 bytes: an index into shardExtra.long. All that follows the
+// header is the record's body.
 //
-// What Check reads stands side by side, from the key's length to the last start or
-// shift: where cells are whole cache lines, it begins with a line. See ahead. In most
-// records the IPv4 addresses follow the key, so that loading them waits for
-// nothing but the place of the record. If n4 or n6 is grouped4 or grouped6 and more, the shifts stand before the
-// starts: Check looks at all parts of the list then, and at one shift last, in a line
-// that it has already.
+// The header's upper 16 bits are klen and flagScan, so that one comparison with the length of the
+// key checks both. The lower 16 are the numbers of IPv4 entries, of IPv6 entries and of wide ones
+// among these, 5 bits each, and flagLabels. Of the numbers, a long list has 0, 0 and 1, which no
+// other record has. The stored numbers are without padding: n4 is at least minEntries4, and from
+// grouped4 and grouped6 on a multiple of four, by repeating the last entry (but not with flagScan).
 //
-// The entries of a family are sorted by address. If none covers another,
-// only the last one that begins at or before an address can contain it, and
-// that is found without
-// a branch that depends on the address, since no predictor can know it. It
-// contains the address if (address^start)>>shift is 0. Lists in which an
-// entry covers another are rare, and Policy warns of them; they are marked
-// flagScan and searched one by one.
+// The entries of a family are sorted. If none contains another, only the last one that begins at or
+// before an address can contain it: it does if (address^start)>>shift is 0. It is found without a
+// branch that depends on the address, which no predictor could know. Lists in which an entry
+// contains another are rare; they are marked flagScan and searched one by one.
 //
-// To try all entries in turn, without sorting, is as fast in cache up to
-// some 6 entries, and at 20 costs 160 more instructions. They are worth 16 ns
-// in themselves, and more than 100 where the record is not in the cache:
-// the processor looks some hundreds of instructions ahead, and so as many fewer
-// requests can wait for memory at the same time.
+// What Check reads is contiguous, and begins with a cache line where cells are whole lines (see
+// ahead). In short records the IPv4 addresses follow the key, so that their load waits only for the
+// cell; in longer ones the shifts do, since the one that is needed is then in a line already read.
 const (
 	recHeader = 4 // size of the header
 
@@ -64,45 +52,45 @@ const (
 	flagScan   = 1 << 31 // an entry covers another, or ::/0 is there
 	hdrLong    = 1 << hdrNw
 
-	// wide in the place of a shift says that the rest is in lo.
+	// wide instead of a shift says that the rest of the entry is in lo.
 	wide = 0x80
 
-	// recPad is how many bytes there are behind the records of a shard, so that a
-	// header and the beginning of a key can be loaded where there is no record, too.
+	// recPad bytes follow the records of a shard, so that a header and the beginning of a key can
+	// be loaded where there is no record, too.
 	recPad = 16
 )
 
-// MaxShort is the longest list that is kept as a record; a longer one is a
-// bart table. It is the largest multiple of four that a tag has bits for;
-// BenchmarkRepresentation measures it.
+// MaxShort is the longest list that is stored in its record. It is the largest multiple of four
+// that a tag has bits for. BenchmarkRepresentation compares it with a table, and
+// TestLongListsCostMore the memory, which is why lists beyond the 20 entries of the default policy
+// are records too.
 const MaxShort = 28
 
-// minEntries4 is how many IPv4 entries a record has if it has any, so that
-// a search needs no check of its bounds.
+// minEntries4 is the least n4 of a record with IPv4 entries, so that a search needs no bounds
+// check.
 const minEntries4 = 4
 
-// grouped4 and grouped6 are from how many entries of a family on their number
-// in a record is a multiple of four, so that where the groups begin that Check
-// searches takes no division.
+// grouped4 and grouped6 are the numbers of entries of a family from which on n4 and n6 are
+// multiples of four, so that the search needs no division to know where its groups begin.
 const (
 	grouped4 = 6
 	grouped6 = 8
 )
 
-// A layout is where the parts of a small record's body begin, from the
-// body's first byte. Only the slow paths make one.
+// A layout says where the parts of a small record begin in its body. Check has its own computation;
+// only the slow paths make one.
 type layout struct {
 	n, n4, pad4, n6, pad6, nw                 int // n is without the padding
 	shift4, shift6, at4, at6, lo, order, size int
 }
 
-// keyLen is the length of the key of the record with the header hdr.
+// keyLen returns the length of the key.
 func keyLen(hdr uint32) int { return int(hdr >> hdrKeyLen & (1<<11 - 1)) }
 
 // isLong reports whether a header is that of a long list.
 func isLong(hdr uint32) bool { return hdr>>hdrN6&(1<<10-1) == hdrLong>>hdrN6 }
 
-// count4 is n4, with the padding.
+// count4 returns n4, with the padding.
 func count4(hdr uint32) int {
 	n := int(hdr >> hdrN4 & hdrCount)
 	switch {
@@ -114,7 +102,7 @@ func count4(hdr uint32) int {
 	return (n + 3) &^ 3
 }
 
-// count6 is n6, with the padding.
+// count6 returns n6, with the padding.
 func count6(hdr uint32) int {
 	n := int(hdr >> hdrN6 & hdrCount)
 	if n < grouped6 || hdr&flagScan != 0 {
@@ -154,18 +142,18 @@ func keyOf(rec []byte) []byte {
 
 func bodyOf(rec []byte) []byte { return rec[recHeader:] }
 
-// longOf is the index of the list of a record of a long one.
+// longOf returns the index in shardExtra.long of the record of a long list.
 func longOf(rec []byte) uint32 {
 	return binary.LittleEndian.Uint32(rec[recHeader+keyLen(headerOf(rec)):])
 }
 
-// recEntries is the number of entries of a small record.
+// recEntries returns the number of entries of a record that is not that of a long list.
 func recEntries(rec []byte) int {
 	hdr := headerOf(rec)
 	return layoutOf(hdr).n
 }
 
-// recSize is the size of the record that begins at b[0].
+// recSize returns the size of the record that begins at b[0].
 func recSize(b []byte) int {
 	hdr := headerOf(b)
 	if isLong(hdr) {
@@ -178,8 +166,7 @@ func recSize(b []byte) int {
 	return size
 }
 
-// appendRecord appends the small record of key and the canonical entries,
-// which are at most MaxShort.
+// appendRecord appends the record of key and at most MaxShort canonical entries.
 func appendRecord(dst []byte, key string, entries []Entry) []byte {
 	hdr := uint32(len(key)) << hdrKeyLen
 	var perm [MaxShort]uint8
@@ -255,11 +242,10 @@ func appendRecord(dst []byte, key string, entries []Entry) []byte {
 	return dst
 }
 
-// maxBody is the size of the longest body, with an offset of labels.
+// maxBody bounds the size of a body, with the offset of its labels.
 const maxBody = 18*MaxShort + 5*3 + 9*3 + MaxKeyLen + MaxShort + 4
 
-// prefixes decodes the small record rec into dst, in the order in which the
-// prefixes were set.
+// prefixes decodes a record into dst, in the order in which the prefixes were set.
 func prefixes(dst *[MaxShort]netip.Prefix, rec []byte) []netip.Prefix {
 	l, body := layoutOf(headerOf(rec)), bodyOf(rec)
 	var perm [MaxShort]uint8

@@ -8,21 +8,23 @@ import (
 	"unsafe"
 )
 
-// A search finds the last entry that begins at or before the address. Its
-// steps are arithmetic and no branches. There are two kinds, for up to five entries
-// and for 8 to 20, and not one for each number of entries n, which
-// differs from key to key, so that it is seldom mispredicted. (Of other numbers a
-// branch chooses the first or the last five, or 20.) The first one
-// compares all entries but the first at once. In the second one
-// n is a multiple of four, 8 to 20, and the c-th group begins n/4-1 entries
-// behind the one before it; the last one has four. The first entries of four
-// groups, which are loaded at once wherever they are, say which group the entry
-// is in, and three others of that group which one it is. A start plus ^a carries
-// if it is behind a. (That is written out each time: in the place of a call, inlined or not, the
-// compiler has an instruction that does nothing.)
+// A search finds the last entry that begins at or before the address, by arithmetic and without
+// branches. A start plus ^address carries if the start is after the address, so the carries count
+// the entries that are too late. (Add64 and Sub64 are written out: inlined calls leave NOPs.)
+//
+// There are two kinds of search and not one for each number of entries, which would be
+// mispredicted:
+//
+//   - Few: all starts but the first are compared at once.
+//   - Grouped: n is 8, 12, 16 or 20, in five groups that overlap. Group c begins n/4-1 entries
+//     after group c-1, and the last one has four entries. The first starts of four groups, loaded
+//     at once wherever they are, say in which group the entry is; three more starts, which entry.
+//
+// The two searches of each family, here and in matchPlain, are alike on purpose: one function for
+// Check and Contains would cost Check 20 to 39% more instructions (docs/performance.md).
 
-// searchGrouped4 returns Allowed if one of n IPv4 entries contains a; n is 8, 12, 16 or
-// 20, and step is n-4: how many bytes of starts there are from one group to the next.
+// searchGrouped4 returns Allowed if one of n IPv4 entries contains a. step is n-4: the bytes from
+// the first start of a group to that of the next.
 func searchGrouped4(shifts, starts unsafe.Pointer, step int, a uint32) Verdict {
 	not := ^uint64(a)
 	_, c := bits.Add64(uint64(load32(starts, step)), not, 0)
@@ -48,7 +50,8 @@ func searchGrouped4(shifts, starts unsafe.Pointer, step int, a uint32) Verdict {
 	return v
 }
 
-// searchLongest4 is searchGrouped4 for an n over 20: the first or the last 20 entries decide.
+// searchLongest4 searches more than 20 IPv4 entries: the first 20, or the last 20 if one of these
+// may match.
 func searchLongest4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
 	if over := n - 20; load32(starts, 4*over) <= a {
 		shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 4*over)
@@ -56,7 +59,7 @@ func searchLongest4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
 	return searchGrouped4(shifts, starts, 16, a)
 }
 
-// searchFew4 is searchGrouped4 for an n of 4 or 5.
+// searchFew4 returns Allowed if one of n IPv4 entries, 4 or 5, contains a.
 func searchFew4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
 	not := ^uint64(a)
 	_, c := bits.Add64(uint64(load32(starts, 16)), not, 0)
@@ -75,15 +78,15 @@ func searchFew4(shifts, starts unsafe.Pointer, n int, a uint32) Verdict {
 	return v
 }
 
-// last6 says which of n entries, 1 to 5, is the last one that begins at or before an
-// address, by n and by which of the entries n/4, n/2, n-1-n/4 and n-1, which are all but
-// the first, begin behind it: four bits, the first one the highest.
+// last6 has the result of searchFew6's comparisons. Its index is n<<4 and four bits: which of the
+// entries n/4, n/2, n-1-n/4 and n-1 begin after the address, the first one in the highest bit.
+// These are all entries but the first, for n from 1 to 5.
 var last6 = func() (t [6 << 4]uint8) {
 	for n := 1; n <= 5; n++ {
-		for behind := range 16 {
+		for after := range 16 {
 			for i, k := range []int{n / 4, n / 2, n - 1 - n/4, n - 1} {
-				if behind>>(3-i)&1 == 0 {
-					t[n<<4+behind] = uint8(k)
+				if after>>(3-i)&1 == 0 {
+					t[n<<4+after] = uint8(k)
 				}
 			}
 		}
@@ -91,17 +94,16 @@ var last6 = func() (t [6 << 4]uint8) {
 	return t
 }()
 
-// asWide is what searchGrouped6 and searchFew6 return for an entry longer than /64: matchWide
+// asWide is returned for an entry longer than /64, of which the starts have only half: matchWide
 // decides.
 const asWide Verdict = 0xff
 
-// searchGrouped6 returns Allowed if one of n IPv6 entries contains an address with the
-// upper half hi, or asWide; n is 8, 12, 16 or 20, and step is 2*(n-4): how many
-// bytes of starts there are from one group to the next. The last start is a parameter
-// for no other reason than that the caller loads it: 20 entries end in a line of
-// which the search needs nothing, or finds out last that it does, and so it is asked
-// for with the others. (Written into its caller, as a profile might have it, the
-// function would have no such load.)
+// searchGrouped6 returns Allowed if one of n IPv6 entries contains an address with the upper half
+// hi, or asWide. step is 2*(n-4): the bytes from the first start of a group to that of the next.
+//
+// The last parameter is the last start. It is not used: loading it in the caller requests the
+// record's last cache line together with the others, of which the search may need the shift. It
+// must not be inlined, or the load would be removed.
 //
 //go:noinline
 func searchGrouped6(shifts, starts unsafe.Pointer, step int, hi, _ uint64) Verdict {
@@ -133,7 +135,7 @@ func searchGrouped6(shifts, starts unsafe.Pointer, step int, hi, _ uint64) Verdi
 	return v
 }
 
-// searchLongest6 is searchGrouped6 for an n over 20.
+// searchLongest6 searches more than 20 IPv6 entries as searchLongest4 does.
 func searchLongest6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	if over := n - 20; load64(starts, 8*over) <= hi {
 		shifts, starts = unsafe.Add(shifts, over), unsafe.Add(starts, 8*over)
@@ -141,7 +143,9 @@ func searchLongest6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	return searchGrouped6(shifts, starts, 32, hi, 0)
 }
 
-// searchFew6 is searchGrouped6 for an n of 1 to 7.
+// searchFew6 returns Allowed if one of n IPv6 entries, 1 to 7, contains an address with the upper
+// half hi, or asWide. Of 6 or 7 entries it searches the first 5, or the last 5 if one of these may
+// match.
 func searchFew6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	if n > 5 {
 		if over := n - 5; load64(starts, 8*over) <= hi {
@@ -170,14 +174,12 @@ func searchFew6(shifts, starts unsafe.Pointer, n int, hi uint64) Verdict {
 	return v
 }
 
-// match6Wide decides where searchGrouped6 or searchFew6 returned asWide. The record rec has the
-// rest of such entries.
+// match6Wide is matchWide for the record at rec.
 func match6Wide(rec unsafe.Pointer, hi, lo uint64) Verdict {
 	return matchWide(unsafe.Slice((*byte)(rec), recHeader+layoutOf(load32(rec, 0)).size), query{hi: hi, lo: lo, family: 6})
 }
 
-// matchRecord returns Allowed if addr matches an entry of the small record
-// rec, which recPad bytes follow.
+// matchRecord returns Allowed if an entry of rec contains addr. recPad bytes follow rec.
 func matchRecord(rec []byte, addr netip.Addr) Verdict {
 	if headerOf(rec)&flagScan != 0 {
 		return matchScan(rec, addr)
@@ -185,7 +187,8 @@ func matchRecord(rec []byte, addr netip.Addr) Verdict {
 	return matchPlain(unsafe.Pointer(unsafe.SliceData(rec)), addr)
 }
 
-// matchPlain is matchRecord for a record that is not marked flagScan.
+// matchPlain is matchRecord for a record without flagScan. Without it Contains takes twice the
+// time.
 func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
 	hdr := load32(rec, 0)
 	n4, n6 := count4(hdr), count6(hdr)
@@ -222,8 +225,8 @@ func matchPlain(rec unsafe.Pointer, addr netip.Addr) Verdict {
 	return Denied
 }
 
-// containsFast4 is contains for IPv4 addresses, without checks of bounds: root has an
-// element for each part and one more, and intervalPad points stand behind the last.
+// containsFast4 is intervals.contains without bounds checks: root has one element more than parts,
+// and intervalPad points follow the last. The generic one would cost long IPv4 lists 17%.
 func containsFast4(s *intervals[uint32], a uint32) Verdict {
 	if a-s.first > s.width || a == ^uint32(0) {
 		return s.edge(a)

@@ -7,31 +7,23 @@ import (
 	"slices"
 )
 
-// A shard holds a few hundred records: those of all keys whose hashes share
-// their upper depth bits. It is built whole and never written after; a
-// change makes a new one, so a shard that is rewritten again and again never
-// holds more than its records.
+// A shard holds the records of all keys whose hashes share their upper depth bits, some 100 to 200.
+// It is built whole and never written after; a change builds another, so there is nothing to
+// compact.
 //
-// The records stand in mem, a run of bytes without pointers, which is so many
-// cells of unit bytes and recPad bytes behind them. A record begins where a
-// cell begins, and takes as many cells as it needs; the rest of its last cell
-// and all free cells are zeros. Which cell that is says the perfect hash
-// function in tables, which was found when the shard was built: a key's hash
-// picks a pilot, one of shardPilots bytes, and hash and pilot together give
-// the cell. All keys of one pilot were tried with one value after the other
-// until each had free cells.
+// Its records are in mem, cells of unit bytes each and recPad bytes after them. A record begins
+// where a cell begins and takes as many cells as it needs; all other bytes are zero. The pilots in
+// the header say in which cell a key's record begins (pilots.go). They take 0.3 to 0.5 bytes a key,
+// so that those of a million keys stay in the second-level cache, and of the loads that wait for
+// each other only that of the record comes from memory.
 //
-// So Check knows where a record is from a byte, of which there are some 0.3 to
-// 0.5 for each key: for a million keys they stay in the second-level cache, and of
-// the loads that wait for one another only that of the record itself comes from
-// memory. The tag of the cell, in tags, is loaded at the same time. It says whether
-// the key has a record here at all, which spares the look at other keys' records, and
-// where in the record the entries are, so that the other lines of a long record
-// are asked for before the first is there.
+// The tag of the cell is loaded together with the record. It tells most keys without a list from
+// the key whose record is there, and says how many entries the record has, so that all cache lines
+// of a long record are requested at once.
 //
-// Where no such pilots are found (for hashes that are equal), or where there
-// are more keys than cells can be, unit, cells and the only tag are 0, the records stand
-// one after the other, and find compares each.
+// A shard is linear if no pilots were found, because hashes are equal, or if it has more keys than
+// shardCells: unit, cells and the only tag are 0, the records follow one another, and find
+// compares all of them.
 type shard struct {
 	mem  []byte // the records
 	tags []byte // 2 bytes for each cell, and for one if there is none
@@ -40,16 +32,15 @@ type shard struct {
 	n     int   // number of records
 	more  *shardExtra
 
-	// both is what mem and tags are parts of: bytes of the shard's own, or, if
-	// it is packed, a block of the shards whose keys share their upper
-	// blockDepth hash bits.
+	// buf has mem and tags in it: a buffer of the shard's own or, if it is packed, the block of the
+	// shards whose keys share their upper blockDepth hash bits.
 	buf        memory
 	packed     bool
 	blockDepth uint8
 }
 
-// tables is all of a shard that Check reads but the records and their tags. It
-// is one cache line: see node.
+// A header is what Check reads of a shard besides the record and its tag. It is one cache line: see
+// node.
 type header struct {
 	offset, tagsAt uint32 // where mem and tags begin in the base, see node
 	cells, unit    uint16
@@ -58,36 +49,35 @@ type header struct {
 	pilots         [shardPilots]uint8
 }
 
-// A tag has, for the first cell of each record, from its lowest bit on, 6
-// bits of the key's hash, of which the lowest is always 1, and the record's
-// n4 and n6 in 5 bits each. It is 0 for other cells.
+// A tag has, from its lowest bit on, 6 bits of the key's hash, of which the lowest is always 1, and
+// the record's n4 and n6, 5 bits each. It belongs to the first cell of a record; the tags of all
+// other cells are 0.
 
 // tag returns the tag of a cell.
 func (s *shard) tag(cell uint64) uint16 { return binary.LittleEndian.Uint16(s.tags[2*cell:]) }
 
 func (s *shard) setTag(cell uint64, tag uint16) { binary.LittleEndian.PutUint16(s.tags[2*cell:], tag) }
 
-// tagsSize is the size of the tags of so many cells.
+// tagsSize returns the size of the tags of so many cells, in bytes.
 func tagsSize(cells int) int { return 2 * max(cells, 1) }
 
-// wholeLines is n, rounded up to whole cache lines: the records of each shard
-// begin in a line of their own.
+// wholeLines returns n rounded up to whole cache lines. The records of each shard begin with a
+// line.
 func wholeLines(n int) int { return (n + lineSize - 1) &^ (lineSize - 1) }
 
 const (
 	lineSize = 64
 
-	// ahead is how many bytes of a line stand before the first record. What
-	// stands in its header before the key's length Check does not read, and what
-	// Check reads begins with a line. (Allocations of this size begin with one.)
+	// ahead bytes precede the first record, so that its key length, the first that Check reads of
+	// it, begins a cache line. (Allocations of this size begin with a line.)
 	ahead = lineSize - hdrKeyLen/8
 )
 
-// zeros is the bytes ahead of a shard's records.
+// zeros are the bytes ahead of a shard's records.
 var zeros [ahead]byte
 
-// hold makes buf, which is large enough for n bytes of records and the tags of
-// so many cells, or zeros if it is nil, the bytes of s.
+// hold makes buf the buffer of s, for n bytes of records and the tags of so many cells. If buf is
+// nil it allocates one.
 func (s *shard) hold(buf []byte, n, cells int) {
 	if buf == nil {
 		buf = make([]byte, ahead+n+tagsSize(cells))
@@ -97,34 +87,28 @@ func (s *shard) hold(buf []byte, n, cells int) {
 	s.buf, s.packed, s.blockDepth = newMemory(buf), false, 0
 }
 
-// A shardExtra is what some shards have besides: labels and long lists. The
-// nil one has none.
+// A shardExtra has the labels and the long lists of a shard. A shard without any has none.
 type shardExtra struct {
-	// labels is the labels of the records that have flagLabels: for each a
-	// uvarint of the length of what follows and then, for each entry, a
-	// uvarint of the label's length and the label.
+	// labels has, for each record with flagLabels, a uvarint of the length of what follows and
+	// then, for each entry, a uvarint of the label's length and the label.
 	labels []byte
-	// long is the tables of the long lists.
-	long []labelledList
+	long   []labelledList
 }
 
 const (
-	// More pilots for a shard take memory, which the second-level cache has
-	// not much of; fewer are harder to find. BenchmarkSet and BenchmarkCheck
-	// measure them.
+	// More pilots take room in the second-level cache; fewer are harder to find. BenchmarkSet and
+	// BenchmarkCheck measure them.
 	shardPilots = 48 // a multiple of 16, see pilotAt
 
-	// shardCells is the largest number of cells: for splitKeys keys, and as
-	// many free ones.
+	// shardCells is the largest number of cells: those of splitKeys keys, and as many free ones.
 	shardCells = 384
 
-	// minUnit is the smallest size of a cell, and unitStep what sizes are
-	// multiples of.
+	// minUnit is the smallest size of a cell; all sizes are multiples of unitStep.
 	minUnit  = 32
 	unitStep = 8
 
 	tagBits = 6
-	tagN4   = tagBits // where the numbers of entries begin, in the header's order
+	tagN4   = tagBits // bit numbers of n4 and n6
 	tagN6   = tagN4 + hdrN6 - hdrN4
 	tagMask = 1<<tagBits - 1
 
@@ -136,24 +120,24 @@ const (
 	maxLabels = 1 << 30 // its offsets have 32 bits
 )
 
-// tagOf is the part of the hash that stands in a tag. One bit of it is always
-// set, so that it is never that of a cell where no record begins.
+// tagOf returns the bits of the hash that a tag has. The lowest is always 1, so that it differs
+// from the tags of cells in which no record begins.
 func tagOf(h uint64) uint32 { return uint32(h)&tagMask | 1 }
 
-// tagFor is the tag of the record rec, whose key has the hash h.
+// tagFor returns the tag of the record rec of a key with hash h.
 func tagFor(h uint64, rec []byte) uint16 {
 	hdr := headerOf(rec)
 	return uint16(tagOf(h) | uint32(count4(hdr))<<tagN4 | uint32(count6(hdr))<<tagN6)
 }
 
-// cellOf is the cell for hash h in s.
+// cellOf returns the cell for hash h.
 func (s *shard) cellOf(h uint64) uint64 { return cellAt(h, s.pilots[pilotAt(h)], s.cells) }
 
-// cellsFor is how many cells a record of size bytes takes.
+// cellsFor returns how many cells a record of size bytes takes.
 func (t *header) cellsFor(size int) int { return (size + int(t.unit) - 1) / int(t.unit) }
 
-// fits reports whether the items have room in as many cells as t has, and do
-// not leave too many of them free.
+// fits reports whether the items fit into cells as t has them, with a few cells to spare, and do
+// not waste more than a third of the memory.
 func (t *header) fits(items []item) bool {
 	need, size := 0, 0
 	for i := range items {
@@ -164,17 +148,17 @@ func (t *header) fits(items []item) bool {
 	return need <= cells-cells/32 && cells*int(t.unit) <= size+size/2
 }
 
-// unpack gives s bytes and tables of its own.
+// unpack gives s a buffer and a header of its own.
 func (s *shard) unpack() {
 	t := *s.header
 	s.header = &t
 	s.hold(slices.Concat(zeros[:], s.mem, s.tags), len(s.mem), int(s.cells))
 }
 
-// linear reports whether the records of s have no cells.
+// linear reports whether the shard has no cells.
 func (s *shard) linear() bool { return s.unit == 0 }
 
-// size is the number of its bytes, without long lists.
+// size returns the bytes of records, tags and labels.
 func (s *shard) size() int {
 	n := len(s.mem) + len(s.tags)
 	if s.more != nil {
@@ -183,8 +167,8 @@ func (s *shard) size() int {
 	return n
 }
 
-// find returns the record of key, which has the hash h, or nil. It is the
-// plain form of Index.Check, for everything else.
+// find returns the record of key, which has the hash h, or nil. Check does the same for what is on
+// its fast path.
 func (s *shard) find(h uint64, key string) []byte {
 	if s.linear() {
 		for rec := range s.records() {
@@ -205,7 +189,7 @@ func (s *shard) find(h uint64, key string) []byte {
 	return rec[:recSize(rec)]
 }
 
-// check is the verdict of a record of s.
+// check returns the verdict of a record of s.
 func (s *shard) check(rec []byte, addr netip.Addr) Verdict {
 	if !isLong(headerOf(rec)) {
 		return matchRecord(rec, addr)
@@ -216,7 +200,7 @@ func (s *shard) check(rec []byte, addr netip.Addr) Verdict {
 	return Denied
 }
 
-// records yields the records in the order in which they stand.
+// records yields the records from first to last.
 func (s *shard) records() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		step := max(int(s.unit), linearStep)
@@ -234,10 +218,10 @@ func (s *shard) records() iter.Seq[[]byte] {
 	}
 }
 
-// linearStep is what the offsets of records without cells are multiples of.
+// linearStep divides the offsets of records in a linear shard.
 const linearStep = 4
 
-// item is rec, a record of s, as an item.
+// item returns rec, a record of s, as an item. The bytes are shared.
 func (s *shard) item(h uint64, rec []byte) item {
 	it := item{hash: h, rec: rec}
 	switch hdr := headerOf(rec); {
@@ -251,7 +235,7 @@ func (s *shard) item(h uint64, rec []byte) item {
 	return it
 }
 
-// items appends the records of s to dst.
+// items appends all records of s to dst.
 func (s *shard) items(dst []item, hash func([]byte) uint64) []item {
 	for rec := range s.records() {
 		dst = append(dst, s.item(hash(keyOf(rec)), rec))
@@ -259,7 +243,7 @@ func (s *shard) items(dst []item, hash func([]byte) uint64) []item {
 	return dst
 }
 
-// entries yields the list of a record of s.
+// entries yields the list of a record of s in the order in which it was set.
 func (s *shard) entries(rec []byte, yield func(Entry) bool) {
 	it := s.item(0, rec)
 	if it.long != nil {
@@ -305,7 +289,7 @@ func (s *shard) label(rec []byte, i int) string {
 	}
 }
 
-// put writes the record of it at offset at.
+// put copies the record of it to offset at, and its labels or long list to s.more.
 func (s *shard) put(at int, it *item) {
 	rec := s.mem[at:][:len(it.rec)]
 	copy(rec, it.rec)

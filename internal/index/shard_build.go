@@ -2,29 +2,28 @@ package index
 
 import "math"
 
-// A shardBuilder builds shards one after another and keeps its scratch space
-// between them.
+// A shardBuilder builds shards, one after another, in the same scratch space.
 type shardBuilder struct {
 	placer
 	classes [maxClasses]uint16 // how many items there are of each size
 	sizes   []uint16           // the sizes that there are, ascending
 
-	// What packing builders build into, before the shards are moved into one
-	// block: see pack. used is how much of it has been taken.
+	// A packing builder builds into space, of which used bytes are taken, and pack moves the shards
+	// into one block.
 	packing bool
 	space   []byte
 	used    int
 
-	// hint is the tables of a shard of nearly the same items, or nil: its
-	// cells and pilots are tried first. They are a hint and no more.
+	// hint is the header of a shard of nearly the same items, or nil. Its cells and pilots are
+	// tried first.
 	hint *header
 }
 
-// maxClasses is the number of sizes that a record can have, in unitSteps.
+// maxClasses is the number of sizes that a record can have, in units of unitStep.
 const maxClasses = (recHeader+maxBody)/unitStep + 2
 
-// build makes a shard of the items. It fails if two items have the same key,
-// or if they are more than a shard can hold.
+// build makes a shard of the items. It fails if two of them have the same key, which no pilots can
+// part, so that the shard is linear and compares them, or with ErrFull.
 func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 	size := itemsSize(items)
 	if size > maxBlob || labelsSize(items) > maxLabels {
@@ -58,8 +57,7 @@ func (b *shardBuilder) build(depth uint8, items []item) (*shard, error) {
 	return s, nil
 }
 
-// fill writes the records and the tags of a shard for which place has found
-// the cells.
+// fill writes the records and the tags into the cells that place has chosen.
 func (b *shardBuilder) fill(s *shard, items []item) {
 	for cell, k := range b.here[:s.cells] {
 		if k >= 0 {
@@ -70,12 +68,12 @@ func (b *shardBuilder) fill(s *shard, items []item) {
 	}
 }
 
-// maxTries is how many numbers of cells are tried. The first is nearly always
-// good, and the others are larger and larger.
+// maxTries is how many numbers of cells are tried, each larger than the one before. The first is
+// nearly always enough.
 const maxTries = 32
 
-// perfect gives s room, cells and pilots under which each item has cells of
-// its own, or reports that it found none.
+// perfect chooses the cells and the pilots of s and allocates its buffer. It reports whether it
+// found pilots under which each item has cells of its own.
 func (b *shardBuilder) perfect(s *shard, items []item) bool {
 	if hint := b.hint; hint != nil && hint.unit > 0 && hint.fits(items) {
 		s.unit, s.cells = hint.unit, hint.cells
@@ -97,8 +95,7 @@ func (b *shardBuilder) perfect(s *shard, items []item) bool {
 			return true
 		}
 		if cells += cells/16 + 1; cells > shardCells {
-			// Larger cells are fewer; and another number of them is another
-			// place for each.
+			// Larger cells are fewer, and another number of cells moves each item.
 			cells = shardCells - try
 			if largest := int(b.sizes[len(b.sizes)-1]) * unitStep; unit < largest {
 				unit = min(unit+(unit/8+unitStep)/unitStep*unitStep, largest)
@@ -108,8 +105,8 @@ func (b *shardBuilder) perfect(s *shard, items []item) bool {
 	return false
 }
 
-// room returns zeros for so many cells and their tags, or for more, if that
-// will do and they cost nothing.
+// room returns a zeroed buffer for so many cells and their tags. If more is set it may increase
+// cells to use what the allocator would waste.
 func (b *shardBuilder) room(unit int, cells *int, more bool) []byte {
 	n := ahead + unit**cells + recPad + tagsSize(*cells)
 	if !more && !b.packing {
@@ -131,13 +128,12 @@ func (b *shardBuilder) room(unit int, cells *int, more bool) []byte {
 	return mem
 }
 
-// pack moves the bytes of shards, which were built one after another and
-// are all of those whose keys share depth hash bits, into
-// one block: the garbage collector looks at each of its objects, and needs
-// as long for a small one as for a large one. A block is what the shards of a
-// few nodes begin with; changes take them out of it, see editor.compact. The
-// tags of all of them come first, so that they are in as few pages as they
-// can be: the processor finds no more than some thousand without help.
+// pack moves shards that were built one after another into one block. They are all the shards whose
+// keys share depth hash bits. The garbage collector takes as long for a small object as for a large
+// one, so fewer are better; a change takes shards out of a block again (editor.compact).
+//
+// The tags of all shards come first, so that they are on as few memory pages as possible: a TLB has
+// room for some thousand.
 func (b *shardBuilder) pack(depth uint8, shards []*shard) {
 	b.used = 0
 	tags, size := 0, ahead
@@ -164,11 +160,10 @@ func (b *shardBuilder) pack(depth uint8, shards []*shard) {
 	}
 }
 
-// measure chooses the size of a cell and how many are needed so that the
-// items take little memory: in cells of the size of the longest record each
-// has one, and shorter records waste what they leave free; in smaller ones
-// some records need several side by side, which are harder to find. Cells of
-// whole cache lines may take some memory more.
+// measure chooses the size of a cell and the number of cells for which the items take the least
+// memory. In cells of the size of the longest record, shorter ones waste the rest of their cell;
+// in smaller cells, long records need several side by side, which are harder to find. Cells of
+// whole cache lines are preferred at a cost of up to a third more memory.
 func (b *shardBuilder) measure(items []item) (unit, cells int) {
 	clear(b.classes[:])
 	for i := range items {
