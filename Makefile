@@ -27,7 +27,7 @@ benchdiff: ## Check, Set and loads beside those of BASE (origin/main), in turns
 	.ci/benchdiff $(BASE)
 
 compare: ## against other libraries; rewrites docs/performance.md, its tables and charts
-	go run ./internal/compare -out docs
+	go run ./benchmarks -out docs
 
 load: ## what enforcement and logging cost the gateway; needs wrk
 	go run ./cmd/internal/load

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ipallow/ipallow/internal/filelock"
+	"github.com/ipallow/ipallow/natsfeed/internal/filelock"
 )
 
 // A checkpoint is a file with the last known state of a bucket. It begins with

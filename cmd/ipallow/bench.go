@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/cmd/internal/workload"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -86,7 +86,7 @@ type measurement struct {
 }
 
 func measure(n, entries, rounds int) (m measurement, err error) {
-	w := gen.Shape{Keys: n, Entries: entries, Family: "mixed", Result: "mixed", Seed: 1}.New()
+	w := workload.Shape{Keys: n, Entries: entries, Family: "mixed", Result: "mixed", Seed: 1}.New()
 	lists := make(map[string][]netip.Prefix, n)
 	for i, k := range w.Keys {
 		lists[k] = w.Lists[i]

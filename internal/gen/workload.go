@@ -160,7 +160,7 @@ func inside(p netip.Prefix, a netip.Addr) netip.Addr {
 	}
 	a, ok := netip.AddrFromSlice(to)
 	if !ok {
-		panic(fmt.Sprintf("gen: %d bytes are no address", len(to)))
+		panic(fmt.Sprintf("workload: %d bytes are no address", len(to)))
 	}
 	return a
 }

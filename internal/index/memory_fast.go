@@ -11,7 +11,7 @@ import (
 // little-endian processors that can load from unaligned addresses; check_portable.go is for all
 // others, and for the build tag ipallow_safe. Every test runs with both.
 //
-// Without unsafe Check takes half as long again (docs/performance.md), for three reasons. Slices
+// Without unsafe Check takes half as long again (docs/experiments.md), for three reasons. Slices
 // are wider than pointers, so the directory is twice as large. Each load has a bounds check. And
 // netip.Addr.As16 is a store-forwarding stall: 8-byte stores followed by a 16-byte load.
 //

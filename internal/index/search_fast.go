@@ -21,7 +21,7 @@ import (
 //     at once wherever they are, say in which group the entry is; three more starts, which entry.
 //
 // The two searches of each family, here and in matchPlain, are alike on purpose: one function for
-// Check and Contains would cost Check 20 to 39% more instructions (docs/performance.md).
+// Check and Contains would cost Check 20 to 39% more instructions (docs/experiments.md).
 
 // searchGrouped4 returns Allowed if one of n IPv4 entries contains a. step is n-4: the bytes from
 // the first start of a group to that of the next.

@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/ipallow/ipallow"
+	"github.com/ipallow/ipallow/internal/canon"
 	"github.com/ipallow/ipallow/usagelog"
 )
 
@@ -95,7 +96,7 @@ func record(n int) usagelog.Record {
 		More:       []uint32{0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1 << 31}[n%11],
 	}
 	if r.Verdict == ipallow.Allowed {
-		r.Entry = netip.PrefixFrom(r.ClientAddr, 24+n%9).Masked()
+		r.Entry, _ = canon.Prefix(netip.PrefixFrom(r.ClientAddr, 24+n%9))
 		r.Label, r.List = []string{"", "office", "Büro 2"}[n%3], []string{"", "", "", "", "cloud"}[n%5]
 	}
 	return r

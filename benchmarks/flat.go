@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 )
 
 // ranges holds the ranges of all keys in two slices without a pointer: those of one key
@@ -104,14 +104,14 @@ func (p *flatPeer) Check(key string, addr netip.Addr) verdict {
 	return toVerdict(p.r.contains(s, addr))
 }
 
-func (p *flatPeer) Run(qs []gen.Query) (sum uint64) {
+func (p *flatPeer) Run(qs []workload.Query) (sum uint64) {
 	for i := range qs {
 		sum += uint64(p.Check(qs[i].Key, qs[i].Addr))
 	}
 	return sum
 }
 
-func (p *flatPeer) Chain(qs []gen.Query) uint64 {
+func (p *flatPeer) Chain(qs []workload.Query) uint64 {
 	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(p.Check(qs[i].Key, qs[i].Addr), mask)
@@ -169,14 +169,14 @@ func (p *arenaPeer) Check(key string, addr netip.Addr) verdict {
 	}
 }
 
-func (p *arenaPeer) Run(qs []gen.Query) (sum uint64) {
+func (p *arenaPeer) Run(qs []workload.Query) (sum uint64) {
 	for i := range qs {
 		sum += uint64(p.Check(qs[i].Key, qs[i].Addr))
 	}
 	return sum
 }
 
-func (p *arenaPeer) Chain(qs []gen.Query) uint64 {
+func (p *arenaPeer) Chain(qs []workload.Query) uint64 {
 	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(p.Check(qs[i].Key, qs[i].Addr), mask)

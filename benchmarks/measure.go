@@ -8,7 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 )
 
 // A runner measures cells and collects the results.
@@ -61,7 +61,7 @@ type contender struct {
 // another of them first in each, so that what disturbs the machine disturbs
 // them alike. The collector is off; one cell leaves it little. One way of querying is measured directly after the other, when
 // the peer has been warmed by a pass of its own.
-func (r *runner) duel(c cell, peers []contender, qs []gen.Query) {
+func (r *runner) duel(c cell, peers []contender, qs []workload.Query) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	peers = append(peers, contender{nameLoop, loopPeer{}})
 	for round := range r.opts.count {
@@ -86,7 +86,7 @@ func (r *runner) duel(c cell, peers []contender, qs []gen.Query) {
 
 // block returns the nanoseconds a query of a few passes over the queries: as
 // many as minTime takes, and two at least unless one takes four times that.
-func (r *runner) block(pass func([]gen.Query) uint64, qs []gen.Query) float64 {
+func (r *runner) block(pass func([]workload.Query) uint64, qs []workload.Query) float64 {
 	start := time.Now()
 	for n := 1; ; n++ {
 		pass(qs) // a call that the compiler cannot see through

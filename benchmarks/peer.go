@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 )
 
 // A Peer is one way to hold the lists of many keys. Run and Chain are the two
@@ -21,11 +21,11 @@ type Peer interface {
 	// Run makes all queries, one call after the other, and returns the sum of
 	// the verdicts. The processor may begin a query before the one before it
 	// has its answer.
-	Run(qs []gen.Query) uint64
+	Run(qs []workload.Query) uint64
 
 	// Chain makes all queries, whose number is a power of two, each only when
 	// the answer of the one before is there.
-	Chain(qs []gen.Query) uint64
+	Chain(qs []workload.Query) uint64
 }
 
 // A verdict is the answer of a peer in the numbers of ipallow.Verdict.
@@ -113,14 +113,14 @@ type loopPeer struct{}
 func (loopPeer) Load([]string, [][]netip.Prefix)  {}
 func (loopPeer) Check(string, netip.Addr) verdict { return denied }
 
-func (loopPeer) Run(qs []gen.Query) (sum uint64) {
+func (loopPeer) Run(qs []workload.Query) (sum uint64) {
 	for i := range qs {
 		sum += uint64(len(qs[i].Key))
 	}
 	return sum
 }
 
-func (loopPeer) Chain(qs []gen.Query) uint64 {
+func (loopPeer) Chain(qs []workload.Query) uint64 {
 	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(verdict(i>>63), mask)

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/gaissmai/bart"
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 )
 
 // litePeer is what a Go program would write first: a map of bart tables.
@@ -19,14 +19,14 @@ func (p *litePeer) Check(key string, addr netip.Addr) verdict {
 	return toVerdict(t.Contains(addr))
 }
 
-func (p *litePeer) Run(qs []gen.Query) (sum uint64) {
+func (p *litePeer) Run(qs []workload.Query) (sum uint64) {
 	for i := range qs {
 		sum += uint64(p.Check(qs[i].Key, qs[i].Addr))
 	}
 	return sum
 }
 
-func (p *litePeer) Chain(qs []gen.Query) uint64 {
+func (p *litePeer) Chain(qs []workload.Query) uint64 {
 	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(p.Check(qs[i].Key, qs[i].Addr), mask)
@@ -62,14 +62,14 @@ func (p *fastPeer) Check(key string, addr netip.Addr) verdict {
 	return toVerdict(t.Contains(addr))
 }
 
-func (p *fastPeer) Run(qs []gen.Query) (sum uint64) {
+func (p *fastPeer) Run(qs []workload.Query) (sum uint64) {
 	for i := range qs {
 		sum += uint64(p.Check(qs[i].Key, qs[i].Addr))
 	}
 	return sum
 }
 
-func (p *fastPeer) Chain(qs []gen.Query) uint64 {
+func (p *fastPeer) Chain(qs []workload.Query) uint64 {
 	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(p.Check(qs[i].Key, qs[i].Addr), mask)

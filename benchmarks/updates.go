@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 )
 
 const (
@@ -26,8 +26,8 @@ func (r *runner) updates(keyCounts []int, alternation time.Duration) {
 			continue
 		}
 		r.say("%v: loading", c)
-		w := gen.Shape{Keys: keys, Entries: 5, Family: "mixed", Result: "mixed", Seed: 1}.New()
-		other := gen.Shape{Keys: 10_000, Entries: 5, Family: "mixed", Result: "mixed", Queries: 1, Seed: 2}.New().Lists
+		w := workload.Shape{Keys: keys, Entries: 5, Family: "mixed", Result: "mixed", Seed: 1}.New()
+		other := workload.Shape{Keys: 10_000, Entries: 5, Family: "mixed", Result: "mixed", Queries: 1, Seed: 2}.New().Lists
 		p := new(enginePeer)
 		p.Load(w.Keys, w.Lists)
 		qs := w.Queries
@@ -53,7 +53,7 @@ func (r *runner) updates(keyCounts []int, alternation time.Duration) {
 }
 
 // readers makes queries for a time and records how long each took.
-func (r *runner) readers(c cell, name string, e *ipallow.Engine, qs []gen.Query, took []float64, d time.Duration) []float64 {
+func (r *runner) readers(c cell, name string, e *ipallow.Engine, qs []workload.Query, took []float64, d time.Duration) []float64 {
 	start := time.Now()
 	last := start
 	var sum ipallow.Verdict

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 )
 
 // slicePeer is a map of slices and a loop, with the standard library alone.
@@ -19,14 +19,14 @@ func (p *slicePeer) Check(key string, addr netip.Addr) verdict {
 	return toVerdict(containsAny(t, addr))
 }
 
-func (p *slicePeer) Run(qs []gen.Query) (sum uint64) {
+func (p *slicePeer) Run(qs []workload.Query) (sum uint64) {
 	for i := range qs {
 		sum += uint64(p.Check(qs[i].Key, qs[i].Addr))
 	}
 	return sum
 }
 
-func (p *slicePeer) Chain(qs []gen.Query) uint64 {
+func (p *slicePeer) Chain(qs []workload.Query) uint64 {
 	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(p.Check(qs[i].Key, qs[i].Addr), mask)

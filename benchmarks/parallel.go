@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 )
 
 const (
@@ -25,7 +25,7 @@ func (r *runner) parallel(keyCounts []int) {
 			continue
 		}
 		r.say("%v: loading", c)
-		w := gen.Shape{Keys: keys, Entries: 5, Family: "mixed", Result: "mixed", Seed: 1}.New()
+		w := workload.Shape{Keys: keys, Entries: 5, Family: "mixed", Result: "mixed", Seed: 1}.New()
 		p := new(enginePeer)
 		before := heap()
 		p.Load(w.Keys, w.Lists)
@@ -48,7 +48,7 @@ func (r *runner) parallel(keyCounts []int) {
 
 // parallelRate returns the queries a second of so many goroutines, each of
 // which makes all queries the given number of times.
-func parallelRate(p Peer, qs []gen.Query, goroutines, passes int) float64 {
+func parallelRate(p Peer, qs []workload.Query, goroutines, passes int) float64 {
 	var wg sync.WaitGroup
 	start := time.Now()
 	for g := range goroutines {

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 )
 
 // enginePeer is the engine of this project.
@@ -52,7 +52,7 @@ func (p *enginePeer) Check(key string, addr netip.Addr) verdict {
 	return verdict(p.e.Check(key, addr))
 }
 
-func (p *enginePeer) Run(qs []gen.Query) (sum uint64) {
+func (p *enginePeer) Run(qs []workload.Query) (sum uint64) {
 	e := p.e
 	for i := range qs {
 		sum += uint64(e.Check(qs[i].Key, qs[i].Addr))
@@ -60,7 +60,7 @@ func (p *enginePeer) Run(qs []gen.Query) (sum uint64) {
 	return sum
 }
 
-func (p *enginePeer) Chain(qs []gen.Query) uint64 {
+func (p *enginePeer) Chain(qs []workload.Query) uint64 {
 	e, c, mask, i := p.e, newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(verdict(e.Check(qs[i].Key, qs[i].Addr)), mask)

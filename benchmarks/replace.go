@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 )
 
 const (
@@ -22,7 +22,7 @@ func (r *runner) replace(keyCounts []int) {
 			continue
 		}
 		r.say("%v: making the workload", c)
-		w := gen.Shape{Keys: keys, Entries: c.Entries, Family: "mixed", Result: "mixed", Queries: 1024, Seed: 1}.New()
+		w := workload.Shape{Keys: keys, Entries: c.Entries, Family: "mixed", Result: "mixed", Queries: 1024, Seed: 1}.New()
 		texts := textsOf(w.Lists)
 		policy := openPolicy()
 		loads := []struct {

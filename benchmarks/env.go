@@ -18,7 +18,7 @@ type environment struct {
 }
 
 func newEnvironment(args []string, count int) environment {
-	command := "go run ./internal/compare"
+	command := "go run ./benchmarks"
 	for _, a := range args {
 		// Where somebody keeps files is nobody's business.
 		if name, value, ok := strings.Cut(a, "="); ok && filepath.IsAbs(value) {

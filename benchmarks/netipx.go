@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 	"go4.org/netipx"
 )
 
@@ -19,14 +19,14 @@ func (p *ipsetPeer) Check(key string, addr netip.Addr) verdict {
 	return toVerdict(t.Contains(addr))
 }
 
-func (p *ipsetPeer) Run(qs []gen.Query) (sum uint64) {
+func (p *ipsetPeer) Run(qs []workload.Query) (sum uint64) {
 	for i := range qs {
 		sum += uint64(p.Check(qs[i].Key, qs[i].Addr))
 	}
 	return sum
 }
 
-func (p *ipsetPeer) Chain(qs []gen.Query) uint64 {
+func (p *ipsetPeer) Chain(qs []workload.Query) uint64 {
 	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(p.Check(qs[i].Key, qs[i].Addr), mask)

@@ -5,7 +5,7 @@ import (
 	"hash/maphash"
 	"testing"
 
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 )
 
 // BenchmarkLines is a model of what bounds a Check among many keys: a hash of
@@ -18,7 +18,7 @@ func BenchmarkLines(b *testing.B) {
 	for i := 0; i < size; i += 512 {
 		buf[i] = byte(i >> 9) // so that each page is one of its own
 	}
-	w := gen.Shape{Keys: queries, Entries: 1, Family: "4", Result: "hit", Queries: queries, Seed: 1}.New()
+	w := workload.Shape{Keys: queries, Entries: 1, Family: "4", Result: "hit", Queries: queries, Seed: 1}.New()
 	seed := maphash.MakeSeed()
 	for _, instructions := range []int{0, 60, 120, 180} {
 		for lines := 1; lines <= 4; lines++ {

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 )
 
 // floorPeer does what no design can leave out: it hashes the key and makes
@@ -34,14 +34,14 @@ func (f *floorPeer) Check(key string, _ netip.Addr) verdict {
 	return verdict(f.buf[(x^h)&0xffffffff*n>>32] & 1)
 }
 
-func (f *floorPeer) Run(qs []gen.Query) (sum uint64) {
+func (f *floorPeer) Run(qs []workload.Query) (sum uint64) {
 	for i := range qs {
 		sum += uint64(f.Check(qs[i].Key, qs[i].Addr))
 	}
 	return sum
 }
 
-func (f *floorPeer) Chain(qs []gen.Query) uint64 {
+func (f *floorPeer) Chain(qs []workload.Query) uint64 {
 	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(f.Check(qs[i].Key, qs[i].Addr), mask)

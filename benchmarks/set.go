@@ -10,7 +10,7 @@ import (
 	"github.com/benbjohnson/immutable"
 	"github.com/gaissmai/bart"
 	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 )
 
 const (
@@ -95,7 +95,7 @@ func (r *runner) set(keyCounts []int) {
 			continue
 		}
 		r.say("%v: loading", c)
-		shape := gen.Shape{Keys: keys, Entries: 5, Family: "mixed", Result: "mixed", Seed: 1}
+		shape := workload.Shape{Keys: keys, Entries: 5, Family: "mixed", Result: "mixed", Seed: 1}
 		w := shape.New()
 		var engine engineSetter
 		engine.Load(w.Keys, w.Lists)

@@ -1,4 +1,4 @@
-module github.com/ipallow/ipallow/internal/compare
+module github.com/ipallow/ipallow/benchmarks
 
 go 1.26
 

@@ -1,7 +1,7 @@
-// Command compare measures ipallow beside other ways to hold the allowlists
+// Command benchmarks measures ipallow beside other ways to hold the allowlists
 // of many keys: the same lists, the same queries, the peers in turn.
 //
-//	go run ./internal/compare -out docs
+//	go run ./benchmarks -out docs
 //
 // It writes a summary between two marks of DIR/performance.md, the figures of every cell
 // to DIR/performance-tables.md and the charts to DIR/performance/, or summary and tables

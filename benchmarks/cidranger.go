@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 	"github.com/yl2chen/cidranger"
 )
 
@@ -21,14 +21,14 @@ func (p *cidrangerPeer) Check(key string, addr netip.Addr) verdict {
 	return toVerdict(rangerContains(t, addr))
 }
 
-func (p *cidrangerPeer) Run(qs []gen.Query) (sum uint64) {
+func (p *cidrangerPeer) Run(qs []workload.Query) (sum uint64) {
 	for i := range qs {
 		sum += uint64(p.Check(qs[i].Key, qs[i].Addr))
 	}
 	return sum
 }
 
-func (p *cidrangerPeer) Chain(qs []gen.Query) uint64 {
+func (p *cidrangerPeer) Chain(qs []workload.Query) uint64 {
 	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(p.Check(qs[i].Key, qs[i].Addr), mask)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/gaissmai/bart"
 	"github.com/ipallow/ipallow"
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 )
 
 // The contenders for one long list. nameContains is the like of the bare
@@ -91,13 +91,13 @@ func (r *runner) largeCell(c cell, list []netip.Prefix) {
 // largeQueries returns addresses of which half lie in a prefix of the list
 // and the others anywhere. What the answer must be says a third way of
 // looking up: the list's prefixes in a set, tried from long to short.
-func largeQueries(list []netip.Prefix) []gen.Query {
+func largeQueries(list []netip.Prefix) []workload.Query {
 	set := make(map[netip.Prefix]bool, len(list))
 	for _, p := range list {
 		set[p] = true
 	}
 	r := rand.New(rand.NewPCG(3, 4))
-	qs := make([]gen.Query, queries)
+	qs := make([]workload.Query, queries)
 	for i := range qs {
 		p := list[r.IntN(len(list))]
 		a := p.Addr().As16()
@@ -119,7 +119,7 @@ func largeQueries(list []netip.Prefix) []gen.Query {
 			a[b/8] = a[b/8]&^m | noise[b/8]&m
 		}
 		addr := netip.AddrFrom16(a).Unmap()
-		qs[i] = gen.Query{Key: string([]byte(largeKey)), Addr: addr}
+		qs[i] = workload.Query{Key: string([]byte(largeKey)), Addr: addr}
 		for bits := 0; bits <= addr.BitLen() && !qs[i].Hit; bits++ {
 			pfx, err := addr.Prefix(bits)
 			must(err)
@@ -135,14 +135,14 @@ func (p *allowlistPeer) Load([]string, [][]netip.Prefix) {}
 
 func (p *allowlistPeer) Check(_ string, a netip.Addr) verdict { return toVerdict(p.l.Contains(a)) }
 
-func (p *allowlistPeer) Run(qs []gen.Query) (sum uint64) {
+func (p *allowlistPeer) Run(qs []workload.Query) (sum uint64) {
 	for i := range qs {
 		sum += uint64(toVerdict(p.l.Contains(qs[i].Addr)))
 	}
 	return sum
 }
 
-func (p *allowlistPeer) Chain(qs []gen.Query) uint64 {
+func (p *allowlistPeer) Chain(qs []workload.Query) uint64 {
 	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(toVerdict(p.l.Contains(qs[i].Addr)), mask)
@@ -156,14 +156,14 @@ func (p *bareLite) Load([]string, [][]netip.Prefix) {}
 
 func (p *bareLite) Check(_ string, a netip.Addr) verdict { return toVerdict(p.t.Contains(a)) }
 
-func (p *bareLite) Run(qs []gen.Query) (sum uint64) {
+func (p *bareLite) Run(qs []workload.Query) (sum uint64) {
 	for i := range qs {
 		sum += uint64(toVerdict(p.t.Contains(qs[i].Addr)))
 	}
 	return sum
 }
 
-func (p *bareLite) Chain(qs []gen.Query) uint64 {
+func (p *bareLite) Chain(qs []workload.Query) uint64 {
 	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(toVerdict(p.t.Contains(qs[i].Addr)), mask)
@@ -177,14 +177,14 @@ func (p *bareFast) Load([]string, [][]netip.Prefix) {}
 
 func (p *bareFast) Check(_ string, a netip.Addr) verdict { return toVerdict(p.t.Contains(a)) }
 
-func (p *bareFast) Run(qs []gen.Query) (sum uint64) {
+func (p *bareFast) Run(qs []workload.Query) (sum uint64) {
 	for i := range qs {
 		sum += uint64(toVerdict(p.t.Contains(qs[i].Addr)))
 	}
 	return sum
 }
 
-func (p *bareFast) Chain(qs []gen.Query) uint64 {
+func (p *bareFast) Chain(qs []workload.Query) uint64 {
 	c, mask, i := newChain(), uint64(len(qs)-1), uint64(0)
 	for range qs {
 		i = c.next(toVerdict(p.t.Contains(qs[i].Addr)), mask)

@@ -162,7 +162,7 @@ func TestDocumentHasMarks(t *testing.T) {
 
 func TestEnvironmentHidesDirectories(t *testing.T) {
 	e := newEnvironment([]string{"-out", "docs", "-bgp", "/home/me/table.gz", "-x=/home/me/y"}, 6)
-	require.Equal(t, "go run ./internal/compare -out docs -bgp table.gz -x=y", e.command)
+	require.Equal(t, "go run ./benchmarks -out docs -bgp table.gz -x=y", e.command)
 }
 
 func TestSVG(t *testing.T) {

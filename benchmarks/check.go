@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/ipallow/ipallow/internal/gen"
+	"github.com/ipallow/ipallow/benchmarks/internal/workload"
 )
 
 const (
@@ -90,15 +90,15 @@ func (r *runner) checkGroup(group cell) {
 	}
 }
 
-func shapeOf(c cell, n int) gen.Shape {
-	return gen.Shape{Keys: c.Keys, Entries: c.Entries, Family: c.Family, Result: "mixed", Queries: n, Seed: 1}
+func shapeOf(c cell, n int) workload.Shape {
+	return workload.Shape{Keys: c.Keys, Entries: c.Entries, Family: c.Family, Result: "mixed", Queries: n, Seed: 1}
 }
 
 // split takes queries of each outcome out of mixed ones. Their keys stand
 // side by side, so that reading the queries costs next to nothing.
-func split(all []gen.Query) map[string][]gen.Query {
-	take := func(want func(gen.Query) bool) []gen.Query {
-		qs := make([]gen.Query, 0, queries)
+func split(all []workload.Query) map[string][]workload.Query {
+	take := func(want func(workload.Query) bool) []workload.Query {
+		qs := make([]workload.Query, 0, queries)
 		var text strings.Builder
 		for _, q := range all {
 			if len(qs) < queries && want(q) {
@@ -116,16 +116,16 @@ func split(all []gen.Query) map[string][]gen.Query {
 		}
 		return qs
 	}
-	return map[string][]gen.Query{
-		"hit":   take(func(q gen.Query) bool { return q.Hit }),
-		"miss":  take(func(q gen.Query) bool { return !q.Hit }),
-		"mixed": take(func(gen.Query) bool { return true }),
+	return map[string][]workload.Query{
+		"hit":   take(func(q workload.Query) bool { return q.Hit }),
+		"miss":  take(func(q workload.Query) bool { return !q.Hit }),
+		"mixed": take(func(workload.Query) bool { return true }),
 	}
 }
 
 // agree asserts that all peers answer as the generator says, also for keys
 // that nobody has a list for.
-func (r *runner) agree(group cell, peers []contender, sets map[string][]gen.Query) {
+func (r *runner) agree(group cell, peers []contender, sets map[string][]workload.Query) {
 	for _, p := range peers {
 		var seen [3]int
 		wrong := 0
@@ -159,7 +159,7 @@ func (r *runner) agree(group cell, peers []contender, sets map[string][]gen.Quer
 }
 
 // noAllocs asserts that Check of the engine allocates nothing.
-func (r *runner) noAllocs(group cell, engine contender, qs []gen.Query) {
+func (r *runner) noAllocs(group cell, engine contender, qs []workload.Query) {
 	n := mallocs(func() { engine.Run(qs) })
 	r.add(group, nameIpallow, figAllocs, float64(n)/float64(len(qs)))
 	if n > 0 {
