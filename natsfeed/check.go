@@ -286,6 +286,8 @@ func contact(info *jetstream.StreamInfo) time.Duration {
 // judge draws the conclusions from a check.
 func (f *Feed) judge(s *session, c check) error {
 	switch {
+	case errors.Is(c.err, errStalled) && (s.moved.After(c.at) || len(s.in) > 0):
+		return nil // they came while the answer was on its way
 	case errors.Is(c.err, errStalled), errors.Is(c.err, jetstream.ErrStreamNotFound):
 		return c.err
 	case c.err != nil:
