@@ -20,7 +20,7 @@ check: ## all that CI checks
 	.ci/run
 
 bench: ## the project's own benchmarks
-	go test -run '^$$' -bench . -count 6 .
+	go test -run '^$$' -bench . -count 6 . ./internal/index
 
 BASE ?= origin/main
 benchdiff: ## Check, Set and loads beside those of BASE (origin/main), in turns

@@ -21,6 +21,8 @@ const (
 	wPar     = "Parallel"
 
 	wLongChange = "LongChange"
+	wLoad       = "Load"
+	wLongKeys   = "LongKeys"
 )
 
 var outcomes = []string{"hit", "miss", "mixed"}
@@ -38,6 +40,8 @@ func (r *runner) check(keyCounts []int) {
 			}
 		}
 	}
+	// Keys such as signed tokens, which a peer compares and stores whole.
+	r.checkGroup(cell{Workload: wLongKeys, Keys: keyCounts[len(keyCounts)-1], KeyBytes: 300, Entries: 5, Family: "4"})
 }
 
 func (r *runner) checkGroup(group cell) {
@@ -91,7 +95,7 @@ func (r *runner) checkGroup(group cell) {
 }
 
 func shapeOf(c cell, n int) workload.Shape {
-	return workload.Shape{Keys: c.Keys, Entries: c.Entries, Family: c.Family, Result: "mixed", Queries: n, Seed: 1}
+	return workload.Shape{Keys: c.Keys, Entries: c.Entries, Family: c.Family, Result: "mixed", Queries: n, Seed: 1, KeyBytes: c.KeyBytes}
 }
 
 // split takes queries of each outcome out of mixed ones. Their keys stand

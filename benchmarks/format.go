@@ -52,6 +52,8 @@ func formatOf(f figure) func(float64) string {
 	switch f {
 	case figBytes, figAllocs:
 		return three
+	case figPeak:
+		return formatTimes
 	case figTotal, figAlloc:
 		return formatBytes
 	case figRate:

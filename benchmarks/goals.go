@@ -139,6 +139,8 @@ func goals(r *results) []*goal {
 		g = add("Check at 1e3 keys, "+string(f)+": how much faster than the fastest peer", true, 1.2, 1.6, formatTimes)
 		g.nextBest(r, wCheck, f, keys(1e3))
 	}
+	g = add("Check of 300-byte keys at 1e6, back to back: how much faster than the fastest peer", true, 1.5, 2, formatTimes)
+	g.nextBest(r, wLongKeys, figRun, keys(1e6))
 	for _, floor := range []struct {
 		entries   int
 		must, aim float64
@@ -167,6 +169,13 @@ func goals(r *results) []*goal {
 	g.value(r, wSet, figMedian, nameIpallow, keys(1e6))
 	g = add("Set at 1e6 keys, p99", false, 60e3, 20e3, formatTime)
 	g.value(r, wSet, figP99, nameIpallow, keys(1e6))
+	g = add("the first 20,000 Sets after a load of 1e7 keys, bytes allocated, against those at 1e6", false, 2, 1.2, formatTimes)
+	few, many := cell{Workload: wLoad, Keys: 1e6, Entries: 5}, cell{Workload: wLoad, Keys: 1e7, Entries: 5}
+	if v := ratios(r.get(many, nameFirstSets, figAlloc), r.get(few, nameFirstSets, figAlloc)); len(v) > 0 {
+		g.reached = append(g.reached, reach{many.String(), median(v)})
+	}
+	g = add("peak resident bytes of a load of 1e6 keys, against what stays", false, 2, 1.4, formatTimes)
+	g.value(r, wLoad, figPeak, nameIpallow, keys(1e6))
 	g = add("one entry changed in a list of 1e6", false, 100e6, 5e6, formatTime)
 	g.value(r, wLongChange, figMedian, nameIpallow, func(c cell) bool { return c.Prefixes == 1e6 })
 	g = add("reader p99 with 1,000 Sets a second, against none", false, 1.1, 1.05, formatTimes)
@@ -206,6 +215,7 @@ func losses(r *results) []loss {
 	}
 	for _, f := range []figure{figRun, figChain} {
 		compare(wCheck, f, nameIpallow, nameFloor, nameLoop)
+		compare(wLongKeys, f, nameIpallow, nameFloor, nameLoop)
 		compare(wLarge, f, nameIpallow, nameContains, nameLoop)
 		compare(wLarge, f, nameContains, nameIpallow, nameLoop)
 	}

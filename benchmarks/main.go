@@ -53,12 +53,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 		peerMem: uint64(*peer * (1 << 30)), allMem: uint64(*allMem * (1 << 30)), bgp: *bgp,
 		keys: []int{1e3, 1e5, 1e6}, prefixes: []int{1e3, 1e5, 1e6},
 		entries: []int{5, 20}, families: []string{"4", "6", "mixed"},
-		memoryKeys: []int{1e5, 1e6}, updateKeys: []int{1e6}, replaceKeys: []int{1e5, 1e6}, alternation: time.Second,
+		memoryKeys: []int{1e5, 1e6}, updateKeys: []int{1e6}, replaceKeys: []int{1e5, 1e6}, loadKeys: []int{1e6, 1e7}, alternation: time.Second,
 	}
 	if *quick {
 		opts.count, opts.minTime, opts.alternation = 1, time.Millisecond, 100*time.Millisecond
 		opts.keys, opts.prefixes, opts.entries = []int{1e3}, []int{1e3}, []int{5}
 		opts.memoryKeys, opts.updateKeys, opts.replaceKeys = []int{1e5}, []int{1e3}, []int{1e3}
+		opts.loadKeys = []int{1e4}
 	}
 	r := &runner{results: newResults(), opts: opts, cells: match, progress: stderr, start: time.Now()}
 	if err := r.measure(); err != nil {
@@ -102,6 +103,7 @@ func (r *runner) measure() error {
 	r.updates(r.opts.updateKeys, r.opts.alternation)
 	r.replace(r.opts.replaceKeys)
 	r.parallel(r.opts.keys)
+	r.load(r.opts.loadKeys)
 
 	defer debug.SetGCPercent(debug.SetGCPercent(300))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(int64(r.opts.allMem + 4<<30)))

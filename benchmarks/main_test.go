@@ -38,7 +38,7 @@ func TestQuickRun(t *testing.T) {
 	for _, k := range peerKinds {
 		require.Contains(t, all, " "+k.name+" |")
 	}
-	for _, w := range []string{wCheck, wLarge, wSet, wUpdates, wReplace, wMemory, wPar, wLongChange} {
+	for _, w := range []string{wCheck, wLarge, wSet, wUpdates, wReplace, wMemory, wPar, wLongChange, wLongKeys, wLoad} {
 		require.Contains(t, all, "| `"+w+"/", "a cell of every workload")
 	}
 	require.Contains(t, text, "("+tablesFile+")")

@@ -35,6 +35,7 @@ type options struct {
 	memoryKeys     []int // of engineMemory
 	updateKeys     []int
 	replaceKeys    []int
+	loadKeys       []int
 	alternation    time.Duration // of CheckDuringUpdates
 }
 

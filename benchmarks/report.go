@@ -93,6 +93,8 @@ func tables(r *results, env environment) string {
 	table("Check, one at a time: time a query", wCheck, figChain)
 	table("One large list, back to back: time a query", wLarge, figRun)
 	table("One large list, one at a time: time a query", wLarge, figChain)
+	table("Check of keys of 300 bytes, back to back: time a query", wLongKeys, figRun)
+	table("Check of keys of 300 bytes, one at a time: time a query", wLongKeys, figChain)
 	table("Memory: resident bytes a key", wMemory, figBytes)
 	table("Memory: resident bytes in all", wMemory, figTotal)
 	table("Memory: time of one collection", wMemory, figGC)
@@ -105,6 +107,8 @@ func tables(r *results, env environment) string {
 	for _, c := range r.cells(wUpdates, figRate) {
 		p("\nSets made a second: %.0f.\n", median(r.get(c, nameUpdates, figRate)))
 	}
+	table("Load: the most memory meanwhile, of what stays", wLoad, figPeak)
+	table("Load: bytes allocated by each of the first 20,000 Sets", wLoad, figAlloc)
 	table("LongChange: one entry of a long list changed", wLongChange, figMedian)
 	table("LongChange: the first Set of that list", wLongChange, figLoad)
 	table("Replace: time until everything is loaded", wReplace, figLoad)

@@ -10,6 +10,7 @@ import (
 type cell struct {
 	Workload string
 	Keys     int
+	KeyBytes int // of a key, where they are not 33
 	Prefixes int
 	Entries  int
 	Family   string
@@ -21,6 +22,9 @@ func (c cell) String() string {
 	s := c.Workload
 	if c.Keys > 0 {
 		s += fmt.Sprintf("/keys=%d", c.Keys)
+	}
+	if c.KeyBytes > 0 {
+		s += fmt.Sprintf("/bytes=%d", c.KeyBytes)
 	}
 	if c.Prefixes > 0 {
 		s += fmt.Sprintf("/prefixes=%d", c.Prefixes)
@@ -53,6 +57,7 @@ const (
 	figAlloc  figure = "bytes allocated"
 	figRate   figure = "calls a second"
 	figAllocs figure = "allocations"
+	figPeak   figure = "peak" // of what stays
 )
 
 type series struct {
