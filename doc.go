@@ -18,9 +18,10 @@
 // A key without an allowlist, or with an empty one, is [Unrestricted]: every
 // address is served. A key with entries is [Allowed] from the addresses that
 // at least one entry contains, and [Denied] from all others and where the
-// address is not known. A key that is empty or longer than [MaxKeyLen] is Denied. An IPv4-mapped IPv6 address (RFC 4291, section
-// 2.5.5.2) is the IPv4 address, in entries and in requests. A zone (RFC 4007)
-// on a client address is ignored; in an entry it is a fault.
+// address is not known. A key that is empty or longer than [MaxKeyLen] is
+// Denied. An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) is the IPv4
+// address, in entries and in requests. A zone (RFC 4007) on a client address
+// is ignored; in an entry it is a fault.
 //
 // Faulty lists are refused whole, and the list that was there stays in force:
 // bad data never opens a key. The zero [Verdict] is Denied, the nil and zero
@@ -37,10 +38,10 @@
 // # Cost
 //
 // A Check of a short list touches about three cache lines however many keys
-// there are. A list of up to 28 entries stands beside its key in a record
-// without pointers: about 80 bytes with a key of 33 characters and five IPv4
-// entries, which the garbage collector need not trace. A longer list is a
-// bart table, shared by all keys with the same list. A change copies a few
-// hundred records. docs/performance.md has figures with their commands, and
-// says where others are faster.
+// there are. A list of up to 28 entries is stored with its key in a record
+// without pointers, which the garbage collector need not scan: about 80 bytes
+// for a key of 33 characters and five IPv4 entries. A longer list has a table
+// of its own, which keys with equal lists share. A change copies a few hundred
+// records. docs/performance.md has figures with their commands, and says where
+// others are faster. The document of internal/index has a drawing of a lookup.
 package ipallow

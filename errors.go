@@ -129,10 +129,10 @@ func (e *EntryError) Error() string {
 	return b.String()
 }
 
-// maxShown is how many suggestions stand in the text of an error.
+// maxShown is how many suggestions the text of an error has.
 const maxShown = 8
 
-// quote quotes an input so that it can stand in a log or on a terminal.
+// quote quotes an input for a log or a terminal.
 func quote(s string) string {
 	if len(s) <= 64 {
 		return strconv.Quote(s)
