@@ -33,11 +33,17 @@ func (n *node) backup() (restore func()) {
 // stream is the same one by its name, its date and its length.
 func TestRolledBack(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct{ others, again int }{
-		"shorter": {2, 0}, "longer": {8, 0},
+	for name, c := range map[string]struct {
+		others, again int
+		newKeyLast    bool
+	}{
+		"shorter": {2, 0, false}, "longer": {8, 0, false},
 		// As many names as before, and all that is new behind the last revision is
 		// of a known key: only the last message tells.
-		"alike": {5, 3},
+		"alike": {5, 3, false},
+		// As many names as before, and the last one has no message any more: only the
+		// length tells.
+		"shorter, alike": {5, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := startNode(t)
@@ -52,8 +58,15 @@ func TestRolledBack(t *testing.T) {
 			n.back(js)
 			engine := newEngine()
 			feed := follow(t, engine, connect(t, line.url()), Options{})
-			last := restrict(t, kv, keys[5:])
-			last = max(last, publish(t, kv, keys[0], "203.0.113.99"))
+			var last uint64
+			if c.newKeyLast {
+				publish(t, kv, keys[0], "203.0.113.98")
+				publish(t, kv, keys[0], "203.0.113.99")
+				last = restrict(t, kv, keys[5:])
+			} else {
+				restrict(t, kv, keys[5:])
+				last = publish(t, kv, keys[0], "203.0.113.99")
+			}
 			reach(t, feed, last)
 			p := probe(t, engine, keys...)
 
