@@ -15,7 +15,7 @@ func TestStoreLinger(t *testing.T) {
 	w := mustOpen(t, t.TempDir(), store, &Options{Linger: -1, BatchRecords: 10, StoreLinger: time.Minute})
 	come := func(records int) {
 		t.Helper()
-		require.Eventually(t, func() bool { return store.Len() == records }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return store.Len() == records }, time.Minute, time.Millisecond, "all are stored")
 	}
 	n := 0
 	record := func(records int) {
@@ -53,7 +53,7 @@ func TestStoreLingerEnds(t *testing.T) {
 	for n := range 20 {
 		require.NoError(t, w.Append(within(t), sample(n)))
 	}
-	require.Eventually(t, func() bool { return store.Len() == 20 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return store.Len() == 20 }, time.Minute, time.Millisecond, "all are stored")
 
 	store = newFaultyStore(nil)
 	w = mustOpen(t, t.TempDir(), store, &Options{Linger: time.Hour / 60, BatchRecords: 10, StoreLinger: time.Minute})
@@ -61,7 +61,7 @@ func TestStoreLingerEnds(t *testing.T) {
 		require.True(t, w.Record(sample(n)))
 	}
 	require.NoError(t, w.Flush(within(t)))
-	require.Eventually(t, func() bool { return store.Len() >= 20 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return store.Len() >= 20 }, time.Minute, time.Millisecond, "all are stored")
 }
 
 // A store that fails has its pauses, and gets its records all the same.

@@ -140,7 +140,7 @@ func TestFlood(t *testing.T) {
 	require.Eventually(t, func() bool {
 		status, err := p.api("GET", "/logs/summary?width=1h", nil, &sum)
 		return err == nil && status == http.StatusOK && sum.Total.Other == requests
-	}, 30*time.Second, 50*time.Millisecond, "%d requests are counted", requests)
+	}, time.Minute, 50*time.Millisecond, "%d requests are counted", requests)
 	require.Less(t, usedBytes(t, data)-before, int64(8<<20))
 	code, status, _ := p.readiness()
 	require.Equal(t, http.StatusOK, code)
@@ -237,7 +237,7 @@ func TestFullDisk(t *testing.T) {
 		defer resp.Body.Close()
 		b, err := io.ReadAll(resp.Body)
 		return err == nil && bytes.Contains(b, []byte(id))
-	}, 20*time.Second, 50*time.Millisecond, "the log records again:\n%s", p.stderr)
+	}, time.Minute, 50*time.Millisecond, "the log records again:\n%s", p.stderr)
 }
 
 // TestLogFillsItsBound has more records than the log may take: it goes on with the

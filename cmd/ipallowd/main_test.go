@@ -85,7 +85,7 @@ func launch(t *testing.T, args ...string) *process {
 func launchCommand(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{t: t, cmd: cmd, stderr: new(output), client: &http.Client{
-		Timeout:   10 * time.Second,
+		Timeout:   time.Minute,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 16},
 	}}
 	p.cmd.Env = append(os.Environ(), "IPALLOWD_TEST_CHILD=1", "IPALLOWD_ADMIN_TOKEN="+testToken)

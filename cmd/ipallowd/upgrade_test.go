@@ -109,7 +109,7 @@ func TestUpgrade(t *testing.T) {
 				records, digest := csvDigest(t, p, columns, most)
 				require.Equal(t, most, records, "round %d", round)
 				require.Equal(t, was[2], digest, "round %d", round)
-				require.Eventually(t, func() bool { return earlierBlocks(t, data) == 0 }, 30*time.Second, 20*time.Millisecond,
+				require.Eventually(t, func() bool { return earlierBlocks(t, data) == 0 }, time.Minute, 20*time.Millisecond,
 					"blocks of the earlier version are written anew")
 				records, digest = csvDigest(t, p, columns, most)
 				require.Equal(t, most, records, "round %d, rewritten", round)
@@ -190,7 +190,7 @@ func TestLogSetAside(t *testing.T) {
 					}
 					status, err := p.api("GET", "/logs?limit=1", nil, &page)
 					return err == nil && status == http.StatusOK && len(page.Records) == 1 && page.Records[0].RequestID == id
-				}, 30*time.Second, 20*time.Millisecond, "the new log records")
+				}, time.Minute, 20*time.Millisecond, "the new log records")
 				found := aside(t, data)
 				require.Len(t, found, 1)
 				now, err := os.ReadFile(found[0])

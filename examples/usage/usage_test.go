@@ -121,7 +121,7 @@ func TestEveryRequestIsRecorded(t *testing.T) {
 		require.NoError(t, conn.(*net.TCPConn).Close())
 	}
 	server.Close() // does not wait for a connection that was taken over
-	require.Eventually(t, func() bool { return writer.Stats().Accepted == uint64(len(tests)) }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return writer.Stats().Accepted == uint64(len(tests)) }, time.Minute, time.Millisecond, "all are recorded")
 	require.NoError(t, writer.Close(context.Background()))
 	require.Zero(t, writer.Stats().Lost.Total())
 

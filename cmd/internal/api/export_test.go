@@ -154,7 +154,7 @@ func TestConnectionAfterExport(t *testing.T) {
 
 func eventually(t *testing.T, ok func() bool) {
 	t.Helper()
-	require.Eventually(t, ok, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, ok, time.Minute, 5*time.Millisecond, "it never came")
 }
 
 // A plainWriter is a ResponseWriter without deadlines or Flush, as middleware

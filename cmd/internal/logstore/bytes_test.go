@@ -80,14 +80,14 @@ func TestFileShrinks(t *testing.T) {
 
 	s, err = Open(t.Context(), Options{Path: path, MaxBytes: MinMaxBytes})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return fileSize(t, s) <= MinMaxBytes }, 30*time.Second, 10*time.Millisecond, "a smaller bound")
+	require.Eventually(t, func() bool { return fileSize(t, s) <= MinMaxBytes }, time.Minute, 10*time.Millisecond, "a smaller bound")
 	require.NotEmpty(t, all(t, s, usagelog.Filter{}))
 	require.NoError(t, s.Close())
 
 	var c clock
 	c.set(g.Now.Add(24 * time.Hour))
 	s = mustOpen(t, Options{Path: path, Retention: time.Hour, now: c.now})
-	require.Eventually(t, func() bool { return fileSize(t, s) < large/8 }, 30*time.Second, 10*time.Millisecond, "all are too old")
+	require.Eventually(t, func() bool { return fileSize(t, s) < large/8 }, time.Minute, 10*time.Millisecond, "all are too old")
 	require.Zero(t, s.Stats().Records)
 }
 
@@ -111,7 +111,7 @@ func TestEarlierFileShrinks(t *testing.T) {
 		return nil
 	}})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return !s.upgrading.Load() }, 30*time.Second, 10*time.Millisecond, "upgraded")
+	require.Eventually(t, func() bool { return !s.upgrading.Load() }, time.Minute, 10*time.Millisecond, "upgraded")
 	require.NoError(t, s.shrink(t.Context()))
 	require.Zero(t, count(t, s, "SELECT auto_vacuum FROM pragma_auto_vacuum"), "not without room")
 	kept := all(t, s, usagelog.Filter{})
@@ -130,7 +130,7 @@ func TestEarlierFileShrinks(t *testing.T) {
 	var c clock
 	c.set(begin.AddDate(20, 0, 0))
 	s = mustOpen(t, Options{Path: path, Retention: time.Hour, now: c.now})
-	require.Eventually(t, func() bool { return fileSize(t, s) < large/3 }, 30*time.Second, 10*time.Millisecond, "it shrinks")
+	require.Eventually(t, func() bool { return fileSize(t, s) < large/3 }, time.Minute, 10*time.Millisecond, "it shrinks")
 }
 
 // While there is no room, Append says that it is for now, and keeps nothing.

@@ -20,7 +20,7 @@ func TestGate(t *testing.T) {
 	for range 2 {
 		go func() { done <- g.do(t.Context(), func() error { return nil }) }()
 	}
-	require.Eventually(t, func() bool { return len(g.waiting) == 3 }, 10*time.Second, time.Millisecond, "two wait")
+	require.Eventually(t, func() bool { return len(g.waiting) == 3 }, time.Minute, time.Millisecond, "two wait")
 	require.ErrorIs(t, g.enter(t.Context()), ErrBusy, "a fourth")
 	g.leave()
 	require.NoError(t, <-done)
@@ -63,7 +63,7 @@ func TestReadersDoNotStarve(t *testing.T) {
 			}
 		})
 	}
-	require.Eventually(t, func() bool { return len(s.heavy.waiting) == cap(s.heavy.waiting) }, 10*time.Second, time.Millisecond, "all wait")
+	require.Eventually(t, func() bool { return len(s.heavy.waiting) == cap(s.heavy.waiting) }, time.Minute, time.Millisecond, "all wait")
 	_, err := s.Summary(ctx, f, time.Minute)
 	require.ErrorIs(t, err, ErrBusy)
 	_, err = s.Query(ctx, usagelog.Query{Filter: f})

@@ -98,7 +98,7 @@ func (n *NATS) JetStream() jetstream.JetStream {
 // Eventually waits for what takes no time unless it never comes.
 func Eventually(t testing.TB, ok func() bool, what func() string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			require.FailNow(t, "it never came", what())
 		}
