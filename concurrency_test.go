@@ -219,6 +219,10 @@ func TestSetDuringReplace(t *testing.T) {
 		go func() { set <- e.Set("late", entries("203.0.113.5/32")) }()
 		add("k", entries("203.0.113.5/32"))
 		require.Equal(t, Unrestricted, e.Check("k", addr("8.8.8.8")), "readers do not wait")
+		if e.mu.TryLock() { // whether Set came so far by now is a matter of luck
+			e.mu.Unlock()
+			t.Error("another writer does not wait for the end of a Replace")
+		}
 		return nil
 	}))
 	require.NoError(t, <-set)
