@@ -9,7 +9,7 @@ import (
 	"net/netip"
 )
 
-// KeyLen is the length of a workload's keys in bytes.
+// KeyLen is the length of a workload's keys in bytes, where its shape does not say another.
 const KeyLen = 33
 
 // A Workload is keys with their lists and the requests made with them.
@@ -29,12 +29,13 @@ type Query struct {
 
 // Shape says what a workload looks like.
 type Shape struct {
-	Keys    int
-	Entries int    // of each key
-	Family  string // "4", "6" or "mixed" (four IPv4 entries to one IPv6)
-	Result  string // "hit", "miss" or "mixed"
-	Queries int    // default 65,536
-	Seed    uint64
+	Keys     int
+	KeyBytes int    // of each key; default KeyLen
+	Entries  int    // of each key
+	Family   string // "4", "6" or "mixed" (four IPv4 entries to one IPv6)
+	Result   string // "hit", "miss" or "mixed"
+	Queries  int    // default 65,536
+	Seed     uint64
 }
 
 // New makes a workload: uniformly drawn keys; IPv4 prefixes of /16 to /32,
@@ -43,15 +44,18 @@ func (s Shape) New() *Workload {
 	if s.Queries == 0 {
 		s.Queries = 1 << 16
 	}
+	if s.KeyBytes == 0 {
+		s.KeyBytes = KeyLen
+	}
 	r := rand.New(rand.NewPCG(s.Seed, 0x6970616c6c6f77))
 	w := &Workload{Keys: make([]string, s.Keys), Lists: make([][]netip.Prefix, s.Keys)}
 	for i := range w.Keys {
-		w.Keys[i] = key(r)
+		w.Keys[i] = key(r, s.KeyBytes)
 		w.Lists[i] = list(r, s.Entries, s.Family)
 	}
 	// The copies stand side by side, so that reading the queries costs next
 	// to nothing beside the lookups.
-	text := make([]byte, 0, s.Queries*KeyLen)
+	text := make([]byte, 0, s.Queries*s.KeyBytes)
 	owner := make([]int, s.Queries)
 	for i := range owner {
 		owner[i] = r.IntN(s.Keys)
@@ -70,7 +74,7 @@ func (s Shape) New() *Workload {
 		}
 		hit := s.Result == "hit" || s.Result == "mixed" && r.IntN(2) == 0
 		w.Queries[i] = Query{
-			Key:  keys[i*KeyLen:][:KeyLen],
+			Key:  keys[i*s.KeyBytes:][:s.KeyBytes],
 			Addr: address(r, w.Lists[o], contains, hit),
 			Hit:  hit,
 		}
@@ -80,9 +84,9 @@ func (s Shape) New() *Workload {
 
 const alphabet = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-func key(r *rand.Rand) string {
+func key(r *rand.Rand, n int) string {
 	b := []byte("ipk_")
-	for len(b) < KeyLen {
+	for len(b) < n {
 		b = append(b, alphabet[r.IntN(len(alphabet))])
 	}
 	return string(b)
