@@ -1,11 +1,13 @@
 package browsertest
 
 import (
+	"context"
 	_ "embed"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -40,7 +42,34 @@ func (b *tab) examine(what string) {
 	if len(faults) > 0 {
 		b.t.Errorf("%s, %s at %s:\n  %s", what, b.look.name, b.path(), strings.Join(faults, "\n  "))
 	}
+	b.axe(what)
 }
+
+// axe runs axe-core, where IPALLOW_AXE names its file (axe.min.js), which is not part of
+// this repository.
+func (b *tab) axe(what string) {
+	b.t.Helper()
+	file := os.Getenv("IPALLOW_AXE")
+	if file == "" || b.look.noScript {
+		return
+	}
+	script, err := os.ReadFile(file)
+	require.NoError(b.t, err)
+	ctx, cancel := context.WithTimeout(b.ctx, stepTime)
+	defer cancel()
+	found, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](string(script)+`;
+		axe.run().then((r) => r.violations.map((v) => v.id + ": " + v.help + ": " + v.nodes.map((n) => n.html.slice(0, 200)).join(" ")))`,
+		chromedp.EvalAwaitPromise))
+	require.NoError(b.t, err)
+	axeRuns.Add(1)
+	if len(found) > 0 {
+		b.t.Errorf("%s, %s at %s: axe-core:\n  %s", what, b.look.name, b.path(), strings.Join(found, "\n  "))
+	}
+	b.t.Logf("axe-core: %d pages, the last %s, %s", axeRuns.Load(), what, b.look.name)
+}
+
+// axeRuns counts the pages that axe-core has looked at.
+var axeRuns atomic.Int64
 
 // watchFocus has the page write down where the focus goes, and whether it can be
 // seen there. It returns what the tab key has to reach, and how many presses

@@ -32,6 +32,7 @@ func (b *tab) pastWeek() {
 				Time: now.Add(-time.Duration(i)*6*time.Hour - time.Duration(j+1)*time.Minute), RequestID: "past", KeyID: b.keyID(),
 				Method: http.MethodGet, Path: "/v1/invoices", Status: http.StatusOK, Verdict: ipallow.Allowed,
 				ClientAddr: netip.MustParseAddr("203.0.113.44"), Duration: 3 * time.Millisecond,
+				Entry: netip.MustParsePrefix("203.0.113.0/24"), Label: "Office",
 			}
 			if i%9 == 4 && j < 3 {
 				rec.Status, rec.Verdict, rec.ClientAddr = http.StatusForbidden, ipallow.Denied, netip.MustParseAddr("192.0.2.99")
