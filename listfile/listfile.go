@@ -145,7 +145,7 @@ func Read(name string, r io.Reader, opts *Options) ([]List, error) {
 	case format == "text" || format == "":
 		err = readText(c, br)
 	default:
-		return nil, fmt.Errorf("the format %q is none of json, csv and text", format)
+		return nil, fmt.Errorf("the format %q is not json, csv or text", format)
 	}
 	if err != nil {
 		return nil, err
@@ -230,7 +230,7 @@ func (c *collector) begin(key string, line int) (*List, error) {
 		key = c.key
 	}
 	if len(key) > ipallow.MaxKeyLen {
-		return nil, fmt.Errorf("%s: the key has %d bytes and may have %d", pos, len(key), ipallow.MaxKeyLen)
+		return nil, fmt.Errorf("%s: the key has %d bytes, and the limit is %d", pos, len(key), ipallow.MaxKeyLen)
 	}
 	if !utf8.ValidString(key) || strings.ContainsRune(key, utf8.RuneError) {
 		// JSON's decoder writes U+FFFD for what is no text: that would be another key.

@@ -105,7 +105,7 @@ func readCSV(c *collector, br *bufio.Reader) error {
 	}
 	entryAt, ok := column["entry"]
 	if !ok {
-		return fmt.Errorf("%s:1: the header has no column named entry; it may have key, entry and label", c.file)
+		return fmt.Errorf("%s:1: the header has no column named entry; the columns are key, entry and label", c.file)
 	}
 	var faults []error
 	field := func(record []string, name string) string {

@@ -157,7 +157,7 @@ unrestricted, as it is for the engine.`,
 	}
 	t.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object a line")
-	cmd.Flags().BoolVar(&t.unknown, "allow-unknown", false, "a key that no list is for is no error: it is served from everywhere")
+	cmd.Flags().BoolVar(&t.unknown, "allow-unknown", false, "a key without a list is not an error: it is served from everywhere")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := stdinOnce(t.file, args, "addresses"); err != nil {
 			return err

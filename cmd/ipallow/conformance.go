@@ -67,7 +67,7 @@ the program kept to the protocol, and 1 if not.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&program, "exec", "", "the `program` to try; its arguments stand after --")
+	cmd.Flags().StringVar(&program, "exec", "", "the `program` to try; its arguments follow --")
 	cmd.Flags().DurationVar(&timeout, "timeout", conform.DefaultTimeout, "how long the program may go without a new answer")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
 	return cmd

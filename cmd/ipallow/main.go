@@ -72,6 +72,11 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 ipallow validates lists, says which addresses they let in and why, replays
 request logs against them, and suggests lists from traffic.
 
+To begin without locking anybody out: "suggest" a list from a log of the key's
+traffic, label its entries, "audit" it against another log, and then enforce it.
+Where addresses change, list the provider's network. Keep a second key for
+emergencies, and watch the blocked requests after each change.
+
 The exit status is 0 for served or valid, 1 for denied or invalid, 2 for wrong
 usage, files that cannot be read and files that hold nothing, and 130 after
 Ctrl-C.`,

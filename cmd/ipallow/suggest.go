@@ -47,8 +47,9 @@ are joined first, and the list says so.
 Addresses that are not public are left out, and so are, if even the broadest
 networks of the policy are too many, those with the fewest requests. They are
 named in the table. Logs are those of audit. --format json, csv or text is what
-validate and check read. Look at a suggestion before you use it: what is in the
-log is in the list, an intruder too.`,
+validate and check read. Check a suggestion before you use it: every address of
+the log is in the list, an intruder's too. Label the entries, and where addresses
+change (mobile networks, cloud runners) list the provider's network.`,
 		Example: `  ipallow suggest --key key-1 access.log.gz
   ipallow suggest --max-entries 5 --format csv requests.csv > lists.csv`,
 		Args: atLeastOne("at least one log, or - for the standard input"),
@@ -265,7 +266,7 @@ func writeText(w io.Writer, all []suggestion) error {
 		// A log says what keys there are: one with a line end could write
 		// entries of its own into the list of another.
 		if !listfile.IsSection(s.key) {
-			return fmt.Errorf("the key %s cannot stand in text; use --format json or csv, or choose a key with --key", quote(s.key))
+			return fmt.Errorf("the key %s cannot be written as text; use --format json or csv, or choose a key with --key", quote(s.key))
 		}
 	}
 	for _, s := range all {

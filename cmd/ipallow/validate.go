@@ -48,7 +48,8 @@ func newValidateCommand() *cobra.Command {
 Files are JSON, CSV or text with one entry a line, each also compressed with
 gzip; - is the standard input. An entry that another one covers is a warning
 and no fault. The exit status is 0 if all lists are valid, 1 if one is not, and
-2 if a file cannot be read or holds no list. Lines count from 1, and "index" in
+2 if a file cannot be read or holds no list. A valid list can still lock somebody
+out: "ipallow audit" says who, of a log. Lines count from 1, and "index" in
 --json from 0, as in the engine.
 
   JSON  {"keys": {"key-1": ["203.0.113.0/24", {"entry": "2001:db8::1", "label": "office"}]}}

@@ -150,7 +150,7 @@ func (b *backend) do(ctx context.Context, method, path, etag string, in, out any
 			Error *answerError `json:"error"`
 		}
 		if json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&failed) != nil || failed.Error == nil {
-			return "", fmt.Errorf("%s answers %s and is no management API of ipallowd; check --url", b.base, resp.Status)
+			return "", fmt.Errorf("%s answers %s and is not the management API of ipallowd; check --url", b.base, resp.Status)
 		}
 		failed.Error.status = resp.StatusCode
 		return "", failed.Error

@@ -38,7 +38,7 @@ func gatewayFlags(f *pflag.FlagSet, cfg *server.Config) {
 	f.BoolVar(&cfg.ReportOnly, "report-only", false, "refuse nothing because of an allowlist, only log what would be")
 	f.StringVar(&cfg.MetricsTokenFile, "metrics-token-file", "", "`file` with a token that opens /metrics and nothing else; DATA/metrics-token by default, if it is there")
 	f.BoolVar(&cfg.ProxyProtocol, "proxy-protocol", false, "the trusted proxies begin each connection to the gateway with a PROXY header, version 1 or 2, which names the client; for balancers of TCP such as AWS NLB")
-	f.IntVar(&cfg.MaxConnections, "max-connections", 0, "connections the gateway may have at a time; by default as many as leave descriptors (ulimit -n) for the rest")
+	f.IntVar(&cfg.MaxConnections, "max-connections", 0, "maximum number of connections to the gateway at a time; by default as many as leave descriptors (ulimit -n) for the rest")
 	f.Var((*fileMode)(&cfg.SocketMode), "socket-mode", "`mode` of listeners that are unix sockets: who may write to one may connect")
 	f.StringSliceVar(&cfg.Hosts, "host", nil, "`names` by which --admin-listen (--status-listen of a gateway) is asked for, beside addresses, localhost, this machine's name and those of --tls-cert: ipallow.example.com, *.example.com, or * for any")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM `file` of the certificate for both listeners")
@@ -48,9 +48,9 @@ func gatewayFlags(f *pflag.FlagSet, cfg *server.Config) {
 // policyFlags adds the flags of whatever validates lists.
 func policyFlags(f *pflag.FlagSet, cfg *server.Config) {
 	f.BoolVar(&cfg.AllowNonPublic, "allow-non-public", false, "accept private, loopback and other entries that are no public addresses; this and the limits below are kept with the data")
-	f.IntVar(&cfg.MaxEntries, "max-entries", cfg.MaxEntries, "entries an allowlist may have")
-	f.IntVar(&cfg.MinBits4, "min-bits4", cfg.MinBits4, "shortest IPv4 prefix length an entry may have")
-	f.IntVar(&cfg.MinBits6, "min-bits6", cfg.MinBits6, "shortest IPv6 prefix length an entry may have")
+	f.IntVar(&cfg.MaxEntries, "max-entries", cfg.MaxEntries, "maximum number of entries in an allowlist")
+	f.IntVar(&cfg.MinBits4, "min-bits4", cfg.MinBits4, "shortest IPv4 prefix length of an entry")
+	f.IntVar(&cfg.MinBits6, "min-bits6", cfg.MinBits6, "shortest IPv6 prefix length of an entry")
 }
 
 // natsFlags adds the flags of every member of a fleet, but the servers' URLs.
@@ -131,7 +131,7 @@ func unknownVariables(root *cobra.Command, environ []string) []string {
 		if len(near) > 1 {
 			near = near[:1]
 		}
-		texts = append(texts, fmt.Sprintf("the variable %s is no setting and was not read%s", name, alike.DidYouMean(near)))
+		texts = append(texts, fmt.Sprintf("the variable %s is not a setting and was not read%s", name, alike.DidYouMean(near)))
 	}
 	slices.Sort(texts)
 	return texts

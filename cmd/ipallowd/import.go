@@ -235,7 +235,9 @@ func (im *importer) run(ctx context.Context) error {
 		_, err = fmt.Fprintln(im.out, "Everything is as in the file; nothing to change.")
 		return err
 	case !im.apply:
-		_, err = fmt.Fprintf(im.out, "\nNothing was changed. --apply makes %s.\n", plural(n, "change", "changes"))
+		_, err = fmt.Fprintf(im.out, "\nNothing was changed. --apply makes %s.\n"+
+			"Addresses in use are known from 7 days of the usage log; watch the blocked requests after the change.\n",
+			plural(n, "change", "changes"))
 		return err
 	case lockedOut > 0 && !im.confirm:
 		return fmt.Errorf("nothing was changed: %s in use would be locked out; add them, or give --confirm-lockout",

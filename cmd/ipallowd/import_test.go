@@ -281,7 +281,7 @@ func TestImportWrongServer(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"export", "--url", srv, "--token-file", token}, exitFailed, "is no management API of ipallowd"},
+		{[]string{"export", "--url", srv, "--token-file", token}, exitFailed, "is not the management API of ipallowd"},
 		{[]string{"export", "--url", "localhost:8081", "--token-file", token}, exitUsage, "want one such as https://"},
 		{[]string{"export", "--url", srv}, exitUsage, "needs the administrator's token"},
 		{[]string{"export", "--url", srv, "--token-file", token + "x"}, exitUsage, "--token-file"},
@@ -324,9 +324,9 @@ func TestMisspeltVariables(t *testing.T) {
 	t.Setenv("IPALLOWD_ADMIN_LISTEN", "127.0.0.1:0") // of another command: no mistake
 	code, _, errOut := call(t, "export", "--data", t.TempDir())
 	require.Equal(t, exitFailed, code)
-	require.Contains(t, errOut, `warning: the variable IPALLOWD_UPSTRAEM is no setting and was not read; did you mean "IPALLOWD_UPSTREAM"?`)
-	require.Contains(t, errOut, "the variable IPALLOWD_SOMETHING_ELSE_ENTIRELY is no setting and was not read\n")
-	require.Contains(t, errOut, `the variable IPALLOW_TRUSTED_PROXIES is no setting and was not read; did you mean "IPALLOWD_TRUSTED_PROXIES"?`)
+	require.Contains(t, errOut, `warning: the variable IPALLOWD_UPSTRAEM is not a setting and was not read; did you mean "IPALLOWD_UPSTREAM"?`)
+	require.Contains(t, errOut, "the variable IPALLOWD_SOMETHING_ELSE_ENTIRELY is not a setting and was not read\n")
+	require.Contains(t, errOut, `the variable IPALLOW_TRUSTED_PROXIES is not a setting and was not read; did you mean "IPALLOWD_TRUSTED_PROXIES"?`)
 	require.NotContains(t, errOut, "SOMEBODY")
 	require.NotContains(t, errOut, "ADMIN_LISTEN")
 	require.NotContains(t, errOut, "9000", "values may be secrets")

@@ -119,15 +119,15 @@ func scan(body []byte) error {
 			errors.As(err, &bad)
 			return badJSON(string(bad.JSONPointer), "The field %s is there twice.", quoteLast(string(bad.JSONPointer)))
 		case errors.As(err, &bad):
-			return badJSON(string(bad.JSONPointer), "The body is no valid JSON, behind byte %d: %v.", bad.ByteOffset, bad.Err)
+			return badJSON(string(bad.JSONPointer), "The body is not valid JSON, after byte %d: %v.", bad.ByteOffset, bad.Err)
 		case err != nil:
-			return badJSON("", "The body is no valid JSON: %v.", err)
+			return badJSON("", "The body is not valid JSON: %v.", err)
 		case tok.Kind() == 'n':
 			at := string(dec.StackPointer())
 			return badJSON(at, "%s is null. Leave out what you do not want to set.", place(at))
 		}
 		if dec.StackDepth() == 0 && len(bytes.TrimSpace(body[dec.InputOffset():])) > 0 {
-			return badJSON("", "Something follows behind the object, at byte %d. Send one object alone.", dec.InputOffset())
+			return badJSON("", "Something follows the object, at byte %d. Send one object alone.", dec.InputOffset())
 		}
 	}
 }

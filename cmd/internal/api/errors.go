@@ -131,7 +131,7 @@ var knownErrors = []struct {
 	{manage.ErrRevoked, apiError{status: http.StatusConflict, Code: "KEY_REVOKED",
 		Message: "The key is revoked and stays so. Create a new one."}},
 	{manage.ErrTooManyKeys, apiError{status: http.StatusConflict, Code: "TOO_MANY_KEYS",
-		Message: "There are as many keys as the server may have. Revoke some first."}},
+		Message: "The server has the maximum number of keys. Revoke some first."}},
 	{manage.ErrFull, apiError{status: http.StatusInsufficientStorage, Code: "DISK_FULL",
 		Message: "Nothing was changed: the disk is full. Delete something from it, or give it more room, and try again. Keys can be revoked as long as there is a reserve."}},
 	{manage.ErrConflict, apiError{status: http.StatusPreconditionFailed, Code: "PRECONDITION_FAILED",
@@ -139,7 +139,7 @@ var knownErrors = []struct {
 	{manage.ErrCursor, *badCursor},
 	{usagelog.ErrQuery, *badCursor}, // all else of a query was checked before
 	{manage.ErrLockoutUnknown, apiError{status: http.StatusServiceUnavailable, Code: "LOCKOUT_UNKNOWN",
-		Message: "Nothing was changed: the usage log cannot be read, so nobody knows whom the list would lock out. Try again, or save it all the same with \"confirm_lockout\": true.",
+		Message: "Nothing was changed: the usage log cannot be read, so it is not known which addresses the list would lock out. Try again, or save it anyway with \"confirm_lockout\": true.",
 		header:  retrySoon}},
 	{logstore.ErrBusy, apiError{status: http.StatusServiceUnavailable, Code: "BUSY",
 		Message: "Too many charts, searches and exports of the usage log are running. Try again in a few seconds.", header: retrySoon}},

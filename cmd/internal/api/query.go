@@ -48,7 +48,7 @@ func parseQuery(r *http.Request, names ...string) *query {
 		short := cut(name, 40)
 		switch {
 		case len(names) == 0:
-			q.fail(short, "There is no parameter %q here, nor any other.", short)
+			q.fail(short, "There is no parameter %q here; this route takes none.", short)
 		case !slices.Contains(names, name):
 			q.fail(short, "There is no parameter %q here. The parameters are %s.", short, strings.Join(names, ", "))
 		case len(values[name]) > 1:
@@ -96,7 +96,7 @@ func (q *query) boolean(name string) bool {
 func (q *query) key(name string) string {
 	s := q.text(name)
 	if s != "" && !keyring.ValidID(s) {
-		q.fail(name, "%s must be a key's identifier, the 16 letters and digits behind \"ipk_\" in its token, and not more of the token.", name)
+		q.fail(name, "%s must be a key's identifier, the 16 letters and digits after \"ipk_\" in its token, and not more of the token.", name)
 	}
 	return s
 }

@@ -65,7 +65,7 @@ func TestQueries(t *testing.T) {
 		{"audit", "key=a'", "key", "identifier"},
 		{"audit", "cursor=-1", "cursor", "Begin again"},
 		{"audit", "from=2026-11-20", "from", "key, limit, cursor"},
-		{"keys/aaaaaaaaaaaaaaaa", "verbose=1", "verbose", "nor any other"},
+		{"keys/aaaaaaaaaaaaaaaa", "verbose=1", "verbose", "takes none"},
 		{"keys", strings.Repeat("x", 100) + "=1", strings.Repeat("x", 40) + "…", "no parameter"},
 	} {
 		e := w.get("/api/v1/"+test.path+"?"+test.query).fails(400, "INVALID_QUERY")

@@ -132,7 +132,7 @@ func TestUnixSockets(t *testing.T) {
 	cfg.Data, cfg.AdminToken, cfg.AdminListen = filepath.Join(t.TempDir(), "other"), adminToken, "127.0.0.1:0"
 	for listen, want := range map[string]string{
 		"unix:" + path:       "another program listens there",
-		"unix:" + dir:        "is no socket",
+		"unix:" + dir:        "is not a socket",
 		"unix:relative.sock": "absolute path",
 		"unix:" + filepath.Join(dir, strings.Repeat("x", 200)): "at most 103 bytes",
 	} {

@@ -43,7 +43,7 @@ func cleanName(s string) (string, error) {
 	case n == 0:
 		return "", &FieldError{"name", "it is empty; write what the key is for"}
 	case n > MaxName:
-		return "", &FieldError{"name", fmt.Sprintf("it has %d characters and may have %d; shorten it", n, MaxName)}
+		return "", &FieldError{"name", fmt.Sprintf("it has %d characters, and the limit is %d; shorten it", n, MaxName)}
 	}
 	return s, nil
 }
@@ -59,7 +59,7 @@ func cleanDescription(s string) (string, error) {
 		return "", &FieldError{"description", "it is not UTF-8 or holds control characters other than tabs and ends of lines; write it without them"}
 	}
 	if n := utf8.RuneCountInString(s); n > MaxDescription {
-		return "", &FieldError{"description", fmt.Sprintf("it has %d characters and may have %d; shorten it", n, MaxDescription)}
+		return "", &FieldError{"description", fmt.Sprintf("it has %d characters, and the limit is %d; shorten it", n, MaxDescription)}
 	}
 	return s, nil
 }

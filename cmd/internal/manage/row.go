@@ -206,7 +206,7 @@ func parseList(text string) ([]ipallow.Entry, error) {
 		prefix, label, _ := strings.Cut(line, " ")
 		p, err := netip.ParsePrefix(prefix)
 		if err != nil {
-			return nil, fmt.Errorf("its list has an entry that is none: %w", err)
+			return nil, fmt.Errorf("its list has an invalid entry: %w", err)
 		}
 		list = append(list, ipallow.Entry{Prefix: p, Label: label})
 		text = rest

@@ -17,7 +17,7 @@ func (s *Service) Try(ctx context.Context, by Actor, id string, proposed *[]List
 		return Trial{}, err
 	}
 	if len(addrs) > MaxTrial {
-		return Trial{}, &FieldError{"addresses", fmt.Sprintf("there are %d and may be %d; try them in parts", len(addrs), MaxTrial)}
+		return Trial{}, &FieldError{"addresses", fmt.Sprintf("there are %d, and the limit is %d; try them in parts", len(addrs), MaxTrial)}
 	}
 	list := r.list
 	var t Trial

@@ -274,7 +274,7 @@ func (p *Page) paste(d *draft) {
 	lines := pastedLines(d.Paste)
 	switch {
 	case len(lines) == 0:
-		d.PasteFault, d.Focus = "There is no line to add. Write one entry a line, and its label behind it.", "paste"
+		d.PasteFault, d.Focus = "There is no line to add. Write one entry per line, followed by its label.", "paste"
 		return
 	case len(d.Rows)+len(lines) > p.maxRows():
 		d.PasteFault, d.Focus = "These are too many lines at once, so none was added. "+limits(p.Policy), "paste"

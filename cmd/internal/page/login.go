@@ -34,7 +34,7 @@ func (p *Page) askForLogin(w http.ResponseWriter, r *http.Request) {
 	}
 	v := loginView{Fault: "Your session has ended, so nothing was changed. Log in, and repeat what you did."}
 	if v.resumed = p.resumable(w, r); v.On() {
-		v.Fault = "Your session has ended, so nothing was changed. Log in to go on with what you typed."
+		v.Fault = "Your session has ended, so nothing was changed. Log in to continue with what you typed."
 	}
 	p.render(w, r, nil, http.StatusUnauthorized, "login", "Log in", "", v)
 }

@@ -118,6 +118,25 @@ func TestLogMatchedEntry(t *testing.T) {
 	}
 }
 
+// The filter reported shows a request whatever the API answered it with, before an
+// operator enforces the list.
+func TestReportedWhateverTheAnswer(t *testing.T) {
+	r := newRig(t)
+	b := r.browser(true).login()
+	id := r.create("Billing", "203.0.113.0/24").Key.ID
+	for _, status := range []int{200, 302, 404, 500} {
+		rec := blocked(id, "198.51.100.1")
+		rec.Status, rec.Path = status, fmt.Sprint("/", status)
+		r.add(rec)
+	}
+	r.add(served(id), blocked(id, "198.51.100.7"))
+	rows := logRows.FindAllString(b.get("/logs?status=reported").body, -1)
+	require.Len(t, rows, 4)
+	for _, row := range rows {
+		require.Contains(t, row, "Not in the list")
+	}
+}
+
 func TestLogFilters(t *testing.T) {
 	r := newRig(t)
 	b := r.browser(true).login()

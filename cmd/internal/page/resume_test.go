@@ -26,7 +26,7 @@ func TestFormThroughLogin(t *testing.T) {
 
 	a = b.press(a, path, "save", set("entry", "203.0.113.0/24", "198.51.100.7"), set("label", `Büro & "Lab"`, "<b>"))
 	require.Equal(t, http.StatusUnauthorized, a.StatusCode)
-	require.Contains(t, a.body, "Log in to go on with what you typed")
+	require.Contains(t, a.body, "Log in to continue with what you typed")
 	require.Equal(t, []string{"203.0.113.0/24"}, r.list(key))
 
 	// A wrong token first: the form stays.

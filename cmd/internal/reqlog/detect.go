@@ -31,7 +31,7 @@ func detect(in *bufio.Reader, opts Options) (format, error) {
 	switch f.name {
 	case "", "csv", "jsonl", "nginx":
 	default:
-		return format{}, fmt.Errorf("the log format %q is none of csv, jsonl and nginx", f.name)
+		return format{}, fmt.Errorf("the log format %q is not csv, jsonl or nginx", f.name)
 	}
 	line, whole, err := firstLine(in)
 	if err != nil {

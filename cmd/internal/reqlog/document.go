@@ -98,7 +98,7 @@ func (d *document) next() (raw json.RawMessage, err error) {
 		case json.Unmarshal(raw, &page) == nil && page.Records != nil:
 			d.page = page.Records
 		case raw[0] != '{':
-			err = errors.New("it holds something that is no record")
+			err = errors.New("it contains something that is not a record")
 		default:
 			return raw, nil
 		}

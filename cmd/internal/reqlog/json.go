@@ -10,7 +10,7 @@ import (
 
 const (
 	jsonInvalid = "the line is not a JSON object"
-	jsonNoAddr  = "the object has no member for the address, or it is no text"
+	jsonNoAddr  = "the object has no member for the address, or it is not text"
 	jsonKeyType = "the key is neither a text nor a number"
 )
 

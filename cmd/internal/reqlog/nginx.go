@@ -3,9 +3,9 @@ package reqlog
 import "bytes"
 
 const (
-	nginxNoKey   = "the line has fewer than four quoted fields; the fourth, behind the user agent, is the key (see the log_format in the help)"
+	nginxNoKey   = "the line has fewer than four quoted fields; the fourth, after the user agent, is the key (see the log_format in the help)"
 	nginxUneven  = "a quoted field does not end"
-	nginxNoSpace = "there is no space behind the address"
+	nginxNoSpace = "there is no space after the address"
 
 	// nginxQuoted is how many quoted fields a line has at least: the
 	// request, the referer, the user agent and the key.

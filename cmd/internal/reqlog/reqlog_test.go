@@ -218,7 +218,7 @@ func TestFaults(t *testing.T) {
 		require.Error(t, err, name)
 	}
 	_, err := Scan(context.Background(), strings.NewReader("x"), Options{Format: "xml"}, none)
-	require.ErrorContains(t, err, "none of csv, jsonl and nginx")
+	require.ErrorContains(t, err, "is not csv, jsonl or nginx")
 
 	// A gzip stream that breaks off is an error, not the end of the log.
 	var z bytes.Buffer

@@ -51,7 +51,7 @@ func listenUnix(path string, mode os.FileMode) (net.Listener, error) {
 	case err != nil:
 		return nil, err
 	case info.Mode().Type() != fs.ModeSocket:
-		return nil, fmt.Errorf("%s is there and is no socket", path)
+		return nil, fmt.Errorf("%s exists and is not a socket", path)
 	default:
 		c, err := net.DialTimeout("unix", path, time.Second)
 		if err == nil {
