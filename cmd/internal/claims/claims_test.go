@@ -42,6 +42,7 @@ func TestNames(t *testing.T) {
 		"Tailscale":           "Tailscale-User-Login Tailscale-User-Name",
 		"Kubernetes":          "X-Remote-Group X-Remote-Extra-Scopes Impersonate-User",
 		"Kong":                "X-Consumer-Username X-Consumer-Custom-Id X-Credential-Identifier X-Authenticated-Userid X-Authenticated-Scope",
+		"grpc-gateway":        "Grpc-Metadata-X-Ipallow-Key-Id Grpc-Metadata-X-Forwarded-For Grpc-Metadata-Authorization Grpcgateway-Authorization",
 		"Shibboleth":          "Shib-Session-Id Eppn",
 		"client certificates": "Ssl-Client-Verify Ssl-Client-Subject-Dn X-SSL-Client-DN X-SSL-Client-Cert X-Client-Cert Client-Cert Client-Cert-Chain",
 	} {

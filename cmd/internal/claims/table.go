@@ -63,6 +63,10 @@ var table = words(
 	persistent-id oidc- x-oidc- mellon- affiliation unscoped-affiliation entitlement targeted-id
 	subject-id pairwise-id ngrok-auth- ngrok-oauth- sf-context- sec-istio-auth-userinfo`,
 
+	// Metadata of gRPC: grpc-gateway before 2.33 takes the first prefix off, whatever name is
+	// behind it, and writes the second one itself.
+	`grpc-metadata- grpcgateway-`,
+
 	// Client certificates (RFC 9440, nginx, HAProxy, Cloudflare, ingress controllers).
 	`client-cert client-cert- x-client-cert x-client-cert- x-client-certificate x-client-dn
 	x-client-cn x-client-verify x-client-subject x-client-issuer x-client-serial

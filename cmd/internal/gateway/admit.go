@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/ipallow/ipallow"
@@ -101,5 +102,13 @@ func (g *Gateway) ready() bool {
 
 func permits(k *keyring.Key, c *Call) bool {
 	const both = keyring.Read | keyring.Write
-	return k.Scopes&both == both || k.Scopes.Permits(c.Method) && !c.Header.Any(overridesMethod)
+	return k.Scopes&both == both ||
+		k.Scopes.Permits(c.Method) && !readsElsewhere(c.Method) && !c.Header.Any(overridesMethod)
+}
+
+// readsElsewhere reports whether a method needs the scope write by its case alone.
+// Methods have case (RFC 9110, section 9.1), but Django, Werkzeug and Symfony make GET of get.
+func readsElsewhere(method string) bool {
+	upper := strings.ToUpper(method)
+	return upper != method && keyring.Read.Permits(upper)
 }

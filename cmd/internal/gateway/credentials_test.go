@@ -128,3 +128,21 @@ func TestMethodOverride(t *testing.T) {
 	require.Equal(t, 200, w.do(inside, "GET", "/v1/ping", "X-API-Key", w.reader.token, "X-HTTP-Method-Overrides", "DELETE").status)
 	require.True(t, w.writer.LastUsed().IsZero())
 }
+
+// A key that may only write reads nothing by a method that a framework takes for GET.
+func TestMethodsOfAnotherCase(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, method := range []string{"get", "Get", "gEt", "head", "oPTIONS"} {
+		request := method + " /v1/ping HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\nX-API-Key: "
+		got := raw(t, w.addr, inside, request+w.writer.token+"\r\n\r\n")
+		require.Equal(t, 403, got[0].status, method)
+		require.Equal(t, `Bearer error="insufficient_scope", scope="read"`, got[0].header.Get("WWW-Authenticate"), method)
+		got = raw(t, w.addr, inside, request+w.reader.token+"\r\n\r\n")
+		require.Equal(t, `Bearer error="insufficient_scope", scope="write"`, got[0].header.Get("WWW-Authenticate"), method)
+		require.NotEqual(t, 403, raw(t, w.addr, inside, request+w.full.token+"\r\n\r\n")[0].status, method)
+	}
+	for _, method := range []string{"post", "PROPFIND"} {
+		request := method + " /v1/ping HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\nX-API-Key: "
+		require.NotEqual(t, 403, raw(t, w.addr, inside, request+w.writer.token+"\r\n\r\n")[0].status, method)
+	}
+}
