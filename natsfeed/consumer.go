@@ -21,6 +21,11 @@ const createdKey = "natsfeed.created"
 // is away.
 const forgotten = 7 * 24 * time.Hour
 
+// maxWaiting is how many requests for messages may wait at a consumer. A feed has one, and
+// those of lost connections stay for a while. To each the server sends heartbeats as often as
+// it asks, through a queue that all consumers of the bucket share and that has no bound.
+const maxWaiting = 16
+
 // CreateConsumer makes the consumers of a node, or leaves them as they are if they
 // exist. The node follows with the name in [Options.Consumer]: it can move them to
 // another sequence of the bucket and pull messages, and needs no right to make one.
@@ -65,7 +70,7 @@ func CreateConsumer(ctx context.Context, js jetstream.JetStream, bucket, name st
 	for _, name := range ConsumerNames(name) {
 		_, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
 			Durable: name, AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverAllPolicy, MemoryStorage: true,
-			InactiveThreshold: forgotten, Metadata: map[string]string{createdKey: info.Created.Format(time.RFC3339Nano)},
+			MaxWaiting: maxWaiting, InactiveThreshold: forgotten, Metadata: map[string]string{createdKey: info.Created.Format(time.RFC3339Nano)},
 		})
 		if err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
 			return fmt.Errorf("natsfeed: create the consumer %q: %w", name, err)
