@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -96,4 +97,53 @@ func TestPropagation(t *testing.T) {
 	fleettest.Eventually(t, func() bool { return m.metric("ipallowd_fleet_in_step") == "1" && m.metric("ipallowd_fleet_lag") == "0" }, m.said)
 	near.answers(c.Secret, 401)
 	far.answers(c.Secret, 401)
+}
+
+// A gateway that stopped by itself is no more asked for, and one that was killed, or that
+// nobody hears, is: it may serve.
+func TestOnlyWhatStoppedIsForgotten(t *testing.T) {
+	t.Parallel()
+	nats := fleettest.Start(t)
+	line := fleettest.StartLine(t, nats.Addr())
+	data := t.TempDir()
+	m := startManagement(t, nats, data)
+	stopped := startGateway(t, nats, t.TempDir(), "stopped")
+	killed := startGateway(t, nats, t.TempDir(), "killed")
+	far := launch(t, "gateway", "--nats", line.URL(), "--data", t.TempDir(), "--name", "far", "--listen", "127.0.0.1:0", "--status-listen", "127.0.0.1:0")
+	a, b := m.create("a"), m.create("b")
+	for _, gate := range []*process{stopped, killed, far} {
+		gate.answers(b.Secret, 200)
+	}
+	line.Cut()
+	killed.kill()
+	require.NoError(t, stopped.cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, stopped.cmd.Wait(), "%s", stopped.said())
+	m.kill()
+	m = startManagement(t, nats, data)
+	m.settledIn()
+	var k struct{ Propagation propagation }
+	p := &k.Propagation
+	for _, key := range []createdKey{a, b} {
+		status, err := m.api("DELETE", "/keys/"+key.ID, nil, &k)
+		require.NoError(t, err)
+		require.Equal(t, 202, status)
+		fleettest.Eventually(t, func() bool {
+			*p = propagation{}
+			_, err := m.api("GET", "/keys/"+key.ID+"/propagation", nil, p)
+			return err == nil && p.Published
+		}, func() string { return fmt.Sprintf("%+v", *p) })
+		require.ElementsMatch(t, []string{"killed", "far"}, p.Waiting)
+	}
+	code, _, err := far.ping(b.Secret)
+	require.NoError(t, err)
+	require.Equal(t, 200, code, "it serves")
+	status, err := m.api("DELETE", "/nodes/killed", nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, 204, status)
+	line.Heal()
+	fleettest.Eventually(t, func() bool {
+		*p = propagation{}
+		_, err := m.api("GET", "/keys/"+b.ID+"/propagation", nil, p)
+		return err == nil && p.InForce && len(p.Nodes) == 1
+	}, func() string { return fmt.Sprintf("%+v", *p) })
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ipallow/ipallow"
@@ -237,4 +238,137 @@ func TestNoJetStream(t *testing.T) {
 	defer cancel()
 	err := NewFollower(ipallow.New(&ipallow.Options{DenyUntilLoaded: true}), new(keyring.Ring), quiet).Follow(ctx, link(t, n), "")
 	require.ErrorIs(t, err, natsfeed.ErrNoJetStream)
+}
+
+// A gateway that is silent may serve, for as long as it likes: no change is said to be in
+// force everywhere without it, until it is removed by hand.
+func TestNodesAreNotForgotten(t *testing.T) {
+	t.Parallel()
+	n := fleettest.Start(t)
+	l := link(t, n)
+	// An earlier version's bucket has an age.
+	kv, err := l.js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: l.cfg.nodesBucket(), TTL: 24 * time.Hour})
+	require.NoError(t, err)
+	h := openHome(t, l)
+	made := h.create("203.0.113.0/24")
+	h.settle()
+	_, err = kv.Put(within(t), "gateway.away", []byte(`{"name":"away","role":"gateway","revision":1}`))
+	require.NoError(t, err)
+	_, err = kv.Put(within(t), "management.old", []byte(`{"name":"old","role":"management"}`))
+	require.NoError(t, err)
+	reg := NewRegistry(l)
+	t.Cleanup(reg.Close)
+	fleettest.Eventually(t, func() bool { return len(reg.Nodes()) == 2 }, func() string { return fmt.Sprint(reg.Nodes()) })
+	status, err := kv.Status(within(t))
+	require.NoError(t, err)
+	require.Zero(t, status.TTL())
+
+	reg.mu.Lock()
+	for _, n := range reg.nodes {
+		n.seen = n.seen.Add(-1000 * time.Hour)
+	}
+	reg.mu.Unlock()
+	require.Len(t, reg.Nodes(), 1)
+	c := &Center{Link: l, Publisher: h.pub, Registry: reg}
+	require.NoError(t, h.svc.Revoke(within(t), by, made.Key.ID))
+	h.settle()
+	p := c.Propagation(within(t), made.Key.ID, 0)
+	require.True(t, p.Published)
+	require.False(t, p.InForce)
+	require.Equal(t, []string{"away"}, p.Waiting())
+	require.NoError(t, reg.Remove(within(t), "away"))
+	require.True(t, c.Propagation(within(t), made.Key.ID, 0).InForce)
+}
+
+// A gateway that stops says so, and nothing waits for it any more; nothing is left of it.
+func TestNodesLeave(t *testing.T) {
+	t.Parallel()
+	n := fleettest.Start(t)
+	l := link(t, n)
+	reg := NewRegistry(l)
+	t.Cleanup(reg.Close)
+	names := func(r *Registry) (list string) {
+		for _, n := range r.Nodes() {
+			list += n.Name + " "
+		}
+		return list
+	}
+	see := func(r *Registry, want string) {
+		t.Helper()
+		fleettest.Eventually(t, func() bool { return names(r) == want }, func() string { return names(r) + "for " + want })
+	}
+	left, _ := reporter(t, link(t, n), Report{Name: "left", Role: Gateway, Instance: "1"})
+	back, _ := reporter(t, link(t, n), Report{Name: "back", Role: Gateway, Instance: "1"})
+	see(reg, "back left ")
+	require.NoError(t, left.Leave(within(t)))
+	require.NoError(t, back.Leave(within(t)))
+	see(reg, "")
+	reporter(t, link(t, n), Report{Name: "back", Role: Gateway, Instance: "2"})
+	see(reg, "back ")
+	late := NewRegistry(l)
+	t.Cleanup(late.Close)
+	see(late, "back ")
+	stream, err := l.js.Stream(within(t), "KV_"+l.cfg.nodesBucket())
+	require.NoError(t, err)
+	_, err = stream.GetLastMsgForSubject(within(t), l.cfg.nodesSubject("gateway.left"))
+	require.NoError(t, err)
+	require.NoError(t, late.sweep(within(t)))
+	require.NoError(t, reg.sweep(within(t)))
+	_, err = stream.GetLastMsgForSubject(within(t), l.cfg.nodesSubject("gateway.left"))
+	require.ErrorIs(t, err, jetstream.ErrMsgNotFound)
+	_, err = stream.GetLastMsgForSubject(within(t), l.cfg.nodesSubject("gateway.back"))
+	require.NoError(t, err, "it has reported since")
+
+	// Of two with one name, the one that leaves does not take the other one along.
+	twin, _ := reporter(t, link(t, n), Report{Name: "back", Role: Gateway, Instance: "3"})
+	fleettest.Eventually(t, func() bool { return reg.Nodes()[0].Twice }, func() string { return fmt.Sprint(reg.Nodes()) })
+	require.NoError(t, twin.Leave(within(t)))
+	heard := time.Now()
+	fleettest.Eventually(t, func() bool {
+		require.Equal(t, "back ", names(reg))
+		return reg.Nodes()[0].Heard.After(heard)
+	}, func() string { return fmt.Sprint(reg.Nodes()) })
+
+	// Without NATS it is said that it stays.
+	gone, _ := reporter(t, link(t, n), Report{Name: "gone", Role: Gateway})
+	see(reg, "back gone ")
+	n.Stop()
+	fleettest.Eventually(t, func() bool { return !gone.link.Connected() }, func() string { return "still connected" })
+	require.ErrorIs(t, gone.Leave(within(t)), errNotConnected)
+}
+
+// Where more nodes have reported than can be known, nothing is said to be in force on all of
+// them.
+func TestNodesWithoutNumber(t *testing.T) {
+	t.Parallel()
+	n := fleettest.Start(t)
+	l := link(t, n)
+	h := openHome(t, l)
+	id := h.create("203.0.113.0/24").Key.ID
+	h.settle()
+	reg := NewRegistry(l)
+	t.Cleanup(reg.Close)
+	c := &Center{Link: l, Publisher: h.pub, Registry: reg}
+	fleettest.Eventually(t, func() bool { _, err := l.openNodes(within(t)); return err == nil }, func() string { return "no bucket" })
+	p := c.Propagation(within(t), id, 0)
+	require.True(t, p.InForce, "%+v", p)
+	reg.mu.Lock()
+	for i := range maxNodes {
+		name := fmt.Sprintf("m-%d", i) // management nodes: no change waits for them
+		reg.nodes["management."+name] = &node{Report: Report{Name: name, Role: Management}, seen: time.Now()}
+	}
+	reg.mu.Unlock()
+	reporter(t, link(t, n), Report{Name: "one more", Role: Gateway})
+	fleettest.Eventually(t, func() bool { return reg.Crowded() != "" }, func() string { return "it is not noticed" })
+	p = c.Propagation(within(t), id, 0)
+	require.False(t, p.InForce)
+	require.Empty(t, p.Waiting())
+	require.Contains(t, p.Reason, "More than 5000 nodes")
+	require.Len(t, reg.Nodes(), maxNodes)
+
+	require.NoError(t, reg.Remove(within(t), "m-0"))
+	fleettest.Eventually(t, func() bool {
+		p := c.Propagation(within(t), id, 0)
+		return reg.Crowded() == "" && len(p.Waiting()) == 1
+	}, func() string { return reg.Crowded() })
 }

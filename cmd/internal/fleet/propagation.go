@@ -61,9 +61,12 @@ func (c *Center) look(ctx context.Context, id string) (p Propagation, hopeful bo
 	if p.Revision, has, p.Published, err = c.Publisher.published(ctx, id); err != nil {
 		p.Reason = "The state of the change cannot be read: " + err.Error()
 	}
+	if crowded := c.Registry.Crowded(); crowded != "" && p.Reason == "" {
+		p.Reason = crowded
+	}
 	created, confirmed := c.Publisher.Created(), c.Publisher.lastConfirm()
 	hopeful = c.Link.Connected()
-	p.InForce = p.Published
+	p.InForce = p.Published && c.Registry.Crowded() == ""
 	silent := 0
 	for _, n := range c.Registry.Nodes() {
 		if n.Role != Gateway {

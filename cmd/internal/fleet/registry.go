@@ -67,6 +67,8 @@ func (n *Node) State(now time.Time) State {
 type Registry struct {
 	link *Link
 	loop loop
+	// again is told that there is room for reports that had none.
+	again chan struct{}
 
 	mu    sync.Mutex
 	nodes map[string]*node // by their names in the bucket
@@ -74,19 +76,22 @@ type Registry struct {
 	// Reports come from since to live, without a pause in which not even the
 	// management's own came.
 	since, live time.Time
+
+	gone    map[string]bool // to be swept
+	crowded bool            // there were more nodes than maxNodes
 }
 
 type node struct {
 	Report
 	heard  time.Time
-	seen   time.Time // when it became known, for those that were not heard
+	seen   time.Time // when it became known
 	before string    // the instance that reported before this one
 	twice  time.Time
 }
 
 // NewRegistry begins to listen.
 func NewRegistry(link *Link) *Registry {
-	r := &Registry{link: link, nodes: make(map[string]*node)}
+	r := &Registry{link: link, nodes: make(map[string]*node), gone: make(map[string]bool), again: make(chan struct{}, 1)}
 	r.loop = loop{link: link, name: "listening to the nodes", session: r.session, note: func(error) {}}
 	r.loop.start()
 	return r
@@ -95,14 +100,29 @@ func NewRegistry(link *Link) *Registry {
 // Close ends listening.
 func (r *Registry) Close() { r.loop.close() }
 
-// Nodes returns the nodes that reported within a day, by role and name.
+const (
+	// maxNodes bounds the nodes that are known. Beyond it nothing is said to be in
+	// force everywhere, for nobody knows where everywhere is.
+	maxNodes = 5000
+
+	// managementAge is how long a management node is known that reports no more.
+	// No change waits for one.
+	managementAge = 24 * time.Hour
+
+	// sweepEvery is how often the last messages are removed of nodes that are not
+	// on the list. Names of containers come and go.
+	sweepEvery = time.Minute
+)
+
+// Nodes returns the gateways that have ever reported and neither left nor were removed,
+// and the management nodes, by role and name.
 func (r *Registry) Nodes() []Node {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var list []Node
 	for key, n := range r.nodes {
-		if now.Sub(cmp.Or(n.heard, n.seen)) > nodesAge {
+		if n.Role == Management && now.Sub(cmp.Or(n.heard, n.seen)) > managementAge {
 			delete(r.nodes, key)
 			continue
 		}
@@ -142,10 +162,20 @@ func (r *Registry) Remove(ctx context.Context, name string) error {
 			return fmt.Errorf("remove the report of node %s: %w", name, err)
 		}
 		r.mu.Lock()
-		delete(r.nodes, key)
+		r.depart(key, n.OwnAccount)
 		r.mu.Unlock()
 	}
 	return err
+}
+
+// Crowded returns why not all nodes of the fleet are known; "" if they are.
+func (r *Registry) Crowded() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.crowded {
+		return ""
+	}
+	return fmt.Sprintf("More than %d nodes have reported, and the rest of them is not known. Remove those that are no more.", maxNodes)
 }
 
 // session listens until something is wrong.
@@ -167,16 +197,30 @@ func (r *Registry) session(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // it may have ended by itself
-	if err := r.readOld(rctx, bucket, prefix); err != nil {
+	if err := r.reread(ctx, bucket, prefix); err != nil {
 		return err
 	}
 	timer := time.NewTimer(watchStall)
 	defer timer.Stop()
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
 	for {
 		select {
 		case m := <-reports:
 			r.take(strings.TrimPrefix(m.Subject, prefix), m.Header, m.Data, false)
 			timer.Reset(watchStall)
+		case <-r.again:
+			if err := r.reread(ctx, bucket, prefix); err != nil {
+				return err
+			}
+		case <-sweep.C:
+			sctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
+			err := r.sweep(sctx)
+			cancel()
+			if err != nil { // it may have no right to
+				r.link.logger.Debug("messages of nodes that left cannot be removed", "error", err)
+				sweep.Stop()
+			}
 		case <-timer.C:
 			return errSilent
 		case <-ctx.Done():
@@ -187,6 +231,23 @@ func (r *Registry) session(ctx context.Context) error {
 
 // maxReports bounds the reports that wait. Nodes report again.
 const maxReports = 4096
+
+// reread learns of all nodes that the bucket has.
+func (r *Registry) reread(ctx context.Context, bucket, prefix string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
+	defer cancel()
+	r.mu.Lock()
+	was := r.crowded
+	r.crowded = false
+	r.mu.Unlock()
+	err := r.readOld(ctx, bucket, prefix)
+	if err != nil {
+		r.mu.Lock()
+		r.crowded = r.crowded || was
+		r.mu.Unlock()
+	}
+	return err
+}
 
 // readOld takes the reports that are in the bucket, each by itself.
 func (r *Registry) readOld(ctx context.Context, bucket, prefix string) error {
@@ -218,7 +279,9 @@ func (r *Registry) take(key string, header nats.Header, data []byte, old bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if op := header.Get("KV-Operation"); op == "DEL" || op == "PURGE" {
-		delete(r.nodes, key)
+		if n := r.nodes[key]; n != nil {
+			r.depart(key, n.OwnAccount)
+		}
 		return
 	}
 	rep, err := parseReport(key, data)
@@ -228,7 +291,17 @@ func (r *Registry) take(key string, header nats.Header, data []byte, old bool) {
 	}
 	n := r.nodes[key]
 	now := time.Now()
+	if rep.Left {
+		if n == nil || n.twice.IsZero() || now.Sub(n.twice) > twiceFor { // or else the other one serves
+			r.depart(key, rep.OwnAccount)
+		}
+		return
+	}
 	if n == nil {
+		if len(r.nodes) >= maxNodes {
+			r.crowded = true
+			return
+		}
 		n = &node{seen: now}
 		r.nodes[key] = n
 	}

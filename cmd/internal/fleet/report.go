@@ -47,6 +47,7 @@ type Report struct {
 	Faulty    []Fault   `json:"faulty"`        // some of them
 	Missing   int       `json:"missing"`       // keys that have disappeared from the bucket and are kept
 	Time      time.Time `json:"time"`
+	Left      bool      `json:"left,omitempty"` // it has stopped, and serves nobody: Reporter.Leave
 
 	// OwnAccount says that the gateway follows with a consumer that the
 	// management makes for it.
@@ -141,8 +142,43 @@ func NewReporter(link *Link, report func() Report) *Reporter {
 	return r
 }
 
-// Close ends reporting.
+// Close ends reporting. The node stays on the list.
 func (r *Reporter) Close() { r.loop.close() }
+
+// leaveWait is how long a node that ends waits for its last report to be stored.
+const leaveWait = time.Second
+
+// Leave ends reporting, and takes the node off the list, for it serves nobody any
+// more. After an error it stays there, and changes wait for it by name.
+func (r *Reporter) Leave(ctx context.Context) error {
+	r.loop.close()
+	if !r.link.Connected() {
+		return errNotConnected
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWait)
+	defer cancel()
+	last := r.report()
+	last.Left = true
+	return r.send(ctx, &last)
+}
+
+// send stores a report. It is not done by jetstream.KeyValue, for which a node needs
+// the right to look the bucket up, and with it the names of the other nodes.
+func (r *Reporter) send(ctx context.Context, rep *Report) error {
+	key, err := rep.key()
+	if err != nil {
+		return err
+	}
+	rep.OwnAccount = r.link.cfg.Gateway != ""
+	data, err := json.Marshal(rep)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_, err = r.link.js.Publish(ctx, r.link.cfg.nodesSubject(key), data, jetstream.WithExpectStream("KV_"+r.link.cfg.nodesBucket()))
+	return err
+}
 
 func (r *Reporter) session(ctx context.Context) error {
 	if r.create {
@@ -160,21 +196,7 @@ func (r *Reporter) session(ctx context.Context) error {
 	for {
 		since := time.Since(sent)
 		if now := r.report(); now.news(last) && since >= reportEvery || since >= reportIdle {
-			key, err := now.key()
-			if err != nil {
-				return err
-			}
-			now.OwnAccount = r.link.cfg.Gateway != ""
-			data, err := json.Marshal(now)
-			if err != nil {
-				return err
-			}
-			// Not by jetstream.KeyValue, for which a node needs the right to look
-			// the bucket up, and with it the names of the other nodes.
-			rctx, cancel := context.WithTimeout(ctx, requestTimeout)
-			_, err = r.link.js.Publish(rctx, r.link.cfg.nodesSubject(key), data, jetstream.WithExpectStream("KV_"+r.link.cfg.nodesBucket()))
-			cancel()
-			if err != nil {
+			if err := r.send(ctx, &now); err != nil {
 				return err
 			}
 			last, sent = &now, time.Now()

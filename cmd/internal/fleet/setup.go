@@ -14,9 +14,6 @@ import (
 // publishes to it.
 const ownerKey = "ipallow.database"
 
-// nodesAge is how long a report is kept of a node that sends no more.
-const nodesAge = 24 * time.Hour
-
 // duplicates is how long streams that nodes write to recognise a message that
 // comes again, which is the shortest time that NATS has: the server keeps the IDs
 // in memory, of any length. The log recognises records without end, and a report
@@ -102,14 +99,15 @@ func (l *Link) keysInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
 //
 // A node writes to it under its own name. A message that says "roll up" would
 // remove all others from the stream, and a bucket takes such messages unless it
-// is told not to.
+// is told not to. Reports have no age: a gateway that was forgotten would not be
+// asked whether it has a revocation, and may serve.
 func (l *Link) openNodes(ctx context.Context) (jetstream.KeyValue, error) {
 	name := l.cfg.nodesBucket()
 	kv, err := l.js.KeyValue(ctx, name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		kv, err = l.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket: name, Description: "ipallow: the last report of each node",
-			Replicas: max(1, l.cfg.Replicas), TTL: nodesAge, MaxValueSize: 2 * reportBytes,
+			Replicas: max(1, l.cfg.Replicas), MaxValueSize: 2 * reportBytes,
 		})
 	}
 	if err != nil {
@@ -119,8 +117,8 @@ func (l *Link) openNodes(ctx context.Context) (jetstream.KeyValue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", name, err)
 	}
-	if cfg := stream.CachedInfo().Config; cfg.AllowRollup || cfg.Duplicates != duplicates {
-		cfg.AllowRollup, cfg.Duplicates = false, duplicates
+	if cfg := stream.CachedInfo().Config; cfg.AllowRollup || cfg.Duplicates != duplicates || cfg.MaxAge != 0 {
+		cfg.AllowRollup, cfg.Duplicates, cfg.MaxAge = false, duplicates, 0
 		if _, err := l.js.UpdateStream(ctx, cfg); err != nil {
 			return nil, fmt.Errorf("bucket %s: %w", name, err)
 		}

@@ -102,6 +102,16 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.follow(ctx); err != nil {
 		return err
 	}
+	var reporter *fleet.Reporter
+	n.onClose(func(ctx context.Context) error { // when nobody is served any more
+		if reporter == nil {
+			return nil
+		}
+		if err := reporter.Leave(ctx); err != nil { // such as without NATS
+			n.logger.Warn("the management node could not be told that this gateway stops: until it is removed there, changes wait for it by name", "error", err)
+		}
+		return nil
+	})
 	if err := n.serveGateway(); err != nil {
 		return err
 	}
@@ -113,8 +123,7 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	n.metrics.registry.MustRegister(listenerCollector(n.bounds))
 	n.ready.Store(true)
-	reporter := fleet.NewReporter(n.link, n.reporting())
-	n.onClose(func(context.Context) error { reporter.Close(); return nil })
+	reporter = fleet.NewReporter(n.link, n.reporting())
 	return nil
 }
 
