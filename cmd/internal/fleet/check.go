@@ -102,6 +102,35 @@ func (p *Publisher) check(ctx context.Context, confirmed bool) error {
 	stillIdle, now := p.work.idle()
 	if confirmed && idle && stillIdle && began == now {
 		p.with(func(s *PublisherStatus) { s.Err = nil })
+		if p.owed(time.Now()) {
+			signal(p.again)
+		}
 	}
 	return nil
+}
+
+const (
+	// minConfirm and maxConfirm bound how often the publisher confirms again: twice as
+	// long each time, for a gateway may report what it likes.
+	minConfirm = time.Second
+	maxConfirm = time.Minute
+)
+
+// owed reports whether another Confirm is due: a gateway has obeyed the last one and
+// keeps keys that have disappeared, for which that was too old: the bucket was made
+// anew by a server whose clock is behind. It is asked after the bucket was found as it
+// was left.
+func (p *Publisher) owed(now time.Time) bool {
+	keeps := p.keeps.Load()
+	if keeps == nil || !(*keeps)(p.Created(), p.lastConfirm()) {
+		if now.Sub(p.confirmedAgain) > maxConfirm {
+			p.confirmPause = minConfirm
+		}
+		return false
+	}
+	if now.Sub(p.confirmedAgain) < p.confirmPause {
+		return false
+	}
+	p.confirmedAgain, p.confirmPause = now, min(2*max(p.confirmPause, minConfirm), maxConfirm)
+	return true
 }

@@ -93,3 +93,41 @@ func TestPropagationOfReports(t *testing.T) {
 	require.Contains(t, p.Reason, "NATS cannot be reached")
 	require.Less(t, time.Since(began), 8*time.Second, "there is nothing to wait for")
 }
+
+// A gateway that has obeyed the last Confirm and keeps keys all the same, because the server
+// that stored it has a clock that is behind, is told again, and not without end.
+func TestConfirmedAgain(t *testing.T) {
+	t.Parallel()
+	n := fleettest.Start(t)
+	l := link(t, n)
+	h := openHome(t, l)
+	h.create("203.0.113.0/24")
+	h.settle()
+	c := NewCenter(l, h.pub, nil, func() Report { return Report{Name: "home", Role: Management} })
+	t.Cleanup(func() { c.consumers.close(); c.Reporter.Close(); c.Registry.Close() })
+	first := h.pub.lastConfirm()
+	report := Report{Name: "gate", Role: Gateway, Missing: 3, Bucket: h.pub.Created(), Confirm: first.rev, Confirmed: first.at}
+	_, say := reporter(t, link(t, n), report)
+	fleettest.Eventually(t, func() bool { return h.pub.lastConfirm().rev > first.rev }, h.state)
+	time.Sleep(2 * checkEvery) // it has not obeyed this one yet
+	second := h.pub.lastConfirm()
+	require.Equal(t, first.rev+1, second.rev)
+	require.True(t, h.pub.Status(within(t)).InStep)
+	obeyed := report
+	obeyed.Confirm, obeyed.Confirmed = second.rev, second.at
+	say.Store(&obeyed)
+	fleettest.Eventually(t, func() bool { return h.pub.lastConfirm().rev > second.rev }, h.state)
+
+	// One that always says so has it said ever less often.
+	p := &Publisher{}
+	always := func(time.Time, confirmation) bool { return true }
+	p.keeps.Store(&always)
+	start, told := time.Now(), 0
+	for s := range 3600 {
+		if p.owed(start.Add(time.Duration(s) * time.Second)) {
+			told++
+		}
+	}
+	require.Less(t, told, 70)
+	require.Greater(t, told, 55)
+}

@@ -92,6 +92,15 @@ type Publisher struct {
 	replicated time.Time // when --nats-replicas was tried last
 	hasConfirm bool      // the bucket has a Confirm, of whatever age
 
+	// keeps, of a Center, reports whether a gateway that follows the bucket and has
+	// obeyed the Confirm keeps keys that have disappeared. Then again is told.
+	keeps atomic.Pointer[func(created time.Time, last confirmation) bool]
+	again chan struct{}
+
+	// Of the goroutine that watches the bucket:
+	confirmedAgain time.Time
+	confirmPause   time.Duration
+
 	mu        sync.Mutex
 	last      time.Time // of the last comparison, or of what it led to
 	known     map[string]version
@@ -114,7 +123,7 @@ const unsure = ^uint64(0)
 func NewPublisher(link *Link, src Source, policy ipallow.Policy) *Publisher {
 	p := &Publisher{
 		link: link, src: src, policy: policy, work: newWork(), line: newLine(link, keyring.NewID()+keyring.NewID()),
-		owned: make(chan struct{}), lost: make(chan struct{}),
+		owned: make(chan struct{}), lost: make(chan struct{}), again: make(chan struct{}, 1),
 		known: make(map[string]version), stuck: make(map[string]error),
 	}
 	p.line.mine = src.HasClaim
@@ -370,6 +379,12 @@ func (p *Publisher) follow(ctx context.Context, confirmed *atomic.Bool, faults <
 		case <-p.src.Changed():
 		case <-settled:
 		case <-again.C:
+		case <-p.again:
+			if confirmed.Load() && p.work.left() == 0 {
+				if err := p.confirm(ctx); err != nil {
+					return err
+				}
+			}
 		case err := <-faults:
 			return err
 		case <-ctx.Done():

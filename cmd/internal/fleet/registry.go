@@ -134,6 +134,16 @@ func (r *Registry) Nodes() []Node {
 	return list
 }
 
+// keeps is Publisher.keeps.
+func (r *Registry) keeps(created time.Time, last confirmation) bool {
+	for _, n := range r.Nodes() {
+		if n.Role == Gateway && n.Missing > 0 && n.Bucket.Equal(created) && last.is(&n.Report) && n.State(time.Now()) != StateSilent {
+			return true
+		}
+	}
+	return false
+}
+
 // Errors of Remove.
 var (
 	ErrNoNode    = errors.New("there is no node of this name")

@@ -60,6 +60,8 @@ type Center struct {
 func NewCenter(link *Link, p *Publisher, d *Drain, own func() Report) *Center {
 	c := &Center{Link: link, Publisher: p, Drain: d, Registry: NewRegistry(link), Reporter: NewReporter(link, own), own: own}
 	c.consumers = newConsumers(link, c.Registry)
+	keeps := c.Registry.keeps
+	p.keeps.Store(&keeps)
 	return c
 }
 
