@@ -201,8 +201,9 @@ func (r *Registry) session(ctx context.Context) error {
 	}
 	bucket := r.link.cfg.nodesBucket()
 	prefix := "$KV." + bucket + "."
-	reports := make(chan *nats.Msg, maxReports)
-	sub, err := r.link.nc.ChanSubscribe(prefix+">", reports)
+	var in inbox
+	in.came = make(chan struct{}, 1)
+	sub, err := r.link.nc.Subscribe(prefix+">", in.put)
 	if err != nil {
 		return err
 	}
@@ -216,9 +217,12 @@ func (r *Registry) session(ctx context.Context) error {
 	defer sweep.Stop()
 	for {
 		select {
-		case m := <-reports:
-			r.take(strings.TrimPrefix(m.Subject, prefix), m.Header, m.Data, false)
+		case <-in.came:
+			for _, m := range in.all() {
+				r.take(strings.TrimPrefix(m.Subject, prefix), m.Header, m.Data, false)
+			}
 			timer.Reset(watchStall)
+			sleep(ctx, reportPause)
 		case <-r.again:
 			if err := r.reread(ctx, bucket, prefix); err != nil {
 				return err
@@ -239,8 +243,42 @@ func (r *Registry) session(ctx context.Context) error {
 	}
 }
 
-// maxReports bounds the reports that wait. Nodes report again.
-const maxReports = 4096
+// reportPause is how long the next reports are waited for.
+const reportPause = 20 * time.Millisecond
+
+// An inbox has the last report of each node. A gateway that sends without end has its own
+// reports passed over, and costs no other one's.
+type inbox struct {
+	came chan struct{}
+
+	mu   sync.Mutex
+	last map[string]*nats.Msg // by subjects
+}
+
+// put is called by nats.go with each report, one at a time.
+func (in *inbox) put(m *nats.Msg) {
+	in.mu.Lock()
+	if in.last == nil {
+		in.last = make(map[string]*nats.Msg)
+	}
+	if in.last[m.Subject] != nil || len(in.last) <= maxNodes { // nodes report again
+		in.last[m.Subject] = m
+	}
+	in.mu.Unlock()
+	select {
+	case in.came <- struct{}{}:
+	default:
+	}
+}
+
+// all takes the reports out.
+func (in *inbox) all() map[string]*nats.Msg {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	list := in.last
+	in.last = nil
+	return list
+}
 
 // reread learns of all nodes that the bucket has.
 func (r *Registry) reread(ctx context.Context, bucket, prefix string) error {

@@ -162,7 +162,13 @@ func (w *world) gateway(name string) *gateway {
 	w.t.Helper()
 	g := &gateway{w: w, name: name, ring: new(keyring.Ring)}
 	g.Follower = fleet.NewFollower(ipallow.New(&ipallow.Options{DenyUntilLoaded: true}), g.ring, quiet)
-	reporter := fleet.NewReporter(w.records(name), func() fleet.Report { return fleet.Report{Name: name, Role: fleet.Gateway, Ready: true} })
+	reporter := fleet.NewReporter(w.records(name), func() fleet.Report {
+		st := g.Status()
+		return fleet.Report{
+			Name: name, Role: fleet.Gateway, Ready: true, Revision: st.Revision, Bucket: st.Created,
+			Confirm: st.Confirmed, Confirmed: st.ConfirmedAt,
+		}
+	})
 	w.t.Cleanup(reporter.Close)
 	require.NoError(w.t, g.Follow(within(w.t), w.link(name), ""))
 	g.stop = sync.OnceFunc(func() { g.Close(); reporter.Close() })
