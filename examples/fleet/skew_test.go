@@ -85,7 +85,7 @@ func (w *world) forgeReports(ctx context.Context) {
 			return err
 		}))
 	}
-	require.Equal(t, 6, times, "a report has three times: %v", report)
+	require.Equal(t, 8, times, "a report has four times: %v", report)
 }
 
 // wrongClock runs gateway-3 with a clock that is off: a build of the same program
