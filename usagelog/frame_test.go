@@ -220,16 +220,18 @@ func FuzzWALDecode(f *testing.F) {
 	for _, r := range extremes() {
 		long = appendFrame(long, &r)
 	}
-	f.Add(three, uint16(0))                                                       // sound
-	f.Add(three, uint16(len(three)-5))                                            // torn
-	f.Add(long, uint16(300))                                                      // every field at its edge
-	f.Add([]byte{}, uint16(0))                                                    // an empty file
-	f.Add(head()[:5], uint16(0))                                                  // a torn header
-	f.Add(append(head(), bytes.Repeat([]byte{0}, 100)...), uint16(0))             // zeros, as file systems leave them
-	f.Add(append([]byte("no header "), three[segmentHead:]...), uint16(0))        // frames behind something else
-	f.Add(append([]byte(segmentMagic), segmentVersion+1), uint16(0))              // a newer version
-	f.Add(append(append(head(), magic0, magic1), three[8:]...), uint16(0))        // damage before the first frame
-	f.Add(bytes.Repeat([]byte{0, 0, 0, 0, magic0, magic1, 60, 0}, 40), uint16(9)) // only beginnings of frames
+	f.Add(three, uint16(0))                                                             // sound
+	f.Add(three, uint16(len(three)-5))                                                  // torn
+	f.Add(long, uint16(300))                                                            // every field at its edge
+	f.Add([]byte{}, uint16(0))                                                          // an empty file
+	f.Add(head()[:5], uint16(0))                                                        // a torn header
+	f.Add(append(head(), bytes.Repeat([]byte{0}, 100)...), uint16(0))                   // zeros, as file systems leave them
+	f.Add(append([]byte("no header "), three[segmentHead:]...), uint16(0))              // frames behind something else
+	f.Add(append([]byte(segmentMagic), segmentVersion+1), uint16(0))                    // a newer version
+	f.Add(append(append([]byte(segmentMagic), 1), three[segmentHead:]...), uint16(241)) // an older version
+	f.Add(append(append([]byte(segmentMagic), 0), three[segmentHead:]...), uint16(0))   // none that ever was
+	f.Add(append(append(head(), magic0, magic1), three[8:]...), uint16(0))              // damage before the first frame
+	f.Add(bytes.Repeat([]byte{0, 0, 0, 0, magic0, magic1, 60, 0}, 40), uint16(9))       // only beginnings of frames
 	f.Fuzz(func(t *testing.T, b []byte, cut uint16) {
 		recs, fr, damaged := readAll(t, b)
 		if fr == nil {
@@ -245,8 +247,8 @@ func FuzzWALDecode(f *testing.F) {
 			size += int64(len(frame))
 		}
 		begin := int64(0)
-		if bytes.HasPrefix(b, head()) {
-			begin = int64(segmentHead)
+		if len(b) >= segmentHead && string(b[:len(segmentMagic)]) == segmentMagic && b[segmentHead-1] != 0 {
+			begin = int64(segmentHead) // of this version or one before
 		}
 		require.Equal(t, int64(len(b)), begin+size+damaged+fr.skipped, "every byte is accounted for")
 
