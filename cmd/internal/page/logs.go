@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/ipallow/ipallow"
 	"github.com/ipallow/ipallow/cmd/internal/logstore"
 	"github.com/ipallow/ipallow/cmd/internal/manage"
 	"github.com/ipallow/ipallow/usagelog"
@@ -114,9 +113,8 @@ func (p *Page) logRows(ctx context.Context, records []usagelog.Record) ([]logRow
 			keys[rec.KeyID] = key
 		}
 		row := logRow{Record: rec}
-		row.Blocked = rec.KeyID != "" && rec.Status == http.StatusForbidden && rec.Verdict == ipallow.Denied
-		row.Reported = rec.KeyID != "" && rec.Verdict == ipallow.Denied &&
-			rec.Status != http.StatusForbidden && rec.Status != http.StatusUnauthorized && rec.Status != http.StatusServiceUnavailable
+		row.Blocked = usagelog.Filter{Outcome: usagelog.Blocked}.Match(&rec)
+		row.Reported = usagelog.Filter{Outcome: usagelog.Reported}.Match(&rec)
 		if key != nil {
 			row.Name = key.Name
 			if (row.Blocked || row.Reported) && rec.ClientAddr.IsValid() && key.Active() {
